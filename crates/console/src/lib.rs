@@ -1,0 +1,1 @@
+//! Private API: orders, events, checks, dead letters, for services and operators

@@ -1,0 +1,1 @@
+//! Paybell's language: orders, records, decisions, events, and the ports to the engines

@@ -1,0 +1,1 @@
+//! Queue, event log and ledger in one SQLite file

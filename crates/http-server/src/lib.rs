@@ -1,0 +1,1 @@
+//! One accept loop for every listener: limits, time-outs, TLS, drain

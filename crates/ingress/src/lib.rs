@@ -1,0 +1,1 @@
+//! Takes a notification, verifies it, stores a check durably, answers WeChat

@@ -1,0 +1,1 @@
+//! Turns due times into checks

@@ -1,0 +1,1 @@
+//! A WeChat Pay v2 that runs on a laptop, with faults on demand

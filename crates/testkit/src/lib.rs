@@ -1,0 +1,1 @@
+//! Dev only: conformance suite, in-memory ports with faults, virtual time

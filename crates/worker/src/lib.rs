@@ -1,0 +1,1 @@
+//! Turns a check into an event: lease, query, decide, commit, publish, clear
