@@ -1,1 +1,37 @@
-//! Paybell's language: orders, records, decisions, events, and the ports to the engines
+//! Paybell's language: orders, records, observations, decisions, events, and the ports to the engines.
+//!
+//! Everything here is pure. No I/O, no runtime, no clock and no randomness: whoever calls brings the time, the
+//! tokens and the delays. The two engines run the same transitions ([`lease`], [`claim`], [`register`],
+//! [`verdict`]) inside their own atomic step, so the rules stand once.
+//!
+//! Knows nothing of XML, HTTP, SQL, RabbitMQ or Redis.
+
+pub mod cadence;
+pub mod check;
+pub mod claim;
+pub mod dead;
+pub mod decide;
+pub mod event;
+pub mod ids;
+pub mod lease;
+pub mod money;
+pub mod observation;
+pub mod policy;
+pub mod ports;
+pub mod record;
+pub mod register;
+pub mod time;
+pub mod verdict;
+
+pub use cadence::Cadence;
+pub use check::{Check, Lane, Reason};
+pub use dead::{DeadLetter, DeadReason};
+pub use decide::{Decision, Look, decide};
+pub use event::Event;
+pub use ids::{AppId, LeaseToken, MchId, OrderKey, OutTradeNo, TransactionId};
+pub use money::{Currency, Fen};
+pub use observation::{Answer, Observation, Payment};
+pub use policy::{OpenidPolicy, Policy, Unregistered};
+pub use record::{Due, Record, State};
+pub use register::Registration;
+pub use time::Timestamp;

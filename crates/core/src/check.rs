@@ -1,0 +1,197 @@
+//! A check: the durable request to find out the truth about one order.
+//!
+//! It carries a hint at most, never a fact. The document has a format version, so that processes of two versions can
+//! share a queue.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{OrderKey, TransactionId};
+use crate::record::Cause;
+use crate::time::Timestamp;
+
+/// The version this code writes. It reads this one and the one before.
+pub const FORMAT_VERSION: u8 = 1;
+
+/// Why the truth is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// An authentic notification came.
+    Notified,
+    /// The record's due time came.
+    Due,
+    /// The morning's bill lists it.
+    Billed,
+    /// A shop or an operator asks.
+    Manual,
+}
+
+impl Reason {
+    /// The word used in documents, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Notified => "notified",
+            Reason::Due => "due",
+            Reason::Billed => "billed",
+            Reason::Manual => "manual",
+        }
+    }
+}
+
+/// Which of the two queues a check travels in: a backlog of polls must never delay a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Notified, manual and billed checks, and due ones whose cause is urgent.
+    Urgent,
+    /// Cadence polls and their retries.
+    Cadence,
+}
+
+impl Lane {
+    /// Both, the urgent one first.
+    pub const ALL: [Lane; 2] = [Lane::Urgent, Lane::Cadence];
+}
+
+/// What a due check was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The record's claim number; a check whose number is no longer the record's is stale.
+    pub number: u64,
+    /// The due time it was made for.
+    #[serde(rename = "due")]
+    pub due_for: Timestamp,
+    /// What made the record due.
+    pub cause: Cause,
+}
+
+/// A durable request to find out the truth about one order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    pub key: OrderKey,
+    pub reason: Reason,
+    /// The notification's (or bill row's) own number: a hint for dropping duplicates, never used in a query.
+    pub transaction_id: Option<TransactionId>,
+    /// Present on due checks only.
+    pub claim: Option<Claim>,
+}
+
+/// The wire form. Field names are short because a queue holds millions.
+#[derive(Serialize, Deserialize)]
+struct Document {
+    v: u8,
+    mch_id: String,
+    out_trade_no: String,
+    reason: Reason,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    transaction_id: Option<TransactionId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    claim: Option<Claim>,
+}
+
+/// A queue entry that is no check of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    #[error("not a check document: {0}")]
+    Malformed(#[from] serde_json::Error),
+    #[error("check document version {0} is newer than this process reads")]
+    Version(u8),
+    #[error(transparent)]
+    Id(#[from] crate::ids::IdError),
+    #[error("a due check without its claim")]
+    NoClaim,
+}
+
+impl Check {
+    /// An authentic notification came for the order.
+    pub fn notified(key: OrderKey, transaction_id: Option<TransactionId>) -> Self {
+        Self { key, reason: Reason::Notified, transaction_id, claim: None }
+    }
+
+    /// A shop or an operator asks.
+    pub fn manual(key: OrderKey) -> Self {
+        Self { key, reason: Reason::Manual, transaction_id: None, claim: None }
+    }
+
+    /// The order's due time came.
+    pub fn due(key: OrderKey, claim: Claim) -> Self {
+        Self { key, reason: Reason::Due, transaction_id: None, claim: Some(claim) }
+    }
+
+    /// What makes the record due if this check cannot be finished.
+    pub fn cause(&self) -> Cause {
+        match self.reason {
+            Reason::Notified => Cause::Notified,
+            Reason::Manual => Cause::Manual,
+            Reason::Billed => Cause::Billed,
+            Reason::Due => self.claim.map_or(Cause::Cadence, |claim| claim.cause),
+        }
+    }
+
+    /// The queue it belongs to.
+    pub fn lane(&self) -> Lane {
+        if self.cause().is_urgent() { Lane::Urgent } else { Lane::Cadence }
+    }
+
+    /// The document that queues keep.
+    pub fn to_json(&self) -> Vec<u8> {
+        let document = Document {
+            v: FORMAT_VERSION,
+            mch_id: self.key.mch_id.as_str().to_owned(),
+            out_trade_no: self.key.out_trade_no.as_str().to_owned(),
+            reason: self.reason,
+            transaction_id: self.transaction_id.clone(),
+            claim: self.claim,
+        };
+        // A struct of texts and numbers always has a JSON form.
+        serde_json::to_vec(&document).unwrap_or_default()
+    }
+
+    /// Reads a document of this version or the one before.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, CheckError> {
+        let document: Document = serde_json::from_slice(bytes)?;
+        if document.v > FORMAT_VERSION {
+            return Err(CheckError::Version(document.v));
+        }
+        if document.reason == Reason::Due && document.claim.is_none() {
+            return Err(CheckError::NoClaim);
+        }
+        Ok(Self {
+            key: OrderKey::new(document.mch_id, document.out_trade_no)?,
+            reason: document.reason,
+            transaction_id: document.transaction_id,
+            claim: document.claim,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> OrderKey {
+        OrderKey::new("1900000109", "T1").unwrap()
+    }
+
+    #[test]
+    fn a_check_survives_the_queue() {
+        let claim = Claim { number: 4, due_for: Timestamp::from_millis(9), cause: Cause::Manual };
+        let hint = TransactionId::new("42").unwrap();
+        for check in [Check::notified(key(), Some(hint)), Check::manual(key()), Check::due(key(), claim)] {
+            assert_eq!(Check::from_json(&check.to_json()).unwrap(), check);
+        }
+    }
+
+    #[test]
+    fn a_newer_document_is_refused_not_misread() {
+        let json = br#"{"v":2,"mch_id":"1","out_trade_no":"T","reason":"manual"}"#;
+        assert!(matches!(Check::from_json(json), Err(CheckError::Version(2))));
+    }
+
+    #[test]
+    fn urgent_due_checks_travel_with_the_notifications() {
+        let claim = |cause| Claim { number: 1, due_for: Timestamp::from_millis(0), cause };
+        assert_eq!(Check::due(key(), claim(Cause::Cadence)).lane(), Lane::Cadence);
+        assert_eq!(Check::due(key(), claim(Cause::Outgoing)).lane(), Lane::Urgent);
+        assert_eq!(Check::manual(key()).lane(), Lane::Urgent);
+    }
+}

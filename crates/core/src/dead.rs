@@ -1,0 +1,110 @@
+//! Dead letters: checks that cannot be handled, kept with their reason until a person replays or drops them.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::event::NAMESPACE;
+use crate::ids::OrderKey;
+use crate::time::{Timestamp, rfc3339};
+
+/// Why a check cannot be handled.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadReason {
+    /// An authentic answer about another order, appid or sub merchant.
+    WrongOrder,
+    /// A trade state this version does not know, seen after the last cadence point.
+    UnknownTradeState,
+    /// A refunded payment whose answer lacks what an event needs, after the last cadence point.
+    IncompleteAnswer,
+    /// A signed business error that only a person can mend (`SIGNERROR`, `NOAUTH`, …).
+    RefusedByWechat,
+    /// The merchant is no longer in the configuration.
+    UnknownMerchant,
+    /// Ten leases in a row ended without a result.
+    Poison,
+    /// A queue entry that is no check of ours.
+    Malformed,
+}
+
+impl DeadReason {
+    /// The word used in documents, logs and metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            DeadReason::WrongOrder => "wrong_order",
+            DeadReason::UnknownTradeState => "unknown_trade_state",
+            DeadReason::IncompleteAnswer => "incomplete_answer",
+            DeadReason::RefusedByWechat => "refused_by_wechat",
+            DeadReason::UnknownMerchant => "unknown_merchant",
+            DeadReason::Poison => "poison",
+            DeadReason::Malformed => "malformed",
+        }
+    }
+}
+
+/// A check that cannot be handled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Derives from order and reason: a repeat raises `count`.
+    pub id: Uuid,
+    pub mch_id: String,
+    pub out_trade_no: String,
+    pub reason: DeadReason,
+    /// For a person: what was seen, never a secret.
+    pub detail: String,
+    pub count: u64,
+    #[serde(with = "rfc3339")]
+    pub first_at: Timestamp,
+    #[serde(with = "rfc3339")]
+    pub last_at: Timestamp,
+}
+
+impl DeadLetter {
+    /// A first occurrence.
+    pub fn about(key: &OrderKey, reason: DeadReason, detail: impl Into<String>, now: Timestamp) -> Self {
+        Self {
+            id: dead_id(key.mch_id.as_str(), key.out_trade_no.as_str(), &reason),
+            mch_id: key.mch_id.as_str().to_owned(),
+            out_trade_no: key.out_trade_no.as_str().to_owned(),
+            reason,
+            detail: detail.into(),
+            count: 1,
+            first_at: now,
+            last_at: now,
+        }
+    }
+
+    /// The stored letter after one more occurrence.
+    pub fn repeated(mut self, again: DeadLetter) -> Self {
+        self.count = self.count.saturating_add(again.count);
+        self.detail = again.detail;
+        self.last_at = again.last_at;
+        self
+    }
+
+    /// The order it is about, if it names one.
+    pub fn key(&self) -> Option<OrderKey> {
+        OrderKey::new(self.mch_id.as_str(), self.out_trade_no.as_str()).ok()
+    }
+}
+
+fn dead_id(mch_id: &str, out_trade_no: &str, reason: &DeadReason) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, format!("{mch_id}\n{out_trade_no}\ndead\n{}", reason.as_str()).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeat_raises_the_count_under_one_id() {
+        let key = OrderKey::new("1", "T").unwrap();
+        let at = |s| Timestamp::from_millis(s);
+        let first = DeadLetter::about(&key, DeadReason::Poison, "a", at(1));
+        let again = DeadLetter::about(&key, DeadReason::Poison, "b", at(2));
+        assert_eq!(first.id, again.id);
+        let both = first.repeated(again);
+        assert_eq!((both.count, both.first_at, both.last_at, both.detail.as_str()), (2, at(1), at(2), "b"));
+        assert_ne!(both.id, DeadLetter::about(&key, DeadReason::WrongOrder, "", at(1)).id);
+    }
+}

@@ -1,0 +1,139 @@
+//! The decision table: what an answer means for an order.
+//!
+//! Pure: the record, the answer and the ledger's time go in, a [`Decision`] comes out. It is the only way to an event.
+
+mod denial;
+mod draft;
+mod payment;
+mod undecided;
+
+use crate::check::{Check, Reason};
+use crate::dead::DeadLetter;
+use crate::event::{Event, LearnedBy};
+use crate::observation::{Answer, Observation, Payment};
+use crate::policy::Policy;
+use crate::record::{Cause, Due, Entry, Progress, QuickLooks, Record, State};
+use crate::time::{Millis, Timestamp};
+
+/// The gaps of the quick looks that follow a notification which the query does not confirm yet.
+pub const QUICK_GAPS: [Millis; 4] =
+    [Millis::seconds(1), Millis::seconds(2), Millis::seconds(4), Millis::seconds(8)];
+
+/// The gap after the last cadence point where only a person can help.
+pub const STUCK_GAP: Millis = Millis::seconds(6 * 3600);
+
+/// The gap after which a denial is tried again when the clock could not be trusted.
+pub const UNSTEADY_GAP: Millis = Millis::seconds(60);
+
+/// WeChat refuses to close an order younger than this.
+pub const CLOSE_AGE_MIN: Millis = Millis::seconds(300);
+
+/// The circumstances of one look at an order.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    pub check: &'a Check,
+    pub policy: &'a Policy,
+    /// The ledger's clock.
+    pub now: Timestamp,
+    /// False after a jump of the clock: then nothing is denied on its word.
+    pub is_clock_steady: bool,
+    /// What the retry policy waits after this many transient answers in a row.
+    pub retry_delay: Millis,
+    /// Whether closeorder was called in this look.
+    pub closing: Closing,
+}
+
+/// How far `close_unpaid` has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    NotTried,
+    /// WeChat answered the closeorder; this is the last query after it.
+    Answered,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Call closeorder, ask once more, then decide again.
+    CloseFirst,
+    Commit(Box<Change>),
+}
+
+/// What a commit writes. It never contains what registering, `accept` and `reject` wrote.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    pub state: State,
+    pub version: u64,
+    pub events: Vec<Event>,
+    pub due: Option<Due>,
+    pub progress: Progress,
+    /// Replaces the record's payment if present.
+    pub payment: Option<Payment>,
+    pub entry: Entry,
+    pub dead: Option<DeadLetter>,
+    /// Nothing is worth remembering: delete the record.
+    pub forget: bool,
+    /// One word for metrics and logs.
+    pub outcome: &'static str,
+}
+
+/// Decides what an answer means for an order.
+pub fn decide(record: &Record, answer: &Answer, look: &Look<'_>) -> Decision {
+    let change = match answer {
+        Answer::Transient(cause) => undecided::transient(record, cause, look),
+        Answer::Refused { reason, detail } => undecided::refused(record, reason, detail, look),
+        Answer::Observed(Observation::Unknown(state)) => undecided::unknown_state(record, state, look),
+        Answer::Observed(Observation::Payment(payment)) => payment::paid(record, payment, look),
+        Answer::Observed(observation) => return denial::not_paid(record, observation, look),
+    };
+    Decision::Commit(Box::new(change))
+}
+
+impl Look<'_> {
+    /// How we came to know, if this look's answer is the first to say so.
+    pub(crate) fn learned_by(&self, record: &Record) -> LearnedBy {
+        if record.progress.notified {
+            return LearnedBy::Notification;
+        }
+        match (self.check.reason, self.check.cause()) {
+            (Reason::Notified, _) => LearnedBy::Notification,
+            (_, Cause::Manual) => LearnedBy::Manual,
+            (_, Cause::Billed) => LearnedBy::Bill,
+            (..) => LearnedBy::Poll,
+        }
+    }
+
+    /// The first cadence point after max(now, the due time this check was made for).
+    pub(crate) fn next_cadence_point(&self, record: &Record) -> Option<Timestamp> {
+        let due_for = self.check.claim.map_or(self.now, |claim| claim.due_for);
+        let expires_at = record.registration.as_ref().and_then(|registration| registration.expires_at);
+        self.policy.cadence.next_point(record.created_at, expires_at, self.now.max(due_for))
+    }
+}
+
+/// The quick looks after this one: they go on until the query confirms the notification or all are made.
+pub(crate) fn quick_after(record: &Record, now: Timestamp) -> Option<QuickLooks> {
+    let quick = record.progress.quick.as_ref()?;
+    if quick.at.is_some_and(|at| at > now) {
+        return Some(quick.clone());
+    }
+    let gap = QUICK_GAPS.get(usize::from(quick.made))?;
+    Some(QuickLooks { made: quick.made.saturating_add(1), at: Some(now + *gap), hint: quick.hint.clone() })
+}
+
+/// When the next quick look is due.
+pub(crate) fn quick_due(quick: Option<&QuickLooks>) -> Option<Due> {
+    quick.and_then(|quick| quick.at).map(|at| Due { at, cause: Cause::Notified })
+}
+
+/// The earlier of two due times.
+pub(crate) fn earlier(one: Option<Due>, other: Option<Due>) -> Option<Due> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if other.at < one.at { other } else { one }),
+        (one, other) => one.or(other),
+    }
+}
+
+#[cfg(test)]
+#[path = "decide/tests.rs"]
+mod tests;

@@ -1,0 +1,93 @@
+//! The rows of an order that is not paid: look again on the cadence, and at its end call it unpaid or close it.
+
+use crate::decide::draft::Draft;
+use crate::decide::{
+    CLOSE_AGE_MIN, Change, Closing, Decision, Look, UNSTEADY_GAP, earlier, quick_after, quick_due,
+};
+use crate::event::EventType;
+use crate::observation::{NotPaid, Observation};
+use crate::record::{Cause, Due, Record, State};
+
+/// `NOTPAY`, `USERPAYING`, `ACCEPT`, `ORDERNOTEXIST`, `CLOSED`, `REVOKED`, `PAYERROR`.
+pub(super) fn not_paid(record: &Record, observation: &Observation, look: &Look<'_>) -> Decision {
+    let change = match observation {
+        Observation::Closed(_) => denied(record, observation, State::Closed, look),
+        Observation::Failed => denied(record, observation, State::Failed, look),
+        _ if record.state != State::Pending => still_the_same(record, observation, look),
+        _ => return waiting(record, observation, look),
+    };
+    Decision::Commit(Box::new(change))
+}
+
+/// An observation of equal or lower rank: history only, and the quick looks after a notification.
+fn still_the_same(record: &Record, observation: &Observation, look: &Look<'_>) -> Change {
+    let mut change = Change::keep(record, look, "observed", word(observation));
+    change.progress.quick = quick_after(record, look.now);
+    change.due = quick_due(change.progress.quick.as_ref());
+    change
+}
+
+fn waiting(record: &Record, observation: &Observation, look: &Look<'_>) -> Decision {
+    let mut change = still_the_same(record, observation, look);
+    change.outcome = "still_pending";
+    let is_nobodys = *observation == Observation::NotPaid(NotPaid::NotExist)
+        && record.registration.is_none()
+        && change.progress.quick.is_none();
+    if is_nobodys {
+        change.forget = true;
+        change.outcome = "forgotten";
+        return Decision::Commit(Box::new(change));
+    }
+    if let Some(at) = look.next_cadence_point(record) {
+        change.due = earlier(Some(Due { at, cause: Cause::Cadence }), change.due);
+        return Decision::Commit(Box::new(change));
+    }
+    at_the_last_point(record, observation, look, change)
+}
+
+fn at_the_last_point(
+    record: &Record,
+    observation: &Observation,
+    look: &Look<'_>,
+    mut waiting: Change,
+) -> Decision {
+    let wait_until = |at| Some(Due { at, cause: Cause::Cadence });
+    if !look.is_clock_steady {
+        waiting.due = earlier(wait_until(look.now + UNSTEADY_GAP), waiting.due);
+        waiting.outcome = "clock_unsteady";
+        return Decision::Commit(Box::new(waiting));
+    }
+    let closes = look.policy.close_unpaid && record.registration.is_some();
+    let may_close_at = record.created_at + CLOSE_AGE_MIN;
+    match look.closing {
+        Closing::NotTried if closes && look.now < may_close_at => {
+            waiting.due = earlier(wait_until(may_close_at), waiting.due);
+            Decision::Commit(Box::new(waiting))
+        }
+        Closing::NotTried if closes => Decision::CloseFirst,
+        Closing::NotTried => Decision::Commit(Box::new(denied(record, observation, State::Unpaid, look))),
+        Closing::Answered => Decision::Commit(Box::new(denied(record, observation, State::Closed, look))),
+    }
+}
+
+/// Emits the denial if it raises the rank.
+fn denied(record: &Record, observation: &Observation, state: State, look: &Look<'_>) -> Change {
+    let mut change = still_the_same(record, observation, look);
+    if state.rank() <= record.state.rank() {
+        return change;
+    }
+    change.state = state;
+    let (kind, outcome) = match state {
+        State::Closed => (EventType::Closed, "closed"),
+        State::Failed => (EventType::Failed, "failed"),
+        _ => (EventType::Unpaid, "unpaid"),
+    };
+    change.outcome = outcome;
+    let draft = Draft { kind, trade_state: observation.trade_state(), payment: None, mismatch: None };
+    change.emit(record, draft, look);
+    change
+}
+
+fn word(observation: &Observation) -> &str {
+    observation.trade_state().unwrap_or("ORDERNOTEXIST")
+}

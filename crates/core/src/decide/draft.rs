@@ -1,0 +1,121 @@
+//! Drafts: a change that keeps everything, and the events that a decision adds to it.
+
+use uuid::Uuid;
+
+use crate::decide::{Change, Look};
+use crate::event::{
+    ContentType, Disagreement, Event, EventData, EventType, Mismatch, SpecVersion, event_id, source_of,
+};
+use crate::observation::{Openid, Payment};
+use crate::policy::OpenidPolicy;
+use crate::record::{Entry, Progress, Record};
+
+impl Change {
+    /// Keeps the state, ends the run of transient answers, and leaves no due time.
+    pub(super) fn keep(record: &Record, look: &Look<'_>, what: &str, detail: impl Into<String>) -> Self {
+        Self {
+            state: record.state,
+            version: record.version,
+            events: Vec::new(),
+            due: None,
+            progress: Progress { attempts: 0, looked_at: Some(look.now), ..record.progress.clone() },
+            payment: None,
+            entry: Entry::new(look.now, what, detail),
+            dead: None,
+            forget: false,
+            outcome: "nothing_new",
+        }
+    }
+
+    /// Adds an event, unless one of its id was ever committed.
+    pub(super) fn emit(&mut self, record: &Record, draft: Draft<'_>, look: &Look<'_>) -> bool {
+        let id = draft.id(record);
+        if record.has_event(id) || self.events.iter().any(|event| event.id == id) {
+            return false;
+        }
+        self.version = self.version.saturating_add(1);
+        self.events.push(draft.event(record, id, self.version, look));
+        true
+    }
+}
+
+/// The fact that an event is to tell.
+#[derive(Clone, Copy)]
+pub(super) struct Draft<'a> {
+    pub kind: EventType,
+    pub trade_state: Option<&'a str>,
+    /// Absent in denials.
+    pub payment: Option<&'a Payment>,
+    pub mismatch: Option<Mismatch>,
+}
+
+impl Draft<'_> {
+    fn id(&self, record: &Record) -> Uuid {
+        let transaction_id = self.payment.and_then(|payment| payment.transaction_id.as_ref());
+        event_id(&record.key, self.kind, transaction_id.map_or("", |id| id.as_str()))
+    }
+
+    fn event(&self, record: &Record, id: Uuid, version: u64, look: &Look<'_>) -> Event {
+        Event {
+            specversion: SpecVersion::V1,
+            id,
+            source: source_of(&record.key.mch_id),
+            kind: self.kind,
+            subject: record.key.out_trade_no.clone(),
+            time: look.now,
+            datacontenttype: ContentType::Json,
+            data: self.data(record, version, look),
+        }
+    }
+
+    fn data(&self, record: &Record, version: u64, look: &Look<'_>) -> EventData {
+        let registration = record.registration.as_ref();
+        let payment = self.payment;
+        EventData {
+            version,
+            mch_id: record.key.mch_id.clone(),
+            sub_mch_id: payment
+                .and_then(|payment| payment.sub_mch_id.clone())
+                .or_else(|| registration.and_then(|registration| registration.sub_mch_id.clone())),
+            appid: payment
+                .and_then(|payment| payment.appid.clone())
+                .or_else(|| registration.and_then(|registration| registration.appid.clone())),
+            out_trade_no: record.key.out_trade_no.clone(),
+            transaction_id: payment.and_then(|payment| payment.transaction_id.clone()),
+            total_fee: payment.and_then(|payment| payment.total_fee),
+            fee_type: payment.map(|payment| payment.fee_type.clone()),
+            cash_fee: payment.and_then(|payment| payment.cash_fee),
+            settlement_total_fee: payment.and_then(|payment| payment.settlement_total_fee),
+            coupon_fee: payment.and_then(|payment| payment.coupon_fee),
+            coupons: payment.map(|payment| payment.coupons.clone()).unwrap_or_default(),
+            trade_state: self.trade_state.map(str::to_owned),
+            trade_type: payment.and_then(|payment| payment.trade_type.clone()),
+            bank_type: payment.and_then(|payment| payment.bank_type.clone()),
+            attach: payment.and_then(|payment| payment.attach.clone()),
+            paid_at: payment.and_then(|payment| payment.paid_at),
+            learned_by: look.learned_by(record),
+            late: self.kind == EventType::Paid && was_denied(record),
+            registered: registration.is_some(),
+            openid: self.openid(look),
+            disagreement: self.mismatch.map(|mismatch| Disagreement {
+                mismatch,
+                registered_fee: registration.map(|registration| registration.total_fee),
+                registered_fee_type: registration.map(|registration| registration.fee_type.clone()),
+            }),
+        }
+    }
+
+    fn openid(&self, look: &Look<'_>) -> Option<Openid> {
+        match look.policy.openid {
+            OpenidPolicy::Omit => None,
+            OpenidPolicy::Include => self.payment.and_then(|payment| payment.openid.clone()),
+        }
+    }
+}
+
+/// I9: whether we had called the order unpaid, closed or failed.
+fn was_denied(record: &Record) -> bool {
+    record
+        .events()
+        .any(|event| matches!(event.kind, EventType::Unpaid | EventType::Closed | EventType::Failed))
+}

@@ -1,0 +1,198 @@
+//! The rows of a payment: `SUCCESS` and `REFUND`.
+//!
+//! I3: `order.paid` only if amount and currency equal the registered (or accepted) ones. I7: never two of them for one
+//! order. I9: late truth wins.
+
+use crate::decide::draft::Draft;
+use crate::decide::{Change, Look, earlier, quick_after, quick_due, undecided};
+use crate::event::{EventType, Mismatch};
+use crate::money::{Currency, Fen};
+use crate::observation::Payment;
+use crate::policy::{HOLD, OpenidPolicy, Unregistered};
+use crate::record::{Cause, Due, Progress, Record, State};
+use crate::time::Timestamp;
+
+/// How a payment compares with what we expected.
+enum Verdict {
+    Agrees,
+    Differs(Mismatch),
+    /// Nobody registered the order yet: wait until then.
+    Held(Timestamp),
+    /// Nobody registered the order, and the merchant wants to hear nothing of such payments.
+    Ignored,
+    /// Nobody registered the order, and it was paid before anything we still remember.
+    TooOld,
+}
+
+/// A verified payment.
+pub(super) fn paid(record: &Record, payment: &Payment, look: &Look<'_>) -> Change {
+    if payment.transaction_id.is_none() || payment.total_fee.is_none() {
+        return undecided::incomplete(record, look);
+    }
+    let mut change = Change::keep(record, look, "observed", word(payment));
+    let is_confirmed = record
+        .progress
+        .quick
+        .as_ref()
+        .is_none_or(|quick| quick.hint.is_answered_by(payment.transaction_id.as_ref()));
+    change.progress.quick = if is_confirmed { None } else { quick_after(record, look.now) };
+    change.due = quick_due(change.progress.quick.as_ref());
+    match record.state {
+        State::Pending | State::Unpaid | State::Closed | State::Failed => {
+            first_payment(record, payment, look, change)
+        }
+        _ if record.transaction_id() != payment.transaction_id.as_ref() => {
+            second_transaction(record, payment, look, change)
+        }
+        State::Mismatch | State::Rejected => judged_payment(record, payment, look, change),
+        State::Paid | State::Refunded => known_payment(record, payment, look, change),
+    }
+}
+
+fn first_payment(record: &Record, payment: &Payment, look: &Look<'_>, mut change: Change) -> Change {
+    match verdict(record, payment, look) {
+        Verdict::Agrees => settle_paid(record, payment, look, &mut change),
+        Verdict::Differs(mismatch) => {
+            change.state = State::Mismatch;
+            change.outcome = "mismatch";
+            tell(&mut change, record, (EventType::Mismatch, Some(mismatch)), payment, look);
+            settle_refund(record, payment, look, &mut change);
+        }
+        Verdict::Held(until) => {
+            change.progress.held_until = Some(until);
+            change.due = earlier(change.due, Some(Due { at: until, cause: Cause::Notified }));
+            change.outcome = "held";
+            return change;
+        }
+        Verdict::Ignored => {
+            change.forget = true;
+            change.outcome = "ignored";
+            return change;
+        }
+        Verdict::TooOld => {
+            change.state = if payment.refunded { State::Refunded } else { State::Paid };
+            change.entry.detail.push_str(", paid before the retention: nothing emitted");
+            change.outcome = "old_payment";
+        }
+    }
+    change.progress = Progress { held_until: None, ..change.progress };
+    change.payment = Some(kept(payment, look));
+    change
+}
+
+fn settle_paid(record: &Record, payment: &Payment, look: &Look<'_>, change: &mut Change) {
+    change.state = State::Paid;
+    change.outcome = "paid";
+    tell(change, record, (EventType::Paid, None), payment, look);
+    settle_refund(record, payment, look, change);
+}
+
+/// `REFUND` is judged as a payment first; then it tells once that at least part went back.
+fn settle_refund(record: &Record, payment: &Payment, look: &Look<'_>, change: &mut Change) {
+    if payment.refunded && change.state != State::Refunded {
+        change.state = State::Refunded;
+        tell(change, record, (EventType::Refunded, None), payment, look);
+    }
+}
+
+/// A second payment under one order number: told once, never as a second `order.paid`; the state stays.
+fn second_transaction(record: &Record, payment: &Payment, look: &Look<'_>, mut change: Change) -> Change {
+    if tell(&mut change, record, (EventType::Mismatch, Some(Mismatch::SecondTransaction)), payment, look) {
+        change.outcome = "second_transaction";
+    }
+    change
+}
+
+/// From mismatch or rejected only a person's `accept` leads to paid.
+fn judged_payment(record: &Record, payment: &Payment, look: &Look<'_>, mut change: Change) -> Change {
+    if is_accepted(record, payment) {
+        settle_paid(record, payment, look, &mut change);
+    } else if payment.refunded {
+        settle_refund(record, payment, look, &mut change);
+        change.outcome = "refunded";
+    } else {
+        return change;
+    }
+    change.payment = Some(kept(payment, look));
+    change
+}
+
+/// Paid already: a registration that came later may differ, and money may have gone back.
+fn known_payment(record: &Record, payment: &Payment, look: &Look<'_>, mut change: Change) -> Change {
+    if let Some(mismatch) = registered_difference(record, payment)
+        && !is_accepted(record, payment)
+        && tell(&mut change, record, (EventType::Mismatch, Some(mismatch)), payment, look)
+    {
+        change.outcome = "mismatch";
+    }
+    if payment.refunded && record.state == State::Paid {
+        settle_refund(record, payment, look, &mut change);
+        change.payment = Some(kept(payment, look));
+        change.outcome = "refunded";
+    }
+    change
+}
+
+fn verdict(record: &Record, payment: &Payment, look: &Look<'_>) -> Verdict {
+    if record.registration.is_some() {
+        return registered_difference(record, payment).map_or(Verdict::Agrees, Verdict::Differs);
+    }
+    if payment.paid_at.is_some_and(|paid_at| paid_at + look.policy.retention < record.created_at) {
+        return Verdict::TooOld;
+    }
+    match look.policy.unregistered {
+        Unregistered::Emit => Verdict::Agrees,
+        Unregistered::Ignore => Verdict::Ignored,
+        Unregistered::Hold => match record.progress.held_until {
+            Some(until) if until <= look.now => Verdict::Differs(Mismatch::Unregistered),
+            Some(until) => Verdict::Held(until),
+            None => Verdict::Held(look.now + HOLD),
+        },
+    }
+}
+
+fn registered_difference(record: &Record, payment: &Payment) -> Option<Mismatch> {
+    let registration = record.registration.as_ref()?;
+    difference(payment, registration.total_fee, &registration.fee_type)
+}
+
+fn difference(payment: &Payment, total_fee: Fen, fee_type: &Currency) -> Option<Mismatch> {
+    if payment.fee_type != *fee_type {
+        Some(Mismatch::Currency)
+    } else if payment.total_fee != Some(total_fee) {
+        Some(Mismatch::Amount)
+    } else {
+        None
+    }
+}
+
+fn is_accepted(record: &Record, payment: &Payment) -> bool {
+    record.verdict.as_ref().is_some_and(|verdict| {
+        verdict.transaction_id == payment.transaction_id
+            && difference(payment, verdict.total_fee, &verdict.fee_type).is_none()
+    })
+}
+
+fn tell(
+    change: &mut Change,
+    record: &Record,
+    (kind, mismatch): (EventType, Option<Mismatch>),
+    payment: &Payment,
+    look: &Look<'_>,
+) -> bool {
+    let draft = Draft { kind, trade_state: Some(word(payment)), payment: Some(payment), mismatch };
+    change.emit(record, draft, look)
+}
+
+/// What the record keeps of a payment: the payer only where the configuration asks for it.
+fn kept(payment: &Payment, look: &Look<'_>) -> Payment {
+    let openid = match look.policy.openid {
+        OpenidPolicy::Include => payment.openid.clone(),
+        OpenidPolicy::Omit => None,
+    };
+    Payment { openid, ..payment.clone() }
+}
+
+fn word(payment: &Payment) -> &'static str {
+    if payment.refunded { "REFUND" } else { "SUCCESS" }
+}

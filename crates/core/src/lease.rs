@@ -1,0 +1,319 @@
+//! The lease: at most one delivery works on an order, and what it may write is fenced by its token.
+//!
+//! Each function is one atomic step of a ledger: it takes the stored record and says what to store. The order of the
+//! steps (take → query → commit → publish → clear → acknowledge) lives in the worker.
+
+use crate::check::{Check, Reason};
+use crate::dead::{DeadLetter, DeadReason};
+use crate::decide::Change;
+use crate::ids::{LeaseToken, OrderKey};
+use crate::record::{Cause, Due, Entry, Hint, Lease, LookAgain, QuickLooks, Record, State};
+use crate::time::{Millis, Timestamp};
+
+/// From this many lost leases in a row on, the due time lies one transient backoff after the lease's end.
+pub const LOST_BEFORE_BACKOFF: u32 = 3;
+
+/// This many lost leases in a row leave a dead letter `poison`.
+pub const LOST_BEFORE_POISON: u32 = 10;
+
+/// The one look that a poisonous order still gets.
+pub const POISON_GAP: Millis = Millis::seconds(6 * 3600);
+
+/// A manual check is answered by a look that ended less than this ago.
+pub const FRESH: Millis = Millis::seconds(1);
+
+/// A worker's wish to work on the order of a check.
+#[derive(Debug, Clone)]
+pub struct LeaseRequest {
+    pub check: Check,
+    pub token: LeaseToken,
+    pub length: Millis,
+    /// One transient backoff per lost lease from the third on, brought by the caller because it has the randomness.
+    pub lost_delays: [Millis; 7],
+}
+
+/// What became of the wish.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Taken {
+    /// The order is ours until the lease ends. If events are outgoing, publish and clear them, nothing else.
+    Leased(Box<Record>),
+    /// I6: already told, nothing outgoing.
+    Duplicate,
+    /// Somebody else works on it and will look again.
+    Busy,
+    /// A due check whose claim is not the record's current one.
+    Stale,
+    /// A manual check of an order that was looked at less than a second ago.
+    Fresh,
+}
+
+/// What a ledger stores after a step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    Keep,
+    Put(Box<Record>),
+    Delete,
+}
+
+/// The result of [`take`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Taking {
+    pub write: Write,
+    pub taken: Taken,
+    pub dead: Option<DeadLetter>,
+}
+
+impl Taking {
+    fn without_write(taken: Taken) -> Self {
+        Self { write: Write::Keep, taken, dead: None }
+    }
+}
+
+/// Takes the lease of a check's order, creating the record if there is none.
+pub fn take(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp) -> Taking {
+    let check = &request.check;
+    if let Some(claim) = check.claim
+        && stored.is_none_or(|record| record.claim != claim.number)
+    {
+        return Taking::without_write(Taken::Stale);
+    }
+    let Some(stored) = stored else {
+        return lease(Record::new(check.key.clone(), now, now), request, now);
+    };
+    let brings_a_hint = matches!(check.reason, Reason::Notified | Reason::Billed);
+    if brings_a_hint && stored.has_seen(check.transaction_id.as_ref()) {
+        return Taking::without_write(Taken::Duplicate);
+    }
+    if is_held(stored, now) || is_poison_at_rest(stored, check, now) {
+        let mut record = stored.clone();
+        look_again(&mut record, check);
+        return Taking { write: Write::Put(Box::new(record)), taken: Taken::Busy, dead: None };
+    }
+    if check.reason == Reason::Manual && was_just_looked_at(stored, now) {
+        return Taking::without_write(Taken::Fresh);
+    }
+    lease(stored.clone(), request, now)
+}
+
+fn is_held(record: &Record, now: Timestamp) -> bool {
+    record.lease.is_some_and(|lease| lease.until > now)
+}
+
+/// An order that killed ten workers gets its one look per six hours, whatever arrives; a person may insist.
+fn is_poison_at_rest(record: &Record, check: &Check, now: Timestamp) -> bool {
+    record.leases_lost >= LOST_BEFORE_POISON
+        && matches!(check.reason, Reason::Notified | Reason::Billed)
+        && record.due.is_some_and(|due| due.at > now)
+}
+
+fn was_just_looked_at(record: &Record, now: Timestamp) -> bool {
+    record.look_again.is_none()
+        && record.outgoing.is_empty()
+        && record.progress.attempts == 0
+        && record.progress.looked_at.is_some_and(|at| now.since(at) < FRESH)
+}
+
+fn look_again(record: &mut Record, check: &Check) {
+    let notified = (check.reason == Reason::Notified).then(|| Hint::of(check.transaction_id.clone()));
+    record.look_again = Some(match record.look_again.take() {
+        None => LookAgain { cause: check.cause(), notified },
+        Some(earlier) => LookAgain {
+            cause: earlier.cause.or(check.cause()),
+            notified: match (earlier.notified, notified) {
+                (Some(one), Some(other)) => Some(one.and(other)),
+                (one, other) => one.or(other),
+            },
+        },
+    });
+}
+
+fn lease(mut record: Record, request: &LeaseRequest, now: Timestamp) -> Taking {
+    count_the_last_lease(&mut record);
+    let until = now + request.length;
+    record.lease = Some(Lease { token: request.token, until, committed: false });
+    let mut cause = request.check.cause().or(record.due.map_or(Cause::Cadence, |due| due.cause));
+    if record.outgoing.is_empty() {
+        if let Some(again) = record.look_again.take() {
+            cause = cause.or(again.cause);
+            again.notified.into_iter().for_each(|hint| await_confirmation(&mut record, hint));
+        }
+        if request.check.reason == Reason::Notified {
+            let hint = Hint::of(request.check.transaction_id.clone());
+            await_confirmation(&mut record, hint);
+        }
+    } else if request.check.reason != Reason::Due {
+        // This holder only publishes; what the check wanted outlives the clear.
+        look_again(&mut record, &request.check);
+    }
+    record.due = Some(Due { at: until + lost_delay(&record, request), cause });
+    let dead = (record.leases_lost == LOST_BEFORE_POISON).then(|| {
+        let detail = format!("{LOST_BEFORE_POISON} leases in a row ended without a result");
+        DeadLetter::about(&record.key, DeadReason::Poison, detail, now)
+    });
+    let taken = Taken::Leased(Box::new(record.clone()));
+    Taking { write: Write::Put(Box::new(record)), taken, dead }
+}
+
+fn count_the_last_lease(record: &mut Record) {
+    match record.lease.take() {
+        Some(lease) if !lease.committed => record.leases_lost = record.leases_lost.saturating_add(1),
+        Some(_) => record.leases_lost = 0,
+        None => {}
+    }
+}
+
+fn lost_delay(record: &Record, request: &LeaseRequest) -> Millis {
+    if record.leases_lost >= LOST_BEFORE_POISON {
+        return POISON_GAP;
+    }
+    let Some(nth) = record.leases_lost.checked_sub(LOST_BEFORE_BACKOFF) else { return Millis(0) };
+    let nth = usize::try_from(nth).unwrap_or(usize::MAX);
+    request.lost_delays.get(nth).copied().unwrap_or(Millis(0))
+}
+
+/// Starts the quick looks anew: a notification says something that no query has confirmed.
+fn await_confirmation(record: &mut Record, hint: Hint) {
+    record.progress.notified = true;
+    let hint = match record.progress.quick.take() {
+        Some(waiting) => waiting.hint.and(hint),
+        None => hint,
+    };
+    record.progress.quick = Some(QuickLooks { made: 0, at: None, hint });
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Committed {
+    /// Stored, and the lease has ended: nothing is outgoing.
+    Ended,
+    /// Stored; publish the record's outgoing events, then clear.
+    Outgoing,
+    /// The lease or the record is gone: start again at the lease.
+    Lost,
+    /// Registered, accepted or rejected meanwhile: decide again on this record.
+    Changed(Box<Record>),
+}
+
+/// A holder's wish to store what it decided.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    pub key: OrderKey,
+    pub token: LeaseToken,
+    /// The record's `facts` that the decision stands on.
+    pub facts: u32,
+    pub change: Change,
+}
+
+/// Stores a decision together with its outgoing events, fenced by the lease.
+pub fn commit(stored: Option<&Record>, commit: &Commit, now: Timestamp) -> (Write, Committed) {
+    let Some(stored) = stored.filter(|record| holds(record, commit.token, now)) else {
+        return (Write::Keep, Committed::Lost);
+    };
+    if stored.facts != commit.facts {
+        return (Write::Keep, Committed::Changed(Box::new(stored.clone())));
+    }
+    let change = &commit.change;
+    if change.forget && stored.look_again.is_none() {
+        return (Write::Delete, Committed::Ended);
+    }
+    let mut record = stored.clone();
+    record.state = change.state;
+    record.version = change.version;
+    record.progress = change.progress.clone();
+    record.payment = change.payment.clone().or(record.payment);
+    record.claim = record.claim.wrapping_add(1);
+    record.leases_lost = 0;
+    record.updated_at = now;
+    note_coalesced(&mut record, change.entry.clone());
+    record.outgoing.extend(change.events.iter().cloned());
+    if record.outgoing.is_empty() {
+        end_lease(&mut record, change.due, now);
+        return (Write::Put(Box::new(record)), Committed::Ended);
+    }
+    record.due_decided = change.due;
+    record.lease = record.lease.map(|lease| Lease { committed: true, ..lease });
+    record.due = record.due.map(|due| Due { cause: Cause::Outgoing, ..due });
+    (Write::Put(Box::new(record)), Committed::Outgoing)
+}
+
+fn holds(record: &Record, token: LeaseToken, now: Timestamp) -> bool {
+    record.lease.is_some_and(|lease| lease.token == token && lease.until > now)
+}
+
+/// A long outage must not push everything else out of the history.
+fn note_coalesced(record: &mut Record, entry: Entry) {
+    match record.history.last_mut() {
+        Some(last) if last.event.is_none() && last.what == entry.what && last.detail == entry.detail => {
+            last.at = entry.at;
+        }
+        _ => record.note(entry),
+    }
+}
+
+/// What became of a clear or a put-off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cleared {
+    Done,
+    /// The lease is somebody else's by now; the record's due time or its new holder finishes the work.
+    Lost,
+}
+
+/// The outgoing events are published: moves them into the history and ends the lease.
+///
+/// An expired lease that nobody took still clears: the events are out, and publishing them again would help nobody.
+pub fn clear(stored: Option<&Record>, token: LeaseToken, now: Timestamp) -> (Write, Cleared) {
+    let Some(stored) = stored.filter(|record| record.lease.is_some_and(|lease| lease.token == token)) else {
+        return (Write::Keep, Cleared::Lost);
+    };
+    let mut record = stored.clone();
+    record.leases_lost = 0;
+    record.updated_at = now;
+    for event in std::mem::take(&mut record.outgoing) {
+        record.note(Entry::emitted(now, event));
+    }
+    let due = record.due_decided.take();
+    end_lease(&mut record, due, now);
+    (Write::Put(Box::new(record)), Cleared::Done)
+}
+
+/// No answer could be had now: gives the lease back and looks again at `at`.
+pub fn put_off(
+    stored: Option<&Record>,
+    token: LeaseToken,
+    at: Timestamp,
+    now: Timestamp,
+) -> (Write, Cleared) {
+    let Some(stored) = stored.filter(|record| holds(record, token, now)) else {
+        return (Write::Keep, Cleared::Lost);
+    };
+    let mut record = stored.clone();
+    record.lease = None;
+    record.leases_lost = 0;
+    let mut cause = record.due.map_or(Cause::Cadence, |due| due.cause);
+    if let Some(again) = record.look_again.take() {
+        cause = cause.or(again.cause);
+        again.notified.into_iter().for_each(|hint| await_confirmation(&mut record, hint));
+    }
+    record.due = Some(Due { at, cause });
+    (Write::Put(Box::new(record)), Cleared::Done)
+}
+
+/// Ends the lease. A wake-up that came meanwhile makes the order due at once, unless I6 drops it.
+fn end_lease(record: &mut Record, due: Option<Due>, now: Timestamp) {
+    record.lease = None;
+    record.due = due;
+    let Some(again) = record.look_again.take() else { return };
+    let is_only_a_notification = again.cause == Cause::Notified;
+    if let (true, Some(Hint::One(id))) = (is_only_a_notification, &again.notified)
+        && record.has_seen(Some(id))
+    {
+        return;
+    }
+    again.notified.into_iter().for_each(|hint| await_confirmation(record, hint));
+    record.due = Some(Due { at: now, cause: again.cause });
+    debug_assert!(record.state != State::Pending || record.due.is_some());
+}
+
+#[cfg(test)]
+#[path = "lease_tests.rs"]
+mod tests;

@@ -1,0 +1,246 @@
+//! The ports: what the logic needs of an engine, in our words.
+//!
+//! Two engines implement them, and one conformance suite runs every rule against both. All of them are durable: an
+//! `Ok` from a method that writes means that the write survives a crash of this process.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::check::{Check, Lane};
+use crate::dead::DeadLetter;
+use crate::event::{Event, EventType};
+use crate::ids::{LeaseToken, MchId, OrderKey};
+use crate::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
+use crate::record::{Record, State};
+use crate::register::{Application, Registered};
+use crate::time::Timestamp;
+use crate::verdict::{Judged, Judgement};
+
+/// Rows per page of every listing, at most.
+pub const PAGE_ROWS_MAX: usize = 1000;
+
+/// An engine could not do its work. The outcome of a write is then unknown, and repeating it is safe.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PortError {
+    /// Away, full, or too slow: try again later.
+    #[error("{part} is unavailable: {cause}")]
+    Unavailable { part: &'static str, cause: String },
+    /// What is stored cannot be read: an operator is needed.
+    #[error("{part} holds something unreadable: {cause}")]
+    Corrupt { part: &'static str, cause: String },
+}
+
+/// Where checks are stored durably.
+#[async_trait]
+pub trait CheckQueue: Send + Sync {
+    /// All of them, or an error.
+    async fn publish(&self, checks: &[Check]) -> Result<(), PortError>;
+    /// Checks of the lane that wait or are in hand.
+    async fn backlog(&self, lane: Lane) -> Result<u64, PortError>;
+}
+
+/// Where deliveries come from.
+#[async_trait]
+pub trait CheckSource: Send + Sync {
+    /// Waits until the lane has something, then gives 1 to `max` deliveries. Dropping the future loses nothing.
+    async fn receive(&self, lane: Lane, max: usize) -> Result<Vec<Delivery>, PortError>;
+}
+
+/// One hand-over of a check. Disposed of exactly once; dropping it gives the check back to the queue.
+pub struct Delivery {
+    pub check: Check,
+    settle: Box<dyn Settle>,
+}
+
+/// The engine's side of a delivery.
+#[async_trait]
+pub trait Settle: Send + Sync {
+    /// Removes the check from the queue. Dropping `self` instead gives it back.
+    async fn done(self: Box<Self>) -> Result<(), PortError>;
+}
+
+impl Delivery {
+    /// Pairs a check with the engine's way of settling it.
+    pub fn new(check: Check, settle: Box<dyn Settle>) -> Self {
+        Self { check, settle }
+    }
+
+    /// The check was handled, or is a dead letter in the ledger by now.
+    pub async fn done(self) -> Result<(), PortError> {
+        self.settle.done().await
+    }
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery").field("check", &self.check).finish_non_exhaustive()
+    }
+}
+
+/// A reading of the ledger's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    pub now: Timestamp,
+    /// False for a while after the clock jumped: nothing is denied on its word.
+    pub is_steady: bool,
+}
+
+/// What workers do with records. Each method is one atomic step.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// The ledger's clock: due times, leases and decisions go by it.
+    async fn clock(&self) -> Result<Reading, PortError>;
+    /// [`crate::lease::take`].
+    async fn take(&self, request: &LeaseRequest) -> Result<Taken, PortError>;
+    /// [`crate::lease::commit`]; stores the change's dead letter in the same step.
+    async fn commit(&self, commit: &Commit) -> Result<Committed, PortError>;
+    /// [`crate::lease::clear`].
+    async fn clear(&self, key: &OrderKey, token: LeaseToken) -> Result<Cleared, PortError>;
+    /// [`crate::lease::put_off`].
+    async fn put_off(&self, key: &OrderKey, token: LeaseToken, at: Timestamp) -> Result<Cleared, PortError>;
+}
+
+/// What schedulers do with records.
+#[async_trait]
+pub trait DueSet: Send + Sync {
+    /// [`crate::claim::claim`] for up to `limit` due records of the lane, earliest first, each atomically.
+    async fn claim(&self, lane: Lane, limit: usize) -> Result<Vec<Check>, PortError>;
+    /// How long the earliest due record of any lane has been due, in milliseconds; 0 if none is.
+    async fn lag_ms(&self) -> Result<i64, PortError>;
+}
+
+/// What services and operators write.
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// [`crate::register::register`].
+    async fn register(&self, key: &OrderKey, application: &Application) -> Result<Registered, PortError>;
+    /// [`crate::verdict::judge`].
+    async fn judge(&self, key: &OrderKey, judgement: &Judgement) -> Result<Judged, PortError>;
+}
+
+/// Which orders a listing shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OrderFilter {
+    pub state: Option<State>,
+    pub mch_id: Option<MchId>,
+}
+
+/// Counts over all records.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tally {
+    pub orders: Vec<(State, u64)>,
+    /// Fen of registered orders that have been pending for over two minutes.
+    pub unconfirmed_fen: Vec<(MchId, i64)>,
+    pub dead_letters: u64,
+}
+
+/// What anybody reads of records.
+#[async_trait]
+pub trait Records: Send + Sync {
+    /// One record.
+    async fn read(&self, key: &OrderKey) -> Result<Option<Record>, PortError>;
+    /// In the order of their keys, after `after`.
+    async fn list(
+        &self,
+        filter: &OrderFilter,
+        after: Option<&OrderKey>,
+        limit: usize,
+    ) -> Result<Vec<Record>, PortError>;
+    /// Counts for metrics; may be as old as a few seconds.
+    async fn tally(&self) -> Result<Tally, PortError>;
+}
+
+/// The letters that wait for a person.
+#[async_trait]
+pub trait DeadLetters: Send + Sync {
+    /// Stores a letter, or raises the count of the one with its id.
+    async fn bury(&self, letter: &DeadLetter) -> Result<(), PortError>;
+    /// In the order of their ids, after `after`.
+    async fn list(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<DeadLetter>, PortError>;
+    /// One letter.
+    async fn get(&self, id: Uuid) -> Result<Option<DeadLetter>, PortError>;
+    /// Forgets a letter; `false` if there was none.
+    async fn remove(&self, id: Uuid) -> Result<bool, PortError>;
+}
+
+/// A place in the event log: a position and the id of the event there. Opaque to everybody outside an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Cursor {
+    pub position: u64,
+    pub id: Uuid,
+}
+
+/// Which events a reader wants.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    pub kind: Option<EventType>,
+    pub mch_id: Option<MchId>,
+}
+
+/// A page of the event log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventPage {
+    pub events: Vec<(Cursor, Event)>,
+    /// Where to continue, also when the page is empty.
+    pub next: Cursor,
+    pub has_more: bool,
+}
+
+/// What reading the log found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LogRead {
+    Page(EventPage),
+    /// The cursor's event is not at its position (another log, pruned, or a lost tail): the oldest valid place.
+    Gone {
+        oldest: Cursor,
+    },
+}
+
+/// The record of what was emitted.
+#[async_trait]
+pub trait EventLog: Send + Sync {
+    /// Emission: all of them, or an error. A repeat of an id is kept out where the engine can tell.
+    async fn append(&self, events: &[Event]) -> Result<(), PortError>;
+    /// Oldest first; without a cursor from the oldest kept.
+    async fn read(
+        &self,
+        after: Option<Cursor>,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<LogRead, PortError>;
+    /// The place after the newest event.
+    async fn end(&self) -> Result<Cursor, PortError>;
+    /// Waits until the log may have grown past the cursor. Dropping the future loses nothing.
+    async fn grown(&self, past: Cursor) -> Result<(), PortError>;
+}
+
+impl Cursor {
+    /// The place before the first event of a log.
+    pub const START: Cursor = Cursor { position: 0, id: Uuid::nil() };
+
+    /// 48 characters of hexadecimal.
+    pub fn to_text(self) -> String {
+        format!("{:016x}{}", self.position, self.id.simple())
+    }
+
+    /// `None` if the text is no cursor.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (position, id) = (text.get(..16)?, text.get(16..)?);
+        let id = Some(id).filter(|id| id.len() == 32)?;
+        Some(Self { position: u64::from_str_radix(position, 16).ok()?, id: Uuid::try_parse(id).ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_its_text_form() {
+        let cursor = Cursor { position: 77, id: Uuid::from_u128(5) };
+        assert_eq!(Cursor::parse(&cursor.to_text()), Some(cursor));
+        assert_eq!(Cursor::parse("zz"), None);
+        assert_eq!(Cursor::parse(&format!("{}x", cursor.to_text())), None);
+    }
+}
