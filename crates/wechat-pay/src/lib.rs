@@ -3,9 +3,13 @@
 //! Everything but the client is pure: bytes in, values out, no clock, no sockets. Nothing here decides whether an
 //! order counts as paid in *your* books: this crate says what WeChat said and that WeChat said it.
 
+pub mod answer;
 pub mod beijing;
+pub mod close;
 pub mod error_code;
 pub mod fields;
 pub mod notification;
+pub mod query;
+pub mod request;
 pub mod sign;
 pub mod xml;
