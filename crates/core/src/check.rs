@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{OrderKey, TransactionId};
-use crate::record::Cause;
+use crate::record::{Cause, SeenAs};
 use crate::time::Timestamp;
 
 /// The version this code writes. It reads this one and the one before.
@@ -71,6 +71,8 @@ pub struct Check {
     pub reason: Reason,
     /// The notification's (or bill row's) own number: a hint for dropping duplicates, never used in a query.
     pub transaction_id: Option<TransactionId>,
+    /// As whose order the notification came: whom to ask as, when nobody registered the order.
+    pub seen_as: Option<SeenAs>,
     /// Present on due checks only.
     pub claim: Option<Claim>,
 }
@@ -84,6 +86,8 @@ struct Document {
     reason: Reason,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     transaction_id: Option<TransactionId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seen_as: Option<SeenAs>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     claim: Option<Claim>,
 }
@@ -104,17 +108,22 @@ pub enum CheckError {
 impl Check {
     /// An authentic notification came for the order.
     pub fn notified(key: OrderKey, transaction_id: Option<TransactionId>) -> Self {
-        Self { key, reason: Reason::Notified, transaction_id, claim: None }
+        Self { key, reason: Reason::Notified, transaction_id, seen_as: None, claim: None }
+    }
+
+    /// The same, with the appid and the sub merchant that the notification named.
+    pub fn with_seen_as(self, seen_as: SeenAs) -> Self {
+        Self { seen_as: Some(seen_as), ..self }
     }
 
     /// A shop or an operator asks.
     pub fn manual(key: OrderKey) -> Self {
-        Self { key, reason: Reason::Manual, transaction_id: None, claim: None }
+        Self { key, reason: Reason::Manual, transaction_id: None, seen_as: None, claim: None }
     }
 
     /// The order's due time came.
     pub fn due(key: OrderKey, claim: Claim) -> Self {
-        Self { key, reason: Reason::Due, transaction_id: None, claim: Some(claim) }
+        Self { key, reason: Reason::Due, transaction_id: None, seen_as: None, claim: Some(claim) }
     }
 
     /// What makes the record due if this check cannot be finished.
@@ -140,6 +149,7 @@ impl Check {
             out_trade_no: self.key.out_trade_no.as_str().to_owned(),
             reason: self.reason,
             transaction_id: self.transaction_id.clone(),
+            seen_as: self.seen_as.clone(),
             claim: self.claim,
         };
         // A struct of texts and numbers always has a JSON form.
@@ -159,6 +169,7 @@ impl Check {
             key: OrderKey::new(document.mch_id, document.out_trade_no)?,
             reason: document.reason,
             transaction_id: document.transaction_id,
+            seen_as: document.seen_as,
             claim: document.claim,
         })
     }

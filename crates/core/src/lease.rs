@@ -7,7 +7,7 @@ use crate::check::{Check, Reason};
 use crate::dead::{DeadLetter, DeadReason};
 use crate::decide::Change;
 use crate::ids::{LeaseToken, OrderKey};
-use crate::record::{Cause, Due, Entry, Hint, Lease, LookAgain, QuickLooks, Record, State};
+use crate::record::{Cause, Due, Entry, Hint, Lease, LookAgain, Progress, QuickLooks, Record, State};
 use crate::time::{Millis, Timestamp};
 
 /// From this many lost leases in a row on, the due time lies one transient backoff after the lease's end.
@@ -114,6 +114,7 @@ fn was_just_looked_at(record: &Record, now: Timestamp) -> bool {
 }
 
 fn look_again(record: &mut Record, check: &Check) {
+    see(record, check);
     let notified = (check.reason == Reason::Notified).then(|| Hint::of(check.transaction_id.clone()));
     record.look_again = Some(match record.look_again.take() {
         None => LookAgain { cause: check.cause(), notified },
@@ -127,8 +128,15 @@ fn look_again(record: &mut Record, check: &Check) {
     });
 }
 
+fn see(record: &mut Record, check: &Check) {
+    if check.seen_as.is_some() {
+        record.progress.seen_as.clone_from(&check.seen_as);
+    }
+}
+
 fn lease(mut record: Record, request: &LeaseRequest, now: Timestamp) -> Taking {
     count_the_last_lease(&mut record);
+    see(&mut record, &request.check);
     let until = now + request.length;
     record.lease = Some(Lease { token: request.token, until, committed: false });
     let mut cause = request.check.cause().or(record.due.map_or(Cause::Cadence, |due| due.cause));
@@ -219,7 +227,8 @@ pub fn commit(stored: Option<&Record>, commit: &Commit, now: Timestamp) -> (Writ
     let mut record = stored.clone();
     record.state = change.state;
     record.version = change.version;
-    record.progress = change.progress.clone();
+    let seen_as = record.progress.seen_as.take();
+    record.progress = Progress { seen_as, ..change.progress.clone() };
     record.payment = change.payment.clone().or(record.payment);
     record.claim = record.claim.wrapping_add(1);
     record.leases_lost = 0;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::event::Event;
-use crate::ids::{LeaseToken, OrderKey, TransactionId};
+use crate::ids::{AppId, LeaseToken, MchId, OrderKey, TransactionId};
 use crate::observation::Payment;
 use crate::register::Registration;
 use crate::time::Timestamp;
@@ -184,6 +184,18 @@ pub struct Progress {
     /// Until when a payment of an unregistered order is held back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_until: Option<Timestamp>,
+    /// As whose order a notification came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_as: Option<SeenAs>,
+}
+
+/// As whose order a notification came: used to ask about an order that nobody registered, proves nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenAs {
+    pub appid: AppId,
+    /// A service provider must name the sub merchant in every query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_mch_id: Option<MchId>,
 }
 
 fn is_zero(count: &u32) -> bool {

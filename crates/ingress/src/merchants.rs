@@ -1,0 +1,68 @@
+//! Whose notifications we take: a pure lookup by number. Swapped whole when the configuration changes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use wechat_pay::sign::{AcceptedAlgorithm, ApiKey};
+
+/// What the ingress knows of one merchant.
+#[derive(Debug, Clone)]
+pub struct Merchant {
+    pub mch_id: String,
+    pub app_ids: Vec<String>,
+    /// Restricts only when it is not empty.
+    pub sub_mch_ids: Vec<String>,
+    /// The current key first, then the previous one during a rotation.
+    pub keys: Vec<ApiKey>,
+    pub accepted: AcceptedAlgorithm,
+}
+
+/// All merchants of this process.
+#[derive(Debug)]
+pub struct Merchants {
+    by_mch_id: ArcSwap<HashMap<String, Arc<Merchant>>>,
+}
+
+/// A set of merchants that cannot be served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MerchantsError {
+    #[error("merchant {0} occurs twice")]
+    Twice(String),
+    #[error("merchant {0} has no key")]
+    NoKey(String),
+}
+
+impl Merchants {
+    /// From the configuration.
+    pub fn new(merchants: impl IntoIterator<Item = Merchant>) -> Result<Self, MerchantsError> {
+        Ok(Self { by_mch_id: ArcSwap::from_pointee(index(merchants)?) })
+    }
+
+    /// Takes a new set; notifications in hand finish with the old one.
+    pub fn replace(&self, merchants: impl IntoIterator<Item = Merchant>) -> Result<(), MerchantsError> {
+        self.by_mch_id.store(Arc::new(index(merchants)?));
+        Ok(())
+    }
+
+    /// The merchant of that number.
+    pub fn find(&self, mch_id: &str) -> Option<Arc<Merchant>> {
+        self.by_mch_id.load().get(mch_id).cloned()
+    }
+}
+
+fn index(
+    merchants: impl IntoIterator<Item = Merchant>,
+) -> Result<HashMap<String, Arc<Merchant>>, MerchantsError> {
+    let mut by_mch_id = HashMap::new();
+    for merchant in merchants {
+        let mch_id = merchant.mch_id.clone();
+        if merchant.keys.is_empty() {
+            return Err(MerchantsError::NoKey(mch_id));
+        }
+        if by_mch_id.insert(mch_id.clone(), Arc::new(merchant)).is_some() {
+            return Err(MerchantsError::Twice(mch_id));
+        }
+    }
+    Ok(by_mch_id)
+}

@@ -1,0 +1,180 @@
+//! The judgement of one notification, in the order size → parse → merchant → sign → appid and sub merchant → fields,
+//! and then the durable check. No sockets here: the simulation drives this code too.
+
+use std::sync::Arc;
+
+use paybell_core::ports::{CheckQueue, PortError};
+use paybell_core::record::SeenAs;
+use paybell_core::{AppId, Check, MchId, OrderKey, TransactionId};
+use wechat_pay::notification::{Authentic, Notification, NotificationError, Unverified};
+use wechat_pay::xml::XmlError;
+
+use crate::answer::Answer;
+use crate::merchants::{Merchant, Merchants};
+use crate::metrics::IngressMetrics;
+
+/// What became of a notification: the answer for WeChat and a word for our counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reception {
+    pub answer: Answer,
+    pub result: &'static str,
+}
+
+/// Takes notifications.
+pub struct Ingress {
+    merchants: Arc<Merchants>,
+    queue: Arc<dyn CheckQueue>,
+    pub(crate) metrics: IngressMetrics,
+    pub(crate) limits: crate::service::IngressLimits,
+}
+
+/// A notification that is authentic, for us and complete, with what is needed of it.
+struct Accepted {
+    check: Check,
+}
+
+impl Ingress {
+    /// Takes notifications of `merchants` and puts checks into `queue`.
+    pub fn new(merchants: Arc<Merchants>, queue: Arc<dyn CheckQueue>, metrics: IngressMetrics) -> Self {
+        Self { merchants, queue, metrics, limits: crate::service::IngressLimits::default() }
+    }
+
+    /// With other limits than the default ones.
+    pub fn with_limits(self, limits: crate::service::IngressLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Judges a notification and, if it is authentic, stores a check. SUCCESS means that the check is durable.
+    ///
+    /// `path_mch_id` is the number in the path, if the notify_url has one.
+    pub async fn receive(&self, path_mch_id: Option<&str>, body: &[u8]) -> Reception {
+        match self.judge(path_mch_id, body) {
+            Ok(accepted) => self.store(accepted.check).await,
+            Err(refused) => refused,
+        }
+    }
+
+    /// Everything before the durable step.
+    fn judge(&self, path_mch_id: Option<&str>, body: &[u8]) -> Result<Accepted, Reception> {
+        let result = self.accept(path_mch_id, body);
+        if let Err((reception, mch_id)) = &result {
+            self.metrics.refused(mch_id.as_deref(), reception.result);
+        }
+        result.map_err(|(reception, _)| reception)
+    }
+
+    fn accept(
+        &self,
+        path_mch_id: Option<&str>,
+        body: &[u8],
+    ) -> Result<Accepted, (Reception, Option<String>)> {
+        let unverified = Unverified::parse(body).map_err(|error| (of_xml(error), None))?;
+        let merchant = self.merchant(path_mch_id, &unverified).map_err(|reception| (reception, None))?;
+        let of_merchant = |reception| (reception, Some(merchant.mch_id.clone()));
+        let keys = KeyRefs::of(&merchant);
+        let (authentic, key_index) =
+            unverified.verify(keys.as_slice(), merchant.accepted).map_err(of_error).map_err(of_merchant)?;
+        self.metrics.key_used(&merchant.mch_id, key_index);
+        is_for_us(&merchant, &authentic).map_err(of_merchant)?;
+        let notification = authentic.into_notification().map_err(of_error).map_err(of_merchant)?;
+        check_of(&notification).map(|check| Accepted { check }).map_err(of_merchant)
+    }
+
+    fn merchant(
+        &self,
+        path_mch_id: Option<&str>,
+        unverified: &Unverified<'_>,
+    ) -> Result<Arc<Merchant>, Reception> {
+        let named = unverified.mch_id();
+        if path_mch_id.is_some() && path_mch_id != named {
+            return Err(Reception { answer: Answer::Unauthorized, result: "wrong_path" });
+        }
+        named
+            .and_then(|mch_id| self.merchants.find(mch_id))
+            .ok_or(Reception { answer: Answer::Unauthorized, result: "unknown_merchant" })
+    }
+
+    async fn store(&self, check: Check) -> Reception {
+        let mch_id = check.key.mch_id.clone();
+        match self.queue.publish(std::slice::from_ref(&check)).await {
+            Ok(()) => {
+                self.metrics.accepted(mch_id.as_str());
+                Reception { answer: Answer::Success, result: "accepted" }
+            }
+            Err(error) => {
+                self.log_not_durable(&check, &error);
+                self.metrics.refused(Some(mch_id.as_str()), "not_durable");
+                Reception { answer: Answer::Unavailable, result: "not_durable" }
+            }
+        }
+    }
+
+    fn log_not_durable(&self, check: &Check, error: &PortError) {
+        tracing::warn!(
+            order.key = %check.key,
+            error = %error,
+            "notification of {} not stored, WeChat will come again",
+            check.key
+        );
+    }
+}
+
+/// At most two keys, without an allocation.
+struct KeyRefs<'m> {
+    keys: [&'m wechat_pay::sign::ApiKey; 2],
+    count: usize,
+}
+
+impl<'m> KeyRefs<'m> {
+    fn of(merchant: &'m Merchant) -> Self {
+        let current = merchant.keys.first().expect("Merchants::new refuses a merchant without a key");
+        let previous = merchant.keys.get(1);
+        Self { keys: [current, previous.unwrap_or(current)], count: 1 + usize::from(previous.is_some()) }
+    }
+
+    fn as_slice(&self) -> &[&'m wechat_pay::sign::ApiKey] {
+        self.keys.get(..self.count).unwrap_or(&[])
+    }
+}
+
+fn is_for_us(merchant: &Merchant, authentic: &Authentic<'_>) -> Result<(), Reception> {
+    let refused = |result| Err(Reception { answer: Answer::Unauthorized, result });
+    // A missing appid is a missing field, judged after this.
+    if authentic.appid().is_some_and(|appid| !merchant.app_ids.iter().any(|ours| ours == appid)) {
+        return refused("wrong_appid");
+    }
+    let is_listed = |id: &str| merchant.sub_mch_ids.iter().any(|listed| listed == id);
+    if !merchant.sub_mch_ids.is_empty() && !authentic.sub_mch_id().is_some_and(is_listed) {
+        return refused("wrong_sub_mch_id");
+    }
+    Ok(())
+}
+
+fn check_of(notification: &Notification<'_>) -> Result<Check, Reception> {
+    let invalid = Reception { answer: Answer::Malformed, result: "invalid_field" };
+    let key = OrderKey::new(notification.mch_id(), notification.out_trade_no()).map_err(|_| invalid)?;
+    let transaction_id = match notification.payment() {
+        Some(payment) => Some(TransactionId::new(payment.transaction_id).map_err(|_| invalid)?),
+        None => None,
+    };
+    let sub_mch_id = notification.sub_mch_id().map(MchId::new).transpose().map_err(|_| invalid)?;
+    let appid = AppId::new(notification.appid()).map_err(|_| invalid)?;
+    Ok(Check::notified(key, transaction_id).with_seen_as(SeenAs { appid, sub_mch_id }))
+}
+
+fn of_xml(error: XmlError) -> Reception {
+    let answer = match error {
+        XmlError::TooLarge | XmlError::TooManyFields => Answer::TooLarge,
+        _ => Answer::Malformed,
+    };
+    Reception { answer, result: error.reason() }
+}
+
+fn of_error(error: NotificationError) -> Reception {
+    let answer = match error {
+        NotificationError::Xml(error) => return of_xml(error),
+        NotificationError::ReturnCodeFail | NotificationError::Sign(_) => Answer::Unauthorized,
+        _ => Answer::Malformed,
+    };
+    Reception { answer, result: error.kind() }
+}
