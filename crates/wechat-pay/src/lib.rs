@@ -1,10 +1,11 @@
 //! WeChat Pay API v2 (XML): documents, signatures, notifications, queries, and a client.
 //!
-//! Everything but the client is pure: bytes in, values out, no clock, no sockets. Nothing here decides whether an
+//! Everything but [`client`] is pure: bytes in, values out, no clock, no sockets. Nothing here decides whether an
 //! order counts as paid in *your* books: this crate says what WeChat said and that WeChat said it.
 
 pub mod answer;
 pub mod beijing;
+pub mod client;
 pub mod close;
 pub mod error_code;
 pub mod fields;

@@ -147,6 +147,7 @@ fn judge_query(body: &[u8], context: &Value, outcome: &mut Outcome) -> Result<()
         (text(&context["appid"]), text(&context["mch_id"]))
     );
     let document = Document::parse(body).unwrap();
+    outcome.fields = Some(owned(&document));
     match &answer.result {
         OrderQueryResult::Error { code, .. } => outcome.err_code = Some(code.as_str().to_owned()),
         OrderQueryResult::Trade { state: TradeState::Other(_), .. } => {
@@ -160,7 +161,6 @@ fn judge_query(body: &[u8], context: &Value, outcome: &mut Outcome) -> Result<()
         OrderQueryResult::Trade { state, payment } => {
             outcome.paid = *state == TradeState::Success;
             outcome.state = Some(state.as_str().to_owned());
-            outcome.fields = Some(owned(&document));
             outcome.parsed = parsed(&document);
             if let Some(payment) = payment {
                 let expected = |name: &str| outcome.parsed.get(name);

@@ -1,0 +1,90 @@
+//! One HTTP exchange: POST a body, read a bounded answer, in time.
+//!
+//! Knows nothing of signatures, merchants or retries. Verifies server certificates against the bundled web roots with
+//! its own crypto provider, so that no process-wide default is needed. The bytes go back to [`super::Client`].
+
+use std::error::Error;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::header::{CONTENT_TYPE, USER_AGENT};
+use hyper::{Request, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::timeout;
+
+use super::Cause;
+
+/// Longest answer that is read, in bytes: an HTML page of some gateway is longer than any document of API v2.
+pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+const IDLE_CONNECTIONS_PER_HOST_MAX: usize = 64;
+const AGENT: &str = concat!("wechat-pay-rust/", env!("CARGO_PKG_VERSION"));
+
+pub(super) struct Transport {
+    http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl Transport {
+    pub(super) fn new(connect_timeout: Duration) -> Result<Self, rustls::Error> {
+        let mut tcp = HttpConnector::new();
+        tcp.set_connect_timeout(Some(connect_timeout));
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(Arc::new(rustls::crypto::ring::default_provider()))?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let http = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST_MAX)
+            .build(connector);
+        Ok(Self { http })
+    }
+
+    /// Sends and reads within `limit`; only a 200 has an answer.
+    pub(super) async fn post(&self, uri: &Uri, body: String, limit: Duration) -> Result<Bytes, Cause> {
+        match timeout(limit, self.exchange(uri, body)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Cause::Timeout),
+        }
+    }
+
+    async fn exchange(&self, uri: &Uri, body: String) -> Result<Bytes, Cause> {
+        let request = Request::post(uri.clone())
+            .header(CONTENT_TYPE, "text/xml; charset=utf-8")
+            .header(USER_AGENT, AGENT)
+            .body(Full::from(body))
+            .expect("the address was checked when the client was made, and the headers are constant");
+        let response = self.http.request(request).await.map_err(|error| {
+            let text = chain(&error);
+            if error.is_connect() { Cause::Connect(text) } else { Cause::Broken(text) }
+        })?;
+        if response.status() != StatusCode::OK {
+            return Err(Cause::HttpStatus(response.status().as_u16()));
+        }
+        match Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(Cause::TooLarge),
+            Err(error) => Err(Cause::Broken(chain(&*error))),
+        }
+    }
+}
+
+/// The whole chain of causes as one line, since the outermost error says next to nothing.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let _ = write!(text, ": {error}");
+        source = error.source();
+    }
+    text
+}
