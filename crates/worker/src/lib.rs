@@ -1,1 +1,22 @@
-//! Turns a check into an event: lease, query, decide, commit, publish, clear
+//! Step 3 of a payment's path: a check comes in, at most one event goes out.
+//!
+//! Lease → orderquery → `decide` → commit → publish → clear → acknowledge; the order of these effects lives in
+//! [`handle`]. Works over ports only: it knows neither the engines nor the ingress.
+
+mod asker;
+mod handle;
+mod metrics;
+mod observe;
+mod policies;
+mod retry;
+mod run;
+mod wechat;
+
+pub use asker::{Account, Asker};
+pub use handle::{Settled, Worker, WorkerParts};
+pub use metrics::{KeyUsed, WorkerMetrics};
+pub use observe::{MerchantFacts, close_answer, observe};
+pub use policies::Policies;
+pub use retry::RetryPolicy;
+pub use run::{WorkerLimits, run};
+pub use wechat::{Ask, Asked, CloseAsked, Wechat};

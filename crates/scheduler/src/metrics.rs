@@ -1,0 +1,33 @@
+//! The scheduler's metrics.
+
+use paybell_core::Lane;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+/// What the scheduler counts.
+#[derive(Clone, Default)]
+pub struct SchedulerMetrics {
+    claimed: Family<Vec<(&'static str, &'static str)>, Counter>,
+}
+
+impl SchedulerMetrics {
+    /// Registers the metrics.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "paybell_due_claimed",
+            "Due orders turned into checks, by lane",
+            metrics.claimed.clone(),
+        );
+        metrics
+    }
+
+    pub(crate) fn claimed(&self, lane: Lane, count: usize) {
+        let lane = match lane {
+            Lane::Urgent => "urgent",
+            Lane::Cadence => "cadence",
+        };
+        self.claimed.get_or_create(&vec![("lane", lane)]).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+}

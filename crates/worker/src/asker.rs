@@ -1,0 +1,181 @@
+//! The real [`Wechat`]: the protocol crate's client, one account per merchant.
+//!
+//! A merchant whose every key is refused is put in alarm and backs off as a whole: its orders are not dead-lettered
+//! one by one for a mistake in its configuration.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use paybell_core::{Answer, DeadReason};
+use tokio::time::Instant;
+use wechat_pay::client::{CallError, Client, MerchantAccount, Priority};
+use wechat_pay::request::OrderRef;
+
+use crate::metrics::WorkerMetrics;
+use crate::observe::{MerchantFacts, close_answer, observe};
+use crate::wechat::{Ask, Asked, CloseAsked, Wechat};
+
+/// Refusals in a row before a merchant backs off: one odd answer must not hold up its other orders.
+const REFUSALS_BEFORE_ALARM: u32 = 3;
+const ALARM_FIRST: Duration = Duration::from_secs(2);
+const ALARM_LONGEST: Duration = Duration::from_secs(300);
+
+/// One merchant, as calls are made for it.
+pub struct Account {
+    pub account: MerchantAccount,
+    pub facts: MerchantFacts,
+    alarm: Mutex<Alarm>,
+}
+
+#[derive(Debug, Default)]
+struct Alarm {
+    refusals: u32,
+    until: Option<Instant>,
+}
+
+/// Asks WeChat over the network.
+pub struct Asker {
+    client: Client,
+    accounts: ArcSwap<HashMap<String, Arc<Account>>>,
+    metrics: WorkerMetrics,
+}
+
+impl Account {
+    /// A merchant that is not in alarm.
+    pub fn new(account: MerchantAccount, facts: MerchantFacts) -> Self {
+        Self { account, facts, alarm: Mutex::default() }
+    }
+
+    fn is_in_alarm(&self, now: Instant) -> bool {
+        self.lock().until.is_some_and(|until| until > now)
+    }
+
+    fn refused(&self, now: Instant) {
+        let mut alarm = self.lock();
+        alarm.refusals = alarm.refusals.saturating_add(1);
+        if let Some(over) = alarm.refusals.checked_sub(REFUSALS_BEFORE_ALARM) {
+            let pause = ALARM_FIRST.saturating_mul(1u32 << over.min(8)).min(ALARM_LONGEST);
+            alarm.until = Some(now + pause);
+        }
+    }
+
+    fn answered(&self) {
+        let mut alarm = self.lock();
+        if alarm.refusals > 0 {
+            *alarm = Alarm::default();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Alarm> {
+        self.alarm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Asker {
+    /// Asks for these merchants.
+    pub fn new(client: Client, accounts: impl IntoIterator<Item = Account>, metrics: WorkerMetrics) -> Self {
+        let accounts =
+            accounts.into_iter().map(|one| (one.account.mch_id().to_owned(), Arc::new(one))).collect();
+        Self { client, accounts: ArcSwap::from_pointee(accounts), metrics }
+    }
+
+    fn account(&self, ask: &Ask) -> Result<Arc<Account>, Answer> {
+        let account = self.accounts.load().get(ask.key.mch_id.as_str()).cloned().ok_or_else(|| {
+            let detail = format!("merchant {} is not in the configuration", ask.key.mch_id);
+            Answer::Refused { reason: DeadReason::UnknownMerchant, detail }
+        })?;
+        if account.is_in_alarm(Instant::now()) {
+            return Err(Answer::Transient("merchant_alarm"));
+        }
+        Ok(account)
+    }
+
+    /// Counts the call and turns a failed one into what it means for the order.
+    fn finished<T>(
+        &self,
+        account: &Account,
+        begun: Instant,
+        outcome: Result<wechat_pay::answer::Verified<T>, CallError>,
+    ) -> Result<T, Failed> {
+        let mch_id = account.account.mch_id();
+        match outcome {
+            Ok(verified) => {
+                account.answered();
+                self.metrics.key_used(mch_id, verified.key_used().as_str());
+                self.metrics.queried(mch_id, "answered", begun.elapsed());
+                Ok(verified.into_inner())
+            }
+            Err(CallError::NoSlot) => Err(Failed::NoSlot),
+            Err(CallError::Transient(cause)) => {
+                self.metrics.queried(mch_id, cause.reason(), begun.elapsed());
+                tracing::debug!(merchant.mch_id = mch_id, cause = %cause, "no answer for {mch_id}: {cause}");
+                Err(Failed::Answer(Answer::Transient(cause.reason())))
+            }
+            Err(CallError::KeyRefused(cause)) => {
+                self.metrics.queried(mch_id, "key_refused", begun.elapsed());
+                account.refused(Instant::now());
+                tracing::error!(
+                    merchant.mch_id = mch_id,
+                    cause = %cause,
+                    "every API key of merchant {mch_id} was refused ({cause}): compare api_key with 账户中心 / API安全"
+                );
+                Err(Failed::Answer(Answer::Transient("key_refused")))
+            }
+        }
+    }
+}
+
+enum Failed {
+    Answer(Answer),
+    NoSlot,
+}
+
+#[async_trait]
+impl Wechat for Asker {
+    async fn query(&self, ask: &Ask) -> Asked {
+        let account = match self.account(ask) {
+            Ok(account) => account,
+            Err(answer) => return Asked::Answered(answer),
+        };
+        let begun = Instant::now();
+        let order = order_ref(ask, &account);
+        let outcome = self.client.order_query(&account.account, &order, priority(ask)).await;
+        match self.finished(&account, begun, outcome) {
+            Ok(answer) => Asked::Answered(observe(ask, &account.facts, &answer)),
+            Err(Failed::Answer(answer)) => Asked::Answered(answer),
+            Err(Failed::NoSlot) => Asked::NoSlot,
+        }
+    }
+
+    async fn close(&self, ask: &Ask) -> CloseAsked {
+        let account = match self.account(ask) {
+            Ok(account) => account,
+            Err(answer) => return CloseAsked::Undecided(answer),
+        };
+        let begun = Instant::now();
+        let order = order_ref(ask, &account);
+        let outcome = self.client.close_order(&account.account, &order, priority(ask)).await;
+        match self.finished(&account, begun, outcome) {
+            Ok(answer) => close_answer(&answer),
+            Err(Failed::Answer(answer)) => CloseAsked::Undecided(answer),
+            Err(Failed::NoSlot) => CloseAsked::NoSlot,
+        }
+    }
+}
+
+fn priority(ask: &Ask) -> Priority {
+    if ask.is_urgent { Priority::Urgent } else { Priority::Cadence }
+}
+
+fn order_ref(ask: &Ask, account: &Account) -> OrderRef {
+    let first = account.account.app_ids().first().map_or("", String::as_str);
+    let appid = ask.appid.as_ref().map_or(first, |appid| appid.as_str());
+    let order = OrderRef::new(appid, ask.key.out_trade_no.as_str());
+    match &ask.sub_mch_id {
+        Some(sub_mch_id) => order.for_sub_merchant(sub_mch_id.as_str(), None),
+        None => order,
+    }
+}

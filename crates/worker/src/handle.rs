@@ -1,0 +1,216 @@
+//! The order of effects.
+//!
+//! ```text
+//! take → query → decide → commit → publish → clear → acknowledge
+//! ```
+//!
+//! Each step may be the last: the process can die between any two. What makes that safe:
+//!
+//! - *take* writes a due time no later than the lease's end before anything else happens, so an order whose worker
+//!   died is looked at again;
+//! - *commit* stores the decision together with its outgoing events, fenced by the lease: a stale owner can publish
+//!   only what it committed itself;
+//! - whoever next takes a lease finds outgoing events and publishes them, same ids, before anything else;
+//! - *clear* only forgets what is published; *acknowledge* only forgets a check whose order needs it no more.
+//!
+//! A crash between two steps therefore repeats an event under the same id, and never loses one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use paybell_core::decide::Closing;
+use paybell_core::lease::{Commit, Committed, LeaseRequest, Taken};
+use paybell_core::ports::{Delivery, EventLog, Ledger, PortError};
+use paybell_core::time::Millis;
+use paybell_core::{Answer, Check, Decision, Event, LeaseToken, Look, Record, decide};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::metrics::WorkerMetrics;
+use crate::policies::Policies;
+use crate::retry::RetryPolicy;
+use crate::wechat::{Ask, Asked, CloseAsked, Wechat};
+
+/// How long one worker may decide about an order.
+pub const LEASE: Millis = Millis::seconds(60);
+
+/// How often one delivery starts again at the lease; after that the record's due time goes on.
+const RESTARTS_MAX: usize = 3;
+
+/// What a worker works with.
+pub struct WorkerParts {
+    pub ledger: Arc<dyn Ledger>,
+    pub log: Arc<dyn EventLog>,
+    pub wechat: Arc<dyn Wechat>,
+    pub policies: Arc<Policies>,
+    pub metrics: WorkerMetrics,
+    /// For lease tokens and jitter: from the system in a process, from the seed in a simulation.
+    pub seed: [u8; 32],
+}
+
+/// Handles deliveries, many at once.
+pub struct Worker {
+    parts: WorkerParts,
+    retry: RetryPolicy,
+    random: Mutex<StdRng>,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Disposed of, with a word for metrics.
+    Done(&'static str),
+    /// An engine is away: the check went back to the queue.
+    GivenBack,
+}
+
+/// What became of one turn at the lease.
+enum Turn {
+    Done(&'static str),
+    StartAgain,
+}
+
+impl Worker {
+    /// A worker over these parts.
+    pub fn new(parts: WorkerParts) -> Self {
+        let random = Mutex::new(StdRng::from_seed(parts.seed));
+        Self { parts, retry: RetryPolicy::new(), random }
+    }
+
+    /// Handles one delivery to its end.
+    pub async fn handle(&self, delivery: Delivery) -> Settled {
+        let reason = delivery.check.reason;
+        let settled = match self.work(&delivery.check).await {
+            Ok(outcome) => match delivery.done().await {
+                Ok(()) => Settled::Done(outcome),
+                Err(error) => self.given_back(&error),
+            },
+            Err(error) => self.given_back(&error),
+        };
+        let outcome = match settled {
+            Settled::Done(outcome) => outcome,
+            Settled::GivenBack => "given_back",
+        };
+        self.parts.metrics.checked(reason, outcome);
+        settled
+    }
+
+    fn given_back(&self, error: &PortError) -> Settled {
+        tracing::warn!(error = %error, "check given back: {error}");
+        Settled::GivenBack
+    }
+
+    async fn work(&self, check: &Check) -> Result<&'static str, PortError> {
+        for _ in 0..RESTARTS_MAX {
+            let request = self.lease_request(check);
+            let record = match self.parts.ledger.take(&request).await? {
+                Taken::Leased(record) => *record,
+                Taken::Duplicate => return Ok("duplicate"),
+                Taken::Busy => return Ok("busy"),
+                Taken::Stale => return Ok("stale"),
+                Taken::Fresh => return Ok("fresh"),
+            };
+            if !record.outgoing.is_empty() {
+                self.publish(&record, &record.outgoing, request.token).await?;
+                return Ok("published");
+            }
+            match self.look(check, record, request.token).await? {
+                Turn::Done(outcome) => return Ok(outcome),
+                Turn::StartAgain => {}
+            }
+        }
+        Ok("lease_lost")
+    }
+
+    /// query → decide → commit → publish → clear, under a lease with nothing outgoing.
+    async fn look(&self, check: &Check, mut record: Record, token: LeaseToken) -> Result<Turn, PortError> {
+        let ask = Ask::about(&record);
+        let mut closing = Closing::NotTried;
+        let mut asked = self.parts.wechat.query(&ask).await;
+        loop {
+            let answer = match asked {
+                Asked::Answered(answer) => answer,
+                Asked::NoSlot => return self.put_off(&record, token).await,
+            };
+            match self.decide(check, &record, &answer, closing).await? {
+                Decision::CloseFirst => {
+                    asked = match self.parts.wechat.close(&ask).await {
+                        CloseAsked::Answered => {
+                            closing = Closing::Answered;
+                            self.parts.wechat.query(&ask).await
+                        }
+                        CloseAsked::Undecided(answer) => Asked::Answered(answer),
+                        CloseAsked::NoSlot => Asked::NoSlot,
+                    };
+                }
+                Decision::Commit(change) => {
+                    let outcome = change.outcome;
+                    let commit =
+                        Commit { key: record.key.clone(), token, facts: record.facts, change: *change };
+                    match self.parts.ledger.commit(&commit).await? {
+                        Committed::Ended => return Ok(Turn::Done(outcome)),
+                        Committed::Outgoing => {
+                            self.publish(&record, &commit.change.events, token).await?;
+                            return Ok(Turn::Done(outcome));
+                        }
+                        Committed::Lost => return Ok(Turn::StartAgain),
+                        Committed::Changed(changed) => {
+                            // Registered, accepted or rejected meanwhile: the answer stands, decide again.
+                            record = *changed;
+                            asked = Asked::Answered(answer);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn decide(
+        &self,
+        check: &Check,
+        record: &Record,
+        answer: &Answer,
+        closing: Closing,
+    ) -> Result<Decision, PortError> {
+        let reading = self.parts.ledger.clock().await?;
+        let policy = self.parts.policies.of(&record.key.mch_id);
+        let look = Look {
+            check,
+            policy: &policy,
+            now: reading.now,
+            is_clock_steady: reading.is_steady,
+            retry_delay: self.with_random(|random| self.retry.delay(record.progress.attempts, random)),
+            closing,
+        };
+        Ok(decide(record, answer, &look))
+    }
+
+    /// Emission, then the clear. A refused clear is fine: the record's due time or its new holder finishes the work.
+    async fn publish(&self, record: &Record, events: &[Event], token: LeaseToken) -> Result<(), PortError> {
+        self.parts.log.append(events).await?;
+        let reading = self.parts.ledger.clock().await?;
+        events.iter().for_each(|event| self.parts.metrics.emitted(event, reading.now));
+        self.parts.ledger.clear(&record.key, token).await?;
+        Ok(())
+    }
+
+    async fn put_off(&self, record: &Record, token: LeaseToken) -> Result<Turn, PortError> {
+        let reading = self.parts.ledger.clock().await?;
+        let wait = self.with_random(|random| Millis(random.random_range(1_000..=2_000)));
+        self.parts.ledger.put_off(&record.key, token, reading.now + wait).await?;
+        Ok(Turn::Done("put_off"))
+    }
+
+    fn lease_request(&self, check: &Check) -> LeaseRequest {
+        self.with_random(|random| LeaseRequest {
+            check: check.clone(),
+            token: LeaseToken(random.random()),
+            length: LEASE,
+            lost_delays: [0, 1, 2, 3, 4, 5, 6].map(|nth| self.retry.delay(nth, random)),
+        })
+    }
+
+    fn with_random<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
+        // A generator has no invariant that a panic elsewhere could have broken.
+        draw(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,90 @@
+//! The worker's metrics.
+
+use paybell_core::event::{Event, EventType};
+use paybell_core::{Reason, Timestamp};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::time::Duration;
+
+type Labels = Vec<(&'static str, String)>;
+
+/// `paybell_key_used_total{mch_id,key}`: owned by the process, counted here and by the ingress.
+pub type KeyUsed = Family<Labels, Counter>;
+
+/// What the worker counts.
+#[derive(Clone)]
+pub struct WorkerMetrics {
+    checks: Family<[(&'static str, &'static str); 2], Counter>,
+    events: Family<Labels, Counter>,
+    paid_to_emitted: Histogram,
+    queries: Family<Labels, Counter>,
+    query_seconds: Family<Labels, Histogram>,
+    key_used: KeyUsed,
+}
+
+impl WorkerMetrics {
+    /// Registers the metrics.
+    pub fn register(registry: &mut Registry, key_used: &KeyUsed) -> Self {
+        let metrics = Self {
+            checks: Family::default(),
+            events: Family::default(),
+            paid_to_emitted: Histogram::new([
+                0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0, 60.0, 300.0, 3_600.0, 86_640.0,
+            ]),
+            queries: Family::default(),
+            query_seconds: Family::new_with_constructor(query_histogram),
+            key_used: key_used.clone(),
+        };
+        registry.register("paybell_checks", "Checks by reason and outcome", metrics.checks.clone());
+        registry.register("paybell_events", "Events emitted by type and source", metrics.events.clone());
+        registry.register(
+            "paybell_paid_to_emitted_seconds",
+            "From WeChat's time_end to the emission of order.paid",
+            metrics.paid_to_emitted.clone(),
+        );
+        registry.register(
+            "paybell_queries",
+            "Calls to WeChat by merchant and result",
+            metrics.queries.clone(),
+        );
+        registry.register(
+            "paybell_query_seconds",
+            "Duration of calls to WeChat",
+            metrics.query_seconds.clone(),
+        );
+        metrics
+    }
+
+    pub(crate) fn checked(&self, reason: Reason, outcome: &'static str) {
+        self.checks.get_or_create(&[("reason", reason.as_str()), ("outcome", outcome)]).inc();
+    }
+
+    pub(crate) fn emitted(&self, event: &Event, now: Timestamp) {
+        let labels = vec![
+            ("type", event.kind.as_str().to_owned()),
+            ("learned_by", event.data.learned_by.as_str().to_owned()),
+        ];
+        self.events.get_or_create(&labels).inc();
+        if let (EventType::Paid, Some(paid_at)) = (event.kind, event.data.paid_at) {
+            let after = u64::try_from(now.since(paid_at).0).unwrap_or(0);
+            self.paid_to_emitted.observe(Duration::from_millis(after).as_secs_f64());
+        }
+    }
+
+    pub(crate) fn queried(&self, mch_id: &str, result: &'static str, after: Duration) {
+        let merchant = ("mch_id", mch_id.to_owned());
+        self.query_seconds.get_or_create(&vec![merchant.clone()]).observe(after.as_secs_f64());
+        self.queries.get_or_create(&vec![merchant, ("result", result.to_owned())]).inc();
+    }
+
+    pub(crate) fn key_used(&self, mch_id: &str, key: &'static str) {
+        let labels = vec![("mch_id", mch_id.to_owned()), ("key", key.to_owned())];
+        self.key_used.get_or_create(&labels).inc();
+    }
+}
+
+fn query_histogram() -> Histogram {
+    Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
+}

@@ -1,0 +1,64 @@
+//! The question to WeChat, as the worker asks it. Two implementations: the real client, and the simulation's.
+
+use async_trait::async_trait;
+use paybell_core::{Answer, AppId, MchId, OrderKey, Record};
+
+/// Which order is asked about, and as whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    pub key: OrderKey,
+    /// The registered appid, else the one a notification named, else the merchant's first.
+    pub appid: Option<AppId>,
+    pub sub_mch_id: Option<MchId>,
+    /// The order's registration names this appid and no other will do.
+    pub must_be_appid: bool,
+    /// The order's registration names this sub merchant and no other will do.
+    pub must_be_sub_mch_id: bool,
+    /// Gets its merchant's query slots before all cadence polls.
+    pub is_urgent: bool,
+}
+
+impl Ask {
+    /// The question about a record's order. Always by `out_trade_no`: a notification's transaction_id proves nothing.
+    pub fn about(record: &Record) -> Self {
+        let registration = record.registration.as_ref();
+        let appid = registration.and_then(|registration| registration.appid.clone());
+        let sub_mch_id = registration.and_then(|registration| registration.sub_mch_id.clone());
+        let seen_as = record.progress.seen_as.as_ref();
+        Self {
+            key: record.key.clone(),
+            must_be_appid: appid.is_some(),
+            must_be_sub_mch_id: sub_mch_id.is_some(),
+            appid: appid.or_else(|| seen_as.map(|seen| seen.appid.clone())),
+            sub_mch_id: sub_mch_id.or_else(|| seen_as.and_then(|seen| seen.sub_mch_id.clone())),
+            is_urgent: record.due.is_some_and(|due| due.cause.is_urgent()),
+        }
+    }
+}
+
+/// What became of an orderquery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    Answered(Answer),
+    /// The merchant's rate left no place within a second: put the check off, do not hold it.
+    NoSlot,
+}
+
+/// What became of a closeorder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseAsked {
+    /// WeChat said something that one last query will explain: closed, paid, or never existed.
+    Answered,
+    /// It could not be asked, or refused: judge this answer instead.
+    Undecided(Answer),
+    NoSlot,
+}
+
+/// WeChat, to a worker.
+#[async_trait]
+pub trait Wechat: Send + Sync {
+    /// orderquery.
+    async fn query(&self, ask: &Ask) -> Asked;
+    /// closeorder.
+    async fn close(&self, ask: &Ask) -> CloseAsked;
+}
