@@ -14,3 +14,8 @@ pub mod query;
 pub mod request;
 pub mod sign;
 pub mod xml;
+
+/// The examples of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
