@@ -1,0 +1,141 @@
+//! Configuration: a TOML file with the environment over it, read once and checked once.
+//!
+//! [`load`] gives everything that is wrong at once, and what is in effect with its origin. It binds nothing and
+//! connects to nothing; it does read the key, token and certificate files. [`Config`] goes to [`crate::boot`].
+
+mod environment;
+mod merchant;
+mod problem;
+mod reader;
+mod secret;
+mod sections;
+mod show;
+#[cfg(test)]
+mod tests;
+mod tree;
+pub mod values;
+
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+};
+
+use paybell_core::{Cadence, OpenidPolicy};
+
+pub use environment::PREFIX as ENVIRONMENT_PREFIX;
+pub use merchant::Merchant;
+pub use problem::{Problem, Problems};
+pub use reader::Shown;
+pub use secret::{PemPair, Secret, read_file as read_secret_file};
+pub use sections::{Console, EngineKind, Ingress, Rabbitmq, Redis, Retention, Scope, Token};
+pub use show::{as_json, as_toml};
+pub use tree::Origin;
+pub use values::ListenAddress;
+
+/// The commented sample: every value in it is the default.
+pub const SAMPLE: &str = include_str!("config/sample.toml");
+
+/// Read when no file is named; it may then be absent.
+pub const DEFAULT_FILE: &str = "paybell.toml";
+
+/// Everything that the roles are told, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub engine: EngineKind,
+    pub data_dir: PathBuf,
+    pub rabbitmq: Rabbitmq,
+    pub redis: Redis,
+    pub ingress: Ingress,
+    pub console: Console,
+    pub admin_listen: ListenAddress,
+    pub base_urls: Vec<String>,
+    pub cadence: Cadence,
+    pub openid: OpenidPolicy,
+    pub retention: Retention,
+    pub merchants: Vec<Merchant>,
+}
+
+/// What reading gave.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Absent if the file could not be read at all.
+    config: Option<Config>,
+    pub problems: Vec<Problem>,
+    pub shown: Vec<Shown>,
+}
+
+impl Loaded {
+    /// The configuration, if nothing is wrong with it.
+    pub fn checked(self) -> Result<Config, Problems> {
+        match self.config {
+            Some(config) if self.problems.is_empty() => Ok(config),
+            _ => Err(Problems(self.problems)),
+        }
+    }
+}
+
+/// Reads `file` (without one [`DEFAULT_FILE`], if it exists) and lays `variables` over it.
+pub fn load(file: Option<&Path>, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Loaded {
+    let (mut table, origin, problems) = read_file(file);
+    if !problems.is_empty() {
+        // What is missing in a file that could not be read is no finding of its own.
+        return Loaded { config: None, problems, shown: Vec::new() };
+    }
+    let problems = environment::overlay(&mut table, variables);
+    let mut findings = reader::Findings { problems, shown: Vec::new() };
+    let config = reader::read_root(table, origin, &mut findings, read);
+    Loaded { config: Some(config), problems: findings.problems, shown: findings.shown }
+}
+
+fn read_file(file: Option<&Path>) -> (tree::Table, Origin, Vec<Problem>) {
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    let name = path.display();
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let (table, problems) = tree::parse_file(path, &text);
+            (table, Origin::WholeFile(name.to_string().into()), problems)
+        }
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound && file.is_none() => {
+            (tree::Table::new(), Origin::WholeFile(format!("{name} (not found here)").into()), Vec::new())
+        }
+        Err(cause) => {
+            let origin = Origin::WholeFile(name.to_string().into());
+            let what = format!("cannot read it: {cause}; `paybell config sample` prints one to begin with");
+            (tree::Table::new(), origin.clone(), vec![Problem::new(origin, "", what)])
+        }
+    }
+}
+
+fn read(root: &mut reader::Section<'_>) -> Config {
+    let config = Config {
+        engine: sections::engine(root),
+        data_dir: sections::data_dir(root),
+        rabbitmq: sections::rabbitmq(root),
+        redis: sections::redis(root),
+        ingress: sections::ingress(root),
+        console: sections::console(root),
+        admin_listen: sections::admin(root),
+        base_urls: sections::base_urls(root),
+        cadence: sections::cadence(root),
+        openid: sections::events_openid(root),
+        retention: sections::retention(root),
+        merchants: merchant::merchants(root),
+    };
+    refuse_shared_ports(root, &config);
+    config
+}
+
+fn refuse_shared_ports(root: &mut reader::Section<'_>, config: &Config) {
+    let all = [
+        ("ingress", &config.ingress.listen),
+        ("console", &config.console.listen),
+        ("admin", &config.admin_listen),
+    ];
+    for (number, (name, address)) in all.iter().enumerate() {
+        let earlier = all.iter().take(number).find(|(_, other)| other == address);
+        if let Some((other, _)) = earlier.filter(|_| address.takes_a_fixed_port()) {
+            root.problem(name, format!("listen is {}, which {other} listens on already", address.as_str()));
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What each section holds once it is checked. No later code checks again: an address can be bound, a key has its
+//! length, certificate and key belong together.
+
+use std::path::PathBuf;
+
+use http_server::TlsConfig;
+use paybell_core::{Cadence, OpenidPolicy, time::Millis};
+
+use super::{
+    reader::Section,
+    secret::{PemPair, Secret, read_token},
+    values::{
+        ListenAddress, base_url, duration, duration_from, one_of, openid, path, prefix, public_url, url_of,
+    },
+};
+
+/// Which engine keeps everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineKind {
+    /// One SQLite file in this process.
+    Embedded,
+    /// RabbitMQ and Redis.
+    Cluster,
+}
+
+/// `[rabbitmq]`.
+#[derive(Debug, Clone)]
+pub struct Rabbitmq {
+    pub url: Secret,
+    pub prefix: String,
+    pub partitions: u32,
+}
+
+/// `[redis]`.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    pub url: Secret,
+    pub prefix: String,
+}
+
+/// `[ingress]`.
+#[derive(Debug, Clone)]
+pub struct Ingress {
+    pub listen: ListenAddress,
+    pub tls: Option<TlsConfig>,
+    pub public_url: Option<String>,
+}
+
+/// What the bearer of a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Events,
+    Orders,
+    Operate,
+}
+
+/// A token of the private listener.
+#[derive(Debug, Clone)]
+pub struct Token {
+    pub name: String,
+    pub secret: Secret,
+    pub scopes: Vec<Scope>,
+}
+
+/// `[console]`.
+#[derive(Debug, Clone)]
+pub struct Console {
+    pub listen: ListenAddress,
+    pub tokens: Vec<Token>,
+}
+
+/// `[retention]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    pub orders: Millis,
+    pub events: Millis,
+}
+
+pub(super) fn engine(root: &mut Section<'_>) -> EngineKind {
+    let words = [("embedded", EngineKind::Embedded), ("cluster", EngineKind::Cluster)];
+    root.value("engine", "embedded", |text| one_of(text, &words))
+}
+
+pub(super) fn data_dir(root: &mut Section<'_>) -> PathBuf {
+    root.section("embedded", |section| section.value("data_dir", "data", path))
+}
+
+pub(super) fn rabbitmq(root: &mut Section<'_>) -> Rabbitmq {
+    root.section("rabbitmq", |section| Rabbitmq {
+        url: Secret::new(section.url(
+            "url",
+            "amqp://guest:guest@127.0.0.1:5672/%2f",
+            url_of(&["amqp", "amqps"]),
+        )),
+        prefix: section.value("prefix", "paybell", prefix),
+        partitions: section.integer("partitions", 4, 1..=256),
+    })
+}
+
+pub(super) fn redis(root: &mut Section<'_>) -> Redis {
+    let schemes =
+        &["redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"];
+    root.section("redis", |section| Redis {
+        url: Secret::new(section.url("url", "redis://127.0.0.1:6379", url_of(schemes))),
+        prefix: section.value("prefix", "paybell", prefix),
+    })
+}
+
+pub(super) fn ingress(root: &mut Section<'_>) -> Ingress {
+    root.section("ingress", |section| Ingress {
+        listen: section.value("listen", "0.0.0.0:8080", ListenAddress::parse),
+        tls: pem_pair(section, "tls_cert_file", "tls_key_file").and_then(|pair| {
+            pair.load().map_err(|error| section.problem("tls_cert_file", error.to_string())).ok()
+        }),
+        public_url: section.optional("public_url", public_url),
+    })
+}
+
+/// Two files that are only of use together.
+pub(super) fn pem_pair(section: &mut Section<'_>, cert: &'static str, key: &'static str) -> Option<PemPair> {
+    match (section.optional(cert, path), section.optional(key, path)) {
+        (Some(cert_file), Some(key_file)) => Some(PemPair { cert_file, key_file }),
+        (Some(_), None) => {
+            section.problem(cert, format!("needs {key} beside it"));
+            None
+        }
+        (None, Some(_)) => {
+            section.problem(key, format!("needs {cert} beside it"));
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+pub(super) fn console(root: &mut Section<'_>) -> Console {
+    root.section("console", |section| {
+        let listen = section.value("listen", "127.0.0.1:8081", ListenAddress::parse);
+        let all = vec![Scope::Events, Scope::Orders, Scope::Operate];
+        let problems_before = section.problem_count();
+        let single = section.optional("token_file", read_token);
+        let mut tokens: Vec<Token> = single
+            .map(|secret| Token { name: "token_file".to_owned(), secret, scopes: all })
+            .into_iter()
+            .collect();
+        tokens.extend(section.sections("token", token).into_iter().flatten());
+        refuse_likes(section, &tokens);
+        let tokens_are_sound = section.problem_count() == problems_before;
+        if tokens.is_empty() && tokens_are_sound && !listen.is_loopback() {
+            section.problem(
+                "listen",
+                format!(
+                    "{} is not loopback: set token_file or [[console.token]], or listen on 127.0.0.1",
+                    listen.as_str()
+                ),
+            );
+        }
+        Console { listen, tokens }
+    })
+}
+
+fn token(section: &mut Section<'_>) -> Option<Token> {
+    let name = section.optional("name", prefix);
+    let secret = section.optional("file", read_token);
+    let words = [("events", Scope::Events), ("orders", Scope::Orders), ("operate", Scope::Operate)];
+    let scopes = section.list("scopes", &[], |text| one_of(text, &words));
+    section.require("name", "a short name, for the log");
+    section.require("file", "the file that holds the token");
+    if scopes.is_empty() {
+        section.problem("scopes", "name at least one of \"events\", \"orders\", \"operate\"");
+    }
+    Some(Token { name: name?, secret: secret?, scopes })
+}
+
+/// Of two tokens with one text the second would never be recognised; of two with one name the log would not tell.
+fn refuse_likes(section: &mut Section<'_>, tokens: &[Token]) {
+    for (number, token) in tokens.iter().enumerate() {
+        for earlier in tokens.iter().take(number) {
+            if earlier.name == token.name {
+                section.problem("token", format!("two tokens have the name \"{}\"", token.name));
+            }
+            if earlier.secret == token.secret {
+                section.problem(
+                    "token",
+                    format!("\"{}\" and \"{}\" are the same token", earlier.name, token.name),
+                );
+            }
+        }
+    }
+}
+
+pub(super) fn admin(root: &mut Section<'_>) -> ListenAddress {
+    root.section("admin", |section| section.value("listen", "127.0.0.1:8082", ListenAddress::parse))
+}
+
+pub(super) fn base_urls(root: &mut Section<'_>) -> Vec<String> {
+    let defaults = ["https://api.mch.weixin.qq.com", "https://api2.mch.weixin.qq.com"];
+    root.section("wechat", |section| {
+        let before = section.problem_count();
+        let urls = section.list("base_urls", &defaults, base_url);
+        if urls.is_empty() && section.problem_count() == before {
+            section.problem("base_urls", "name at least one");
+        }
+        urls
+    })
+}
+
+pub(super) fn cadence(root: &mut Section<'_>) -> Cadence {
+    let defaults =
+        ["15s", "15s", "30s", "3m", "10m", "20m", "30m", "30m", "30m", "60m", "3h", "3h", "3h", "6h", "6h"];
+    root.section("schedule", |section| {
+        let before = section.problem_count();
+        let gaps = section.list("cadence", &defaults, duration);
+        let count = gaps.len();
+        match Cadence::from_gaps(gaps) {
+            Ok(cadence) => cadence,
+            Err(_) => {
+                if section.problem_count() == before {
+                    section.problem("cadence", format!("needs 1 to 64 gaps, there are {count}"));
+                }
+                Cadence::default()
+            }
+        }
+    })
+}
+
+pub(super) fn events_openid(root: &mut Section<'_>) -> OpenidPolicy {
+    root.section("events", |section| section.value("openid", "omit", openid))
+}
+
+pub(super) fn retention(root: &mut Section<'_>) -> Retention {
+    root.section("retention", |section| Retention {
+        orders: section.value("orders", "35d", duration_from("16d")),
+        events: section.value("events", "35d", duration),
+    })
+}

@@ -1,0 +1,399 @@
+//! The configuration as its reader sees it: text and variables in, values and refusals out.
+
+use std::{ffi::OsString, fs, path::PathBuf};
+
+use paybell_core::{Cadence, OpenidPolicy, Unregistered, time::Millis};
+use tempfile::TempDir;
+use wechat_pay::sign::{AcceptedAlgorithm, Algorithm};
+
+use super::*;
+
+const KEY: &str = "192006250b4c09247ec02edce69f6a2d";
+const OTHER_KEY: &str = "00000000000000000000000000000000";
+
+/// The least that runs.
+const MERCHANT: &str = r#"
+[[merchant]]
+mch_id = "1900000109"
+app_ids = ["wx8888888888888888"]
+api_key = "192006250b4c09247ec02edce69f6a2d"
+"#;
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn put(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn load(&self, text: &str, variables: &[(&str, &str)]) -> Loaded {
+        load(Some(&self.put("paybell.toml", text)), environment(variables))
+    }
+}
+
+fn environment(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+fn config(text: &str, variables: &[(&str, &str)]) -> Config {
+    Folder::new().load(text, variables).checked().unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn problems(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    Folder::new().load(text, variables).problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn defaults_are_those_of_the_contract() {
+    let config = config(MERCHANT, &[]);
+    assert_eq!(config.engine, EngineKind::Embedded);
+    assert_eq!(config.data_dir, PathBuf::from("data"));
+    assert_eq!(config.rabbitmq.url.reveal(), "amqp://guest:guest@127.0.0.1:5672/%2f");
+    assert_eq!((config.rabbitmq.prefix.as_str(), config.rabbitmq.partitions), ("paybell", 4));
+    assert_eq!(
+        (config.redis.url.reveal(), config.redis.prefix.as_str()),
+        ("redis://127.0.0.1:6379", "paybell")
+    );
+    assert_eq!(config.ingress.listen.as_str(), "0.0.0.0:8080");
+    assert_eq!(config.console.listen.as_str(), "127.0.0.1:8081");
+    assert_eq!(config.admin_listen.as_str(), "127.0.0.1:8082");
+    assert_eq!(config.base_urls, ["https://api.mch.weixin.qq.com", "https://api2.mch.weixin.qq.com"]);
+    assert_eq!(config.cadence, Cadence::wechat());
+    assert_eq!(config.openid, OpenidPolicy::Omit);
+    let days = |days: i64| Millis::seconds(days * 86_400);
+    assert_eq!(config.retention, Retention { orders: days(35), events: days(35) });
+    let merchant = &config.merchants[0];
+    assert_eq!(
+        (merchant.algorithm, merchant.accepted),
+        (Algorithm::Md5, AcceptedAlgorithm::Only(Algorithm::Md5))
+    );
+    assert_eq!((merchant.unregistered, merchant.close_unpaid), (Unregistered::Emit, false));
+    assert_eq!((merchant.queries_per_second.get(), merchant.keys.len()), (50, 1));
+    assert!(
+        merchant.sub_mch_ids.is_empty() && config.console.tokens.is_empty() && config.ingress.tls.is_none()
+    );
+}
+
+#[test]
+fn the_sample_says_the_defaults_and_nothing_else() {
+    let sample = Folder::new().load(SAMPLE, &[]);
+    let said: Vec<String> = sample.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 1, "only the merchant is missing: {said:?}");
+    assert!(said[0].contains("no merchant"), "{said:?}");
+    let empty = Folder::new().load("", &[]);
+    let values = |loaded: &Loaded| -> Vec<_> {
+        loaded.shown.iter().map(|shown| (shown.section.clone(), shown.key, shown.value.clone())).collect()
+    };
+    assert_eq!(values(&sample), values(&empty));
+    assert!(
+        sample.shown.iter().all(|shown| shown.origin != Origin::Default),
+        "each default stands in the sample"
+    );
+}
+
+/// Every `#key = …` and `#[[section]]` of the sample, with the files that it names.
+#[test]
+fn the_samples_examples_are_all_known_and_sound() {
+    let folder = Folder::new();
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    for (name, text) in [
+        ("fullchain.pem", pair.cert.pem()),
+        ("privkey.pem", pair.signing_key.serialize_pem()),
+        ("apiclient_cert.pem", pair.cert.pem()),
+        ("apiclient_key.pem", pair.signing_key.serialize_pem()),
+        ("paybell-token", "one".to_owned()),
+        ("shop-token", "two\n".to_owned()),
+        ("wechat-key", format!("{KEY}\r\n")),
+        ("wechat-key-before", OTHER_KEY.to_owned()),
+    ] {
+        folder.put(name, &text);
+    }
+    let here = folder.0.path().display().to_string();
+    let sample: String = SAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(example)
+                if example.starts_with(|first: char| first.is_ascii_lowercase() || first == '[') =>
+            {
+                example
+            }
+            _ => line,
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let sample = ["/etc/paybell/tls", "/etc/paybell", "/run/secrets"]
+        .iter()
+        .fold(sample, |text, path| text.replace(&format!("{path}/"), &format!("{here}/")));
+    let loaded = folder.load(&sample, &[]);
+    assert!(loaded.shown.iter().all(|shown| shown.origin != Origin::Default), "{:?}", loaded.shown);
+    let config = loaded.checked().unwrap_or_else(|problems| panic!("{problems}"));
+    let merchant = &config.merchants[0];
+    assert_eq!((merchant.keys.len(), merchant.client_certificate.is_some()), (2, true));
+    assert_eq!(config.console.tokens.len(), 2);
+    assert_eq!(config.console.tokens[1].scopes, [Scope::Events, Scope::Orders]);
+    assert!(config.ingress.tls.is_some());
+}
+
+#[test]
+fn every_wrong_value_is_refused_with_its_place_and_a_way_out() {
+    let cases: &[(&str, &[&str])] = &[
+        ("engine = \"redb\"", &["paybell.toml:1: engine:", "\"embedded\" or \"cluster\""]),
+        ("engine = 3", &["engine: must be text in quotes, not a number"]),
+        ("\n[ingress]\nlistn = \"0.0.0.0:1\"", &["paybell.toml:3: ingress.listn: unknown key", "\"listen\""]),
+        ("[ingres]\nlisten = \"0.0.0.0:1\"", &["paybell.toml:1: ingres: unknown key", "\"ingress\""]),
+        ("[[webhook]]\nurl = \"https://x\"", &["webhook: unknown key"]),
+        ("[proxy]\n", &["proxy: unknown key"]),
+        ("[[merchant]]\nmch_key = \"1\"", &["merchant[0].mch_key: unknown key", "\"mch_id\""]),
+        ("ingress = 1", &["ingress: must be a section, [ingress], not a number"]),
+        ("merchant = 1", &["merchant: must be a list of sections: write [[merchant]]"]),
+        ("[merchant]\nmch_id = \"1\"", &["write [[merchant]] above each"]),
+        ("[ingress]\nlisten = \"8080\"", &["paybell.toml:2: ingress.listen:", "HOST:PORT"]),
+        ("[ingress]\npublic_url = \"pay.example.com\"", &["ingress.public_url", "https://"]),
+        ("[ingress]\ntls_cert_file = \"/x/c.pem\"", &["ingress.tls_cert_file: needs tls_key_file beside it"]),
+        ("[ingress]\ntls_key_file = \"/x/k.pem\"", &["ingress.tls_key_file: needs tls_cert_file beside it"]),
+        (
+            "[ingress]\ntls_cert_file = \"/nowhere/c.pem\"\ntls_key_file = \"/nowhere/k.pem\"",
+            &["paybell.toml:2: ingress.tls_cert_file: /nowhere/c.pem: cannot read it"],
+        ),
+        (
+            "[console]\nlisten = \"0.0.0.0:8081\"",
+            &["console.listen: 0.0.0.0:8081 is not loopback", "token_file"],
+        ),
+        (
+            "[console]\ntoken_file = \"/nowhere/t\"",
+            &["console.token_file: cannot read /nowhere/t", "No such file"],
+        ),
+        (
+            "[[console.token]]\nname = \"a\"",
+            &["console.token[0].file: missing", "console.token[0].scopes: name at"],
+        ),
+        (
+            "[[console.token]]\nscopes = [\"root\"]",
+            &["\"root\" must be \"events\" or \"orders\" or \"operate\""],
+        ),
+        (
+            "[admin]\nlisten = \"127.0.0.1:8081\"",
+            &["admin: listen is 127.0.0.1:8081, which console listens on"],
+        ),
+        ("[wechat]\nbase_urls = []", &["wechat.base_urls: name at least one"]),
+        ("[wechat]\nbase_urls = [\"https://x/pay\"]", &["wechat.base_urls", "must not have a path"]),
+        ("[wechat]\nbase_urls = \"https://x\"", &["must be a list of texts"]),
+        ("[wechat]\nbase_urls = [1]", &["must hold only texts in quotes"]),
+        ("[schedule]\ncadence = []", &["schedule.cadence: needs 1 to 64 gaps, there are 0"]),
+        ("[schedule]\ncadence = [\"15x\"]", &["\"15x\" is no length of time"]),
+        ("[events]\nopenid = \"yes\"", &["\"omit\" or \"include\""]),
+        ("[retention]\norders = \"15d\"", &["retention.orders: \"15d\" is too short: at least \"16d\""]),
+        (
+            "[rabbitmq]\nurl = \"http://u:hunter2@h\"",
+            &["rabbitmq.url: must be a URL that begins with amqp://"],
+        ),
+        ("[rabbitmq]\npartitions = 0", &["a whole number from 1 to 256"]),
+        ("[rabbitmq]\nprefix = \"a b\"", &["rabbitmq.prefix"]),
+        ("[redis]\nurl = \"127.0.0.1\"", &["redis.url: must be a URL"]),
+        ("", &["merchant: no merchant: add [[merchant]]"]),
+        (
+            "[[merchant]]",
+            &["merchant[0].mch_id: missing", "app_ids: name at least one", "api_key_file: missing"],
+        ),
+        (
+            "[[merchant]]\nmch_id = 1900000109",
+            &["paybell.toml:2: merchant[0].mch_id: must be text in quotes"],
+        ),
+        ("[[merchant]]\nmch_id = \"19-1\"", &["\"19-1\" must be 1 to 32 letters or digits"]),
+        ("[[merchant]]\nsign_type = \"md5\"", &["\"md5\" must be \"MD5\" or \"HMAC-SHA256\" or \"any\""]),
+        ("[[merchant]]\nunregistered = \"drop\"", &["\"emit\" or \"hold\" or \"ignore\""]),
+        ("[[merchant]]\nclose_unpaid = \"no\"", &["must be true or false (without quotes), not text"]),
+        ("[[merchant]]\nquery_rate = \"50\"", &["such as \"50/s\""]),
+        ("[[merchant]]\nclient_cert_file = \"/x\"", &["needs client_key_file beside it"]),
+        ("[[merchant]]\napi_key_file = \"/nowhere/key\"", &["cannot read /nowhere/key: No such file"]),
+        ("a = ", &["paybell.toml:1: not valid TOML"]),
+        ("[ingress]\nlisten = \"a:1\"\nlisten = \"b:1\"", &["paybell.toml:3: not valid TOML: duplicate key"]),
+    ];
+    for (text, words) in cases {
+        let said = problems(text, &[]).join("\n");
+        for word in *words {
+            assert!(said.contains(word), "{text:?}\nshould say {word:?}, says\n{said}");
+        }
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn all_problems_come_at_once() {
+    let text = "engine = \"x\"\n[ingress]\nlisten = \"x\"\n[retention]\norders = \"1d\"\nevnts = \"1d\"\n";
+    assert_eq!(problems(&format!("{text}{MERCHANT}"), &[]).len(), 4);
+}
+
+#[test]
+fn an_api_key_is_never_repeated() {
+    let bad = ["short-secret", &format!("{KEY}-and-more"), &KEY.replace('1', "中"), &KEY.replace('1', " ")];
+    let folder = Folder::new();
+    for key in bad {
+        let file = folder.put("key", key);
+        let inline = MERCHANT.replace(KEY, key);
+        let by_file =
+            MERCHANT.replace("api_key =", "api_key_file =").replace(KEY, &file.display().to_string());
+        for text in [inline, by_file] {
+            let loaded = folder.load(&text, &[]);
+            let said = format!("{:?} {}", loaded.shown, Problems(loaded.problems.clone()));
+            assert!(loaded.problems.len() == 1 && said.contains("exactly 32"), "{said}");
+            assert!(said.contains(&key.chars().count().to_string()), "the length found: {said}");
+            assert!(!said.contains(key), "{said}");
+        }
+    }
+    let shown = format!("{:?}", config(MERCHANT, &[]));
+    assert!(!shown.contains(KEY) && !shown.contains("guest:guest"), "{shown}");
+}
+
+#[test]
+fn keys_are_given_in_one_way_and_once() {
+    let folder = Folder::new();
+    let file = folder.put("key", &format!("{OTHER_KEY} \r\n")).display().to_string();
+    let with = |line: &str| folder.load(&format!("{MERCHANT}{line}\n"), &[]);
+    let rotating = with(&format!("previous_api_key_file = \"{file}\"")).checked().unwrap();
+    assert_eq!(rotating.merchants[0].keys.len(), 2);
+    let both = with(&format!("api_key_file = \"{file}\""));
+    assert!(
+        both.problems[0].to_string().contains("api_key or api_key_file, not both"),
+        "{:?}",
+        both.problems
+    );
+    let same = with(&format!("previous_api_key = \"{KEY}\""));
+    assert!(same.problems[0].to_string().contains("is the current key"), "{:?}", same.problems);
+    let twice = folder.load(&MERCHANT.repeat(2), &[]);
+    assert!(twice.problems[0].to_string().contains("two merchants have the mch_id \"1900000109\""));
+}
+
+#[test]
+fn tokens_open_the_console_to_others() {
+    let folder = Folder::new();
+    let token = folder.put("token", "s3cret-token \n").display().to_string();
+    let empty = folder.put("empty", " \n").display().to_string();
+    let open = format!("[console]\nlisten = \"0.0.0.0:8081\"\ntoken_file = \"{token}\"\n{MERCHANT}");
+    let config = folder.load(&open, &[]).checked().unwrap();
+    assert_eq!(config.console.tokens[0].secret.reveal(), "s3cret-token");
+    assert_eq!(config.console.tokens[0].scopes.len(), 3);
+    assert!(!format!("{config:?}").contains("s3cret"));
+
+    let said = folder.load(&open.replace(&token, &empty), &[]).problems;
+    assert!(said.len() == 1 && said[0].to_string().contains("is empty"), "{said:?}");
+    let block = format!("[[console.token]]\nname = \"shop\"\nfile = \"{token}\"\nscopes = [\"events\"]\n");
+    let said = Problems(folder.load(&format!("{block}{block}{MERCHANT}"), &[]).problems).to_string();
+    assert!(
+        said.contains("two tokens have the name \"shop\"") && said.contains("are the same token"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_environment_stands_over_the_file() {
+    let config = config(
+        MERCHANT,
+        &[
+            ("PAYBELL__ENGINE", "cluster"),
+            ("PAYBELL__INGRESS__LISTEN", "127.0.0.1:0"),
+            ("PAYBELL__RABBITMQ__PARTITIONS", "8"),
+            ("PAYBELL__WECHAT__BASE_URLS", "http://127.0.0.1:1, http://127.0.0.1:2"),
+            ("PAYBELL__SCHEDULE__CADENCE", r#"["1s", "2s"]"#),
+            ("PAYBELL__MERCHANT__0__API_KEY", OTHER_KEY),
+            ("PAYBELL__MERCHANT__0__CLOSE_UNPAID", "true"),
+            ("PAYBELL__MERCHANT__1__MCH_ID", "1900000110"),
+            ("PAYBELL__MERCHANT__1__APP_IDS", "wx1,wx2"),
+            ("PAYBELL__MERCHANT__1__API_KEY", KEY),
+            ("PAYBELL__MERCHANT__1__SUB_MCH_IDS__0", "1900000111"),
+            ("PAYBELL_API", "not ours to read"),
+        ],
+    );
+    assert_eq!(config.engine, EngineKind::Cluster);
+    assert_eq!(config.ingress.listen.as_str(), "127.0.0.1:0");
+    assert_eq!(config.rabbitmq.partitions, 8);
+    assert_eq!(config.base_urls, ["http://127.0.0.1:1", "http://127.0.0.1:2"]);
+    assert_eq!(config.cadence, Cadence::from_gaps([Millis::seconds(1), Millis::seconds(2)]).unwrap());
+    assert!(config.merchants[0].close_unpaid);
+    assert_eq!(config.merchants[0].keys[0], wechat_pay::sign::ApiKey::new(OTHER_KEY).unwrap());
+    assert_eq!(config.merchants[1].app_ids.len(), 2);
+    assert_eq!(config.merchants[1].sub_mch_ids[0].as_str(), "1900000111");
+}
+
+#[test]
+fn the_environment_alone_is_enough() {
+    let whole =
+        r#"[{mch_id = "1900000109", app_ids = ["wx1"], api_key = "192006250b4c09247ec02edce69f6a2d"}]"#;
+    assert_eq!(config("", &[("PAYBELL__MERCHANT", whole)]).merchants.len(), 1);
+    let changed = config("", &[("PAYBELL__MERCHANT", whole), ("PAYBELL__MERCHANT__0__APP_IDS", "wx2")]);
+    assert_eq!(changed.merchants[0].app_ids[0].as_str(), "wx2");
+}
+
+#[test]
+fn wrong_variables_are_refused_by_name() {
+    let cases: &[(&str, &str, &[&str])] = &[
+        (
+            "PAYBELL__INGRESS__LISTN",
+            "x",
+            &["PAYBELL__INGRESS__LISTN: ingress.listn: unknown key", "\"LISTEN\""],
+        ),
+        ("PAYBELL__INGRES__LISTEN", "x", &["PAYBELL__INGRES__LISTEN: ingres: unknown key", "\"INGRESS\""]),
+        ("PAYBELL__INGRESS__LISTEN", "x", &["PAYBELL__INGRESS__LISTEN: ingress.listen:", "HOST:PORT"]),
+        ("PAYBELL__INGRESS", "x", &["PAYBELL__INGRESS: ingress: must be a section"]),
+        ("PAYBELL__ENGINE__KIND", "x", &["PAYBELL__ENGINE__KIND", "engine is not a section"]),
+        ("PAYBELL__", "x", &["write PAYBELL__SECTION__KEY"]),
+        ("PAYBELL__INGRESS__", "x", &["write PAYBELL__SECTION__KEY"]),
+        ("PAYBELL__0", "x", &["a number can only follow the name of a list"]),
+        ("PAYBELL__MERCHANT__2__MCH_ID", "19", &["there are 1 of merchant: the next number is 1"]),
+        ("PAYBELL__MERCHANT__MCH_ID", "19", &["merchant is a list: follow it by a number"]),
+        ("PAYBELL__MERCHANT__0__CLOSE_UNPAID", "yes", &["true or false"]),
+        ("PAYBELL__MERCHANT__0__API_KEY", "hunter2", &["exactly 32 ASCII characters, this one has 7"]),
+        ("PAYBELL__RABBITMQ__PARTITIONS", "many", &["a whole number from 1 to 256"]),
+        ("PAYBELL__WECHAT__BASE_URLS", "[\"http://x\"", &["not a TOML list"]),
+    ];
+    for (name, value, words) in cases {
+        let said = problems(&format!("engine = \"embedded\"\n{MERCHANT}"), &[(name, value)]).join("\n");
+        for word in *words {
+            assert!(said.contains(word), "{name}={value}\nshould say {word:?}, says\n{said}");
+        }
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_an_error_only_if_it_was_named() {
+    let named = load(Some(std::path::Path::new("/nowhere/paybell.toml")), []);
+    assert!(named.problems[0].to_string().contains("/nowhere/paybell.toml: cannot read it"));
+    assert!(named.checked().is_err());
+}
+
+#[test]
+fn what_is_shown_hides_secrets_and_names_origins() {
+    let folder = Folder::new();
+    let loaded = folder.load(
+        &format!("{MERCHANT}[rabbitmq]\nurl = \"amqp://shop:hunter2@mq.example/%2f\"\n"),
+        &[("PAYBELL__REDIS__URL", "redis://:hun/ter2@cache:6379"), ("PAYBELL__EVENTS__OPENID", "include")],
+    );
+    let text = as_toml(&loaded.shown);
+    for word in [
+        "url = \"amqp://shop:***@mq.example/%2f\"",
+        "url = \"redis://:***@cache:6379\"",
+        "[[merchant]]",
+        "api_key = \"***\"",
+        "# PAYBELL__EVENTS__OPENID",
+        "# default",
+        "paybell.toml:5",
+    ] {
+        assert!(text.contains(word), "{word} in\n{text}");
+    }
+    let json = as_json(&loaded.shown).to_string();
+    for shown in [&text, &json] {
+        assert!(!shown.contains("hun") && !shown.contains("ter2") && !shown.contains(KEY), "{shown}");
+    }
+    assert!(
+        json.contains(r#""key":"merchant[0].mch_id""#) && json.contains(r#""set_by":"environment""#),
+        "{json}"
+    );
+    assert!(toml::from_str::<toml::Table>(&text).is_ok(), "{text}");
+}
