@@ -20,6 +20,8 @@ pub mod policy;
 pub mod ports;
 pub mod record;
 pub mod register;
+#[cfg(test)]
+mod samples;
 pub mod time;
 pub mod verdict;
 
