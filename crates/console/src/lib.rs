@@ -1,1 +1,34 @@
-//! Private API: orders, events, checks, dead letters, for services and operators
+//! Private API: orders, events, checks, dead letters, for services and operators.
+//!
+//! It speaks HTTP on one side and the ports of `paybell-core` on the other. It holds no state of its own beyond
+//! the waits in hand, never calls WeChat and never emits: a wish becomes a check in the queue or a
+//! compare-and-set in the ledger, and the worker does the rest. It knows neither engine nor sockets: whoever
+//! wires it hands each request to [`Console::handle`].
+
+mod answer;
+mod check;
+mod config;
+mod console;
+mod dead;
+mod error;
+mod events;
+mod fields;
+mod gate;
+mod metrics;
+mod orders;
+mod pages;
+mod problem;
+mod query;
+mod registration;
+mod routes;
+mod ruling;
+mod stream;
+mod token;
+mod view;
+mod wait;
+
+pub use answer::Body;
+pub use config::{AllowedHosts, ConsoleConfig};
+pub use console::{Console, Ports};
+pub use metrics::ConsoleMetrics;
+pub use token::{Scope, Secret, Token};

@@ -1,0 +1,73 @@
+//! Asking for a check: what a shop does when the payer returns to its page. Puts the wish in the queue; with a wait
+//! it answers as soon as a worker has looked.
+
+use std::time::Duration;
+
+use hyper::{Response, StatusCode};
+use paybell_core::{Check, OrderKey};
+use serde::Serialize;
+use tokio::time::{Instant, sleep_until};
+
+use crate::answer::{Body, json};
+use crate::console::{Call, Shared};
+use crate::error::Error;
+use crate::fields::Fields;
+use crate::wait::Looked;
+
+/// The longest wait of one request.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// The check is stored and nothing more is known.
+#[derive(Serialize)]
+struct Asked<'a> {
+    mch_id: &'a str,
+    out_trade_no: &'a str,
+    asked: bool,
+}
+
+/// `POST /v1/orders/{mch_id}/{out_trade_no}/check`.
+pub(crate) async fn check(shared: &Shared, call: &Call) -> Result<Response<Body>, Error> {
+    let query = call.query(&["wait"])?;
+    let key = call.key()?;
+    shared.known_merchant(&key.mch_id)?;
+    Fields::read_optional(&call.body, &[])?;
+    let Some(wait) = query.wait(WAIT_MAX)? else {
+        shared.ports.queue.publish(&[Check::manual(key.clone())]).await?;
+        return Ok(asked(&key));
+    };
+    match look_until(Instant::now() + wait, &key, shared, call).await? {
+        Looked::Record(record) => shared.show_record(StatusCode::OK, &record).await,
+        Looked::Unknown => Err(Error::OrderNotFound),
+        Looked::NotYet => match shared.ports.records.read(&key).await? {
+            Some(record) => shared.show_record(StatusCode::ACCEPTED, &record).await,
+            None => Ok(asked(&key)),
+        },
+    }
+}
+
+/// Waits for the order's look in hand, and joins the next one if that one gave up before this request's time.
+async fn look_until(
+    deadline: Instant,
+    key: &OrderKey,
+    shared: &Shared,
+    call: &Call,
+) -> Result<Looked, Error> {
+    loop {
+        let look = shared.waits.join(&shared.ports, key);
+        look.asked.await?;
+        let looked = tokio::select! {
+            biased;
+            looked = look.looked => looked?,
+            () = call.drain.cancelled() => return Ok(Looked::NotYet),
+            () = sleep_until(deadline) => return Ok(Looked::NotYet),
+        };
+        if !matches!(looked, Looked::NotYet) || Instant::now() >= deadline {
+            return Ok(looked);
+        }
+    }
+}
+
+fn asked(key: &OrderKey) -> Response<Body> {
+    let (mch_id, out_trade_no) = (key.mch_id.as_str(), key.out_trade_no.as_str());
+    json(StatusCode::ACCEPTED, &Asked { mch_id, out_trade_no, asked: true })
+}

@@ -1,0 +1,186 @@
+//! One request from head to answer: name, path, token, method, media type, body, then its handler. The order
+//! matters: nobody without a token learns which paths there are, and no body is read before its sender may send it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::http::request::Parts;
+use hyper::{Request, Response};
+use paybell_core::OrderKey;
+use paybell_core::ids::{MchId, OutTradeNo};
+use paybell_core::ports::{CheckQueue, DeadLetters, EventLog, Ledger, Records, Registry};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::Body;
+use crate::config::ConsoleConfig;
+use crate::error::Error;
+use crate::metrics::ConsoleMetrics;
+use crate::query::{Query, id_error};
+use crate::routes::{Access, Found, Operation, Routes};
+use crate::ruling::Word;
+use crate::wait::Waits;
+use crate::{check, dead, events, gate, orders, pages, problem, ruling, stream};
+
+/// The largest request body.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// From the end of a request's head to the end of its body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The engines, as the console needs them.
+#[derive(Clone)]
+pub struct Ports {
+    pub queue: Arc<dyn CheckQueue>,
+    pub registry: Arc<dyn Registry>,
+    pub records: Arc<dyn Records>,
+    pub dead: Arc<dyn DeadLetters>,
+    pub log: Arc<dyn EventLog>,
+    /// For its clock only: the console takes no lease.
+    pub ledger: Arc<dyn Ledger>,
+}
+
+/// The private API. Cloning is cheap and shares everything.
+#[derive(Clone)]
+pub struct Console {
+    shared: Arc<Shared>,
+}
+
+/// What all requests share.
+pub(crate) struct Shared {
+    pub ports: Ports,
+    pub config: ConsoleConfig,
+    pub waits: Waits,
+    pub streams: Arc<Semaphore>,
+    routes: Routes,
+    metrics: ConsoleMetrics,
+}
+
+/// A request that may be handled.
+pub(crate) struct Call {
+    pub params: HashMap<String, String>,
+    pub head: Parts,
+    pub body: Bytes,
+    /// Who asks, for history and logs.
+    pub who: String,
+    /// Ends streams and waits.
+    pub drain: CancellationToken,
+}
+
+impl Console {
+    /// Over the given engines.
+    pub fn new(ports: Ports, config: ConsoleConfig, metrics: ConsoleMetrics) -> Self {
+        let streams = Arc::new(Semaphore::new(config.streams_max.clamp(1, Semaphore::MAX_PERMITS)));
+        let (waits, routes) = (Waits::default(), Routes::new());
+        Self { shared: Arc::new(Shared { ports, config, waits, streams, routes, metrics }) }
+    }
+
+    /// Answers one request. `drain` ends its waits and streams; the answer is always a complete one.
+    pub async fn handle<B>(&self, request: Request<B>, drain: CancellationToken) -> Response<Body>
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+    {
+        let shared = &*self.shared;
+        let (head, body) = request.into_parts();
+        let found = shared.routes.find(head.uri.path());
+        let route = found.as_ref().map_or("unmatched", Found::template);
+        let response = match shared.answer(found, head, body, drain).await {
+            Ok(response) => response,
+            Err(error) => {
+                log_fault(&error, route);
+                problem::respond(&error)
+            }
+        };
+        shared.metrics.answered(route, response.status());
+        response
+    }
+}
+
+impl Shared {
+    async fn answer<B>(
+        &self,
+        found: Option<Found<'_>>,
+        head: Parts,
+        body: B,
+        drain: CancellationToken,
+    ) -> Result<Response<Body>, Error>
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+    {
+        gate::host(&head, &self.config.allowed_hosts)?;
+        let endpoint = found.as_ref().map(|found| found.endpoint(&head.method));
+        let is_open = matches!(&endpoint, Some(Ok(endpoint)) if endpoint.access == Access::Open);
+        let tokens = if is_open { &[] } else { self.config.tokens.as_slice() };
+        let caller = gate::caller(&head, tokens)?;
+        let (Some(found), Some(endpoint)) = (found, endpoint) else { return Err(Error::NoRoute) };
+        let endpoint = endpoint?;
+        caller.passes(endpoint.access)?;
+        let mut bytes = Bytes::new();
+        if endpoint.is_change() {
+            gate::content_type(&head)?;
+            bytes = http_server::read_body(body, BODY_BYTES_MAX, Instant::now() + BODY_TIMEOUT).await?;
+        }
+        let call = Call { params: found.params, head, body: bytes, who: caller.name, drain };
+        self.dispatch(endpoint.operation, &call).await
+    }
+
+    async fn dispatch(&self, operation: Operation, call: &Call) -> Result<Response<Body>, Error> {
+        match operation {
+            Operation::Index => Ok(pages::index()),
+            Operation::OpenApi => Ok(pages::openapi()),
+            Operation::Healthz => Ok(pages::healthz()),
+            Operation::Readyz => pages::readyz(self, call).await,
+            Operation::OrderList => orders::list(self, call).await,
+            Operation::OrderPut => orders::put(self, call).await,
+            Operation::OrderGet => orders::get(self, call).await,
+            Operation::OrderCheck => check::check(self, call).await,
+            Operation::OrderAccept => ruling::rule(self, call, Word::ACCEPT).await,
+            Operation::OrderReject => ruling::rule(self, call, Word::REJECT).await,
+            Operation::EventList => events::list(self, call).await,
+            Operation::EventStream => stream::open(self, call).await,
+            Operation::DeadList => dead::list(self, call).await,
+            Operation::DeadShow => dead::show(self, call).await,
+            Operation::DeadReplay => dead::replay(self, call).await,
+            Operation::DeadDrop => dead::discard(self, call).await,
+        }
+    }
+
+    /// Refuses merchants that nobody configured: their checks would only become dead letters.
+    pub(crate) fn known_merchant(&self, mch_id: &MchId) -> Result<(), Error> {
+        if self.config.mch_ids.contains(mch_id) {
+            Ok(())
+        } else {
+            Err(Error::UnknownMerchant { mch_id: mch_id.as_str().to_owned() })
+        }
+    }
+}
+
+impl Call {
+    /// A variable part of the path.
+    pub(crate) fn param(&self, name: &str) -> &str {
+        self.params.get(name).map_or("", String::as_str)
+    }
+
+    /// The order that the path names.
+    pub(crate) fn key(&self) -> Result<OrderKey, Error> {
+        let mch_id = MchId::new(self.param("mch_id")).map_err(|error| id_error("mch_id", &error))?;
+        let out_trade_no = OutTradeNo::new(self.param("out_trade_no"));
+        let out_trade_no = out_trade_no.map_err(|error| id_error("out_trade_no", &error))?;
+        Ok(OrderKey { mch_id, out_trade_no })
+    }
+
+    /// The query, which may hold the parameters `known`.
+    pub(crate) fn query(&self, known: &[&str]) -> Result<Query, Error> {
+        Query::read(self.head.uri.query(), known)
+    }
+}
+
+/// Only what an operator must mend or wait for is worth a line; a caller's mistake is told to the caller.
+fn log_fault(error: &Error, route: &'static str) {
+    if let Error::Engine(cause) = error {
+        tracing::warn!(http.route = route, %cause, "{route}: {cause}");
+    }
+}

@@ -1,0 +1,130 @@
+//! Why a request is refused. Each cause knows its status and a text for the person who reads it: what is wrong,
+//! where, what to do. The problem document is written in `problem`.
+
+use hyper::StatusCode;
+use paybell_core::dead::DeadReason;
+use paybell_core::ports::{Cursor, PortError};
+use paybell_core::record::State;
+use paybell_core::register::CREATED_AHEAD_MAX;
+
+use crate::token::Scope;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the request has no Host header, or several")]
+    NoHost,
+    #[error(
+        "this API does not answer for host \"{host}\"; call it by the name it listens on, or add the name to its allowed hosts"
+    )]
+    ForeignHost { host: String },
+    #[error("send the header `Authorization: Bearer TOKEN`")]
+    NoToken,
+    #[error("the bearer token is none of the configured ones; look at the token file of this caller")]
+    WrongToken,
+    #[error(
+        "the token \"{name}\" has no scope \"{needed}\", which this route needs; add it in the configuration"
+    )]
+    WrongScope { name: String, needed: Scope },
+    #[error("there is nothing at this path; GET / lists the routes")]
+    NoRoute,
+    #[error("this path does not take that method; it takes {allow}")]
+    Method { allow: String },
+    #[error("a change needs the header `Content-Type: application/json`, also with an empty body")]
+    ContentType,
+    #[error("the request body did not come whole: {0}")]
+    Body(#[from] http_server::BodyError),
+    #[error("{field}: {problem}")]
+    Field { field: String, problem: String },
+    #[error("the body is no JSON object: {0}")]
+    NotJson(String),
+    #[error(
+        "created_at: lies more than {} minutes ahead of the ledger's clock; look at the caller's clock",
+        CREATED_AHEAD_MAX.0 / 60_000
+    )]
+    Ahead,
+    #[error("merchant {mch_id} is not configured here; add it to the configuration, or correct mch_id")]
+    UnknownMerchant { mch_id: String },
+    #[error("there is no record of this order")]
+    UnknownOrder,
+    #[error(
+        "there is no record of this order: no look has found it at WeChat; register it, or look at out_trade_no"
+    )]
+    OrderNotFound,
+    #[error("there is no dead letter of this id")]
+    UnknownLetter,
+    #[error(
+        "the order is registered with a different {}; a registration never changes: use a new out_trade_no",
+        .fields.join(", ")
+    )]
+    Different { fields: Vec<&'static str> },
+    #[error("the order's state is {}; {ruling} needs {needs}", .state.as_str())]
+    NotWaiting { state: State, ruling: &'static str, needs: &'static str },
+    #[error("transaction_id: the record shows another payment; read the order again and decide on that one")]
+    OtherTransaction,
+    #[error("the letter ({}) names no order of a configured merchant, so there is nothing to check; DELETE drops it", .reason.as_str())]
+    NoReplay { reason: DeadReason },
+    #[error(
+        "the event after which you want to continue is not in the log (pruned, lost, or another log); continue after `oldest`, and read orders that you are unsure of"
+    )]
+    Gone { oldest: Cursor },
+    #[error("all {max} event streams are in use; read /v1/events by pages, or try again later")]
+    StreamsExhausted { max: usize },
+    #[error("this process is stopping; call another one or try again")]
+    Draining,
+    #[error("{}", engine_text(.0))]
+    Engine(#[from] PortError),
+}
+
+impl Error {
+    /// A parameter or body field with what is wrong with it.
+    pub(crate) fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Error::Field { field: field.into(), problem: problem.into() }
+    }
+
+    /// Status, the last word of the problem's type, and its title.
+    pub(crate) fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Error::NoHost => (S::BAD_REQUEST, "no-host", "No host named"),
+            Error::ForeignHost { .. } => (S::MISDIRECTED_REQUEST, "foreign-host", "Foreign host"),
+            Error::NoToken => (S::UNAUTHORIZED, "no-token", "A token is needed"),
+            Error::WrongToken => (S::UNAUTHORIZED, "wrong-token", "Unknown token"),
+            Error::WrongScope { .. } => (S::FORBIDDEN, "wrong-scope", "The token does not reach that far"),
+            Error::NoRoute => (S::NOT_FOUND, "no-route", "No such path"),
+            Error::Method { .. } => (S::METHOD_NOT_ALLOWED, "method", "No such method here"),
+            Error::ContentType => (S::UNSUPPORTED_MEDIA_TYPE, "content-type", "Not announced as JSON"),
+            Error::Body(error) => (error.status(), "body", "The body did not come whole"),
+            Error::Field { .. } => (S::BAD_REQUEST, "field", "A field or parameter is wrong"),
+            Error::NotJson(_) => (S::BAD_REQUEST, "not-json", "Not a JSON object"),
+            Error::Ahead => (S::BAD_REQUEST, "ahead", "Created in the future"),
+            Error::UnknownMerchant { .. } => (S::NOT_FOUND, "unknown-merchant", "Unknown merchant"),
+            Error::UnknownOrder | Error::OrderNotFound => (S::NOT_FOUND, "unknown-order", "Unknown order"),
+            Error::UnknownLetter => (S::NOT_FOUND, "unknown-dead-letter", "Unknown dead letter"),
+            Error::Different { .. } => (S::CONFLICT, "different-registration", "Registered differently"),
+            Error::NotWaiting { .. } => (S::CONFLICT, "not-waiting", "The order waits for no such word"),
+            Error::OtherTransaction => (S::CONFLICT, "other-transaction", "Another payment"),
+            Error::NoReplay { .. } => (S::CONFLICT, "no-replay", "Nothing to replay"),
+            Error::Gone { .. } => (S::GONE, "cursor-gone", "The place is gone"),
+            Error::StreamsExhausted { .. } => (S::SERVICE_UNAVAILABLE, "streams", "Too many streams"),
+            Error::Draining => (S::SERVICE_UNAVAILABLE, "draining", "Stopping"),
+            Error::Engine(PortError::Unavailable { .. }) => {
+                (S::SERVICE_UNAVAILABLE, "engine-away", "An engine is unavailable")
+            }
+            Error::Engine(PortError::Corrupt { .. }) => {
+                (S::INTERNAL_SERVER_ERROR, "engine-unreadable", "An engine holds something unreadable")
+            }
+        }
+    }
+}
+
+/// Without the engine's own words: they go to the log, which has other readers than this API.
+fn engine_text(error: &PortError) -> String {
+    match error {
+        PortError::Unavailable { part, .. } => {
+            format!("the {part} does not answer; nothing is lost, repeat the request after a moment")
+        }
+        PortError::Corrupt { part, .. } => {
+            format!("the {part} holds something that cannot be read; the log names it, an operator is needed")
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Orders: register one, read one, list them. Registering is the ledger's compare-and-set; the worker looks at the
+//! order when it falls due.
+
+use hyper::{Response, StatusCode};
+use paybell_core::ids::{MchId, OutTradeNo};
+use paybell_core::ports::OrderFilter;
+use paybell_core::record::Record;
+use paybell_core::register::Registered;
+use paybell_core::{OrderKey, State};
+use serde::Serialize;
+
+use crate::answer::{Body, json};
+use crate::console::{Call, Shared};
+use crate::error::Error;
+use crate::registration;
+use crate::view::RecordView;
+
+#[derive(Serialize)]
+struct Page<'a> {
+    orders: Vec<RecordView<'a>>,
+    next: Option<String>,
+    has_more: bool,
+}
+
+/// `PUT /v1/orders/{mch_id}/{out_trade_no}`.
+pub(crate) async fn put(shared: &Shared, call: &Call) -> Result<Response<Body>, Error> {
+    call.query(&[])?;
+    let key = call.key()?;
+    shared.known_merchant(&key.mch_id)?;
+    let application = registration::read(&call.body)?;
+    let status = match shared.ports.registry.register(&key, &application).await? {
+        Registered::Added => StatusCode::CREATED,
+        Registered::Same => StatusCode::OK,
+        Registered::Different(fields) => return Err(Error::Different { fields }),
+        Registered::Ahead => return Err(Error::Ahead),
+    };
+    shared.show(status, &key).await
+}
+
+/// `GET /v1/orders/{mch_id}/{out_trade_no}`.
+pub(crate) async fn get(shared: &Shared, call: &Call) -> Result<Response<Body>, Error> {
+    call.query(&[])?;
+    shared.show(StatusCode::OK, &call.key()?).await
+}
+
+/// `GET /v1/orders`.
+pub(crate) async fn list(shared: &Shared, call: &Call) -> Result<Response<Body>, Error> {
+    let query = call.query(&["state", "mch_id", "limit", "after"])?;
+    let filter = OrderFilter { state: query.get("state").map(state).transpose()?, mch_id: query.mch_id()? };
+    let after = query.get("after").map(|text| key_of(text).ok_or_else(not_a_cursor)).transpose()?;
+    let limit = query.limit()?;
+    let records = shared.ports.records.list(&filter, after.as_ref(), limit).await?;
+    let last = records.last().map(|record| record.key.clone()).or(after);
+    let has_more = match &last {
+        Some(last) if records.len() >= limit => {
+            !shared.ports.records.list(&filter, Some(last), 1).await?.is_empty()
+        }
+        _ => false,
+    };
+    let now = shared.ports.ledger.clock().await?.now;
+    let orders = records.iter().map(|record| RecordView::of(record, now)).collect();
+    Ok(json(StatusCode::OK, &Page { orders, next: last.as_ref().map(cursor_of), has_more }))
+}
+
+impl Shared {
+    /// The stored record as the answer.
+    pub(crate) async fn show(&self, status: StatusCode, key: &OrderKey) -> Result<Response<Body>, Error> {
+        let record = self.ports.records.read(key).await?.ok_or(Error::UnknownOrder)?;
+        self.show_record(status, &record).await
+    }
+
+    /// A record in hand as the answer.
+    pub(crate) async fn show_record(
+        &self,
+        status: StatusCode,
+        record: &Record,
+    ) -> Result<Response<Body>, Error> {
+        let now = self.ports.ledger.clock().await?.now;
+        Ok(json(status, &RecordView::of(record, now)))
+    }
+}
+
+fn state(text: &str) -> Result<State, Error> {
+    State::parse(text).ok_or_else(|| {
+        let words: Vec<&str> = State::ALL.into_iter().map(State::as_str).collect();
+        Error::field("state", format!("must be one of {}", words.join(", ")))
+    })
+}
+
+/// A place in the listing: opaque to callers, safe in a URL.
+fn cursor_of(key: &OrderKey) -> String {
+    let text = format!("{}/{}", key.mch_id, key.out_trade_no);
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn key_of(cursor: &str) -> Option<OrderKey> {
+    let digits = cursor.as_bytes().chunks(2);
+    let bytes: Option<Vec<u8>> =
+        digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
+    let text = String::from_utf8(bytes?).ok()?;
+    let (mch_id, out_trade_no) = text.split_once('/')?;
+    Some(OrderKey { mch_id: MchId::new(mch_id).ok()?, out_trade_no: OutTradeNo::new(out_trade_no).ok()? })
+}
+
+fn not_a_cursor() -> Error {
+    Error::field("after", "is no cursor of this listing; give `next` of an earlier answer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_its_text_form() {
+        let key = OrderKey::new("1900000109", "T|*@-1").unwrap();
+        assert_eq!(key_of(&cursor_of(&key)), Some(key));
+        for bad in ["", "zz", "31", "3", "\u{5546}", "2f2f"] {
+            assert_eq!(key_of(bad), None, "{bad}");
+        }
+    }
+}

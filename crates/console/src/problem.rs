@@ -1,0 +1,55 @@
+//! RFC 9457 problem documents. Writes what an [`Error`] says; decides nothing.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use crate::answer::{Body, with_type};
+use crate::error::Error;
+
+/// The answer for a refused request.
+pub(crate) fn respond(error: &Error) -> Response<Body> {
+    let (status, slug, title) = error.kind();
+    let mut document = Map::new();
+    document.insert("type".to_owned(), json!(format!("urn:paybell:problem:{slug}")));
+    document.insert("title".to_owned(), json!(title));
+    document.insert("status".to_owned(), json!(status.as_u16()));
+    document.insert("detail".to_owned(), json!(error.to_string()));
+    if let Some((name, value)) = extension(error) {
+        document.insert(name.to_owned(), value);
+    }
+    let text = Value::Object(document).to_string();
+    let body = Full::new(Bytes::from(text)).boxed_unsync();
+    let mut response = with_type(status, "application/problem+json", body);
+    if let Some((name, value)) = header(error, status) {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// What a program needs besides the text.
+fn extension(error: &Error) -> Option<(&'static str, Value)> {
+    match error {
+        Error::Field { field, .. } => Some(("field", json!(field))),
+        Error::Different { fields } => Some(("fields", json!(fields))),
+        Error::NotWaiting { state, .. } => Some(("state", json!(state.as_str()))),
+        Error::Gone { oldest } => Some(("oldest", json!(oldest.to_text()))),
+        Error::WrongScope { needed, .. } => Some(("scope", json!(needed.as_str()))),
+        _ => None,
+    }
+}
+
+fn header(error: &Error, status: StatusCode) -> Option<(hyper::header::HeaderName, HeaderValue)> {
+    match error {
+        Error::NoToken => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"paybell\""))),
+        Error::WrongToken => Some((
+            WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"paybell\", error=\"invalid_token\""),
+        )),
+        Error::Method { allow } => HeaderValue::from_str(allow).ok().map(|allow| (ALLOW, allow)),
+        _ if status == StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
+        _ => None,
+    }
+}

@@ -1,0 +1,93 @@
+//! Bearer tokens: who a caller is and what it may do. Shows no secret, and compares secrets in constant time.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+
+/// What a token opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Reading the event log.
+    Events,
+    /// Registering, reading and checking orders.
+    Orders,
+    /// `accept`, `reject` and dead letters.
+    Operate,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Scope; 3] = [Scope::Events, Scope::Orders, Scope::Operate];
+
+    /// The word used in configuration and documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scope::Events => "events",
+            Scope::Orders => "orders",
+            Scope::Operate => "operate",
+        }
+    }
+
+    /// The scope of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The secret half of a token.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Without its trailing white space, which files end with; `None` if nothing is left.
+    pub fn new(text: &str) -> Option<Self> {
+        let secret = text.trim_end();
+        (!secret.is_empty()).then(|| Self(secret.to_owned()))
+    }
+
+    fn is(&self, offered: &str) -> bool {
+        self.0.as_bytes().ct_eq(offered.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+/// One caller's token.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// Stands for the caller in history and logs.
+    pub name: String,
+    pub secret: Secret,
+    pub scopes: Vec<Scope>,
+}
+
+impl Token {
+    /// The token whose secret was offered. Looks at all of them, whichever matches.
+    pub(crate) fn find<'a>(tokens: &'a [Token], offered: &str) -> Option<&'a Token> {
+        tokens.iter().fold(None, |found, token| if token.secret.is(offered) { Some(token) } else { found })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_loses_trailing_white_space_and_shows_nowhere() {
+        let secret = Secret::new("s3cret \r\n").unwrap();
+        assert!(secret.is("s3cret") && !secret.is("s3cret ") && !secret.is("s3cre") && !secret.is(""));
+        let token = Token { name: "shop".to_owned(), secret, scopes: vec![Scope::Orders] };
+        assert!(!format!("{token:?}").contains("s3cret"));
+        assert!(Secret::new(" \n").is_none(), "an empty token file must not open the API");
+    }
+}
