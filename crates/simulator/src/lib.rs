@@ -1,1 +1,52 @@
-//! A WeChat Pay v2 that runs on a laptop, with faults on demand
+//! A WeChat Pay API v2 that runs on a laptop, with faults on demand: orders, queries, closing, and payment
+//! notifications on WeChat's own cadence.
+//!
+//! It is written from the protocol and shares only XML and signing with the rest; it knows nothing of what its callers do
+//! with the answers. What it holds as true is listed by [`Control::truths`] and `GET /_sim/orders`, so that a test can
+//! compare. Made for tests and demonstrations: it keeps everything in memory and takes orders from anyone.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use simulator::{MerchantConfig, NewOrder, OrderKey, Payment, Simulator, SimulatorConfig};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! let stop = CancellationToken::new();
+//! let merchant = MerchantConfig::new("1900000109", "wx8888888888888888", "0123456789abcdef0123456789abcdef")?;
+//! let config = SimulatorConfig { clock_scale: 1000.0, merchants: vec![merchant], ..SimulatorConfig::default() };
+//! let simulator = Simulator::start(config, stop.clone()).await?;
+//! println!("base_urls = [\"{}\"]", simulator.base_url());
+//!
+//! let order = NewOrder::new("1900000109", "T2026112000000001", 1999, "http://127.0.0.1:8080/notify/pay");
+//! let key: OrderKey = simulator.control().create_order(order)?;
+//! simulator.control().pay(&key, Payment::default())?;
+//!
+//! stop.cancel();
+//! simulator.stopped().await;
+//! # Ok(()) }
+//! ```
+
+mod book;
+mod clock;
+mod config;
+mod control;
+mod control_api;
+mod endpoint;
+mod error;
+mod faults;
+mod http;
+mod notifier;
+mod order;
+mod poster;
+mod stats;
+mod wire;
+mod world;
+
+pub use config::{MerchantConfig, SecretKey, SimulatorConfig};
+pub use control::{Control, Custom, Page, SignAs};
+pub use error::Error;
+pub use faults::{Fault, Faults};
+pub use http::Simulator;
+pub use notifier::CADENCE_S;
+pub use order::{Coupon, NewOrder, OrderKey, Payment, TradeState, Truth};
+pub use poster::{Kind, Outcome, Post};
+pub use stats::Stats;

@@ -1,0 +1,58 @@
+//! Why the simulator does not start, or a control call is refused. Faults that it plays on its callers are no errors.
+
+use wechat_pay::sign::KeyError;
+
+use crate::order::TradeState;
+
+/// A refusal, in words for the person who runs the simulator.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("{key}: {problem}")]
+    Config { key: &'static str, problem: &'static str },
+    #[error("API key: {0}")]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Listen(#[from] http_server::Error),
+    #[error("no merchant {0} is configured")]
+    UnknownMerchant(String),
+    #[error("no order {0} of that merchant")]
+    UnknownOrder(String),
+    #[error("order {0} exists already")]
+    OrderExists(String),
+    #[error("an order in state {0} cannot be paid")]
+    NotPayable(TradeState),
+    #[error("the order is not paid")]
+    NotPaid,
+    #[error("a refund is at least 1 fen and at most the {left} fen left")]
+    RefundAmount { left: u64 },
+    #[error("the coupons' sum is over the order's amount of {total_fee} fen")]
+    CouponsTooLarge { total_fee: u64 },
+    #[error("{field}: {problem}")]
+    Invalid { field: &'static str, problem: &'static str },
+    #[error("transaction {0} belongs to another order")]
+    TransactionTaken(String),
+    #[error("full: {0} orders are kept (orders_max)")]
+    Full(usize),
+}
+
+impl Error {
+    pub(crate) fn config(key: &'static str, problem: &'static str) -> Error {
+        Error::Config { key, problem }
+    }
+
+    pub(crate) fn invalid(field: &'static str, problem: &'static str) -> Error {
+        Error::Invalid { field, problem }
+    }
+
+    /// The HTTP status of the control API.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Error::UnknownMerchant(_) | Error::UnknownOrder(_) => 404,
+            Error::OrderExists(_) | Error::NotPayable(_) | Error::NotPaid | Error::TransactionTaken(_) => 409,
+            Error::Full(_) => 507,
+            Error::Listen(_) => 500,
+            _ => 400,
+        }
+    }
+}

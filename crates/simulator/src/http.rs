@@ -1,0 +1,199 @@
+//! The simulator's socket: merchants' requests to the endpoints, `/_sim/` to the control API. Holds no state.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_server::{BodyError, Limits, Listener, Peer, read_body};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body, Frame, Incoming, SizeHint},
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use wechat_pay::xml::BODY_BYTES_MAX;
+
+use crate::{
+    config::SimulatorConfig,
+    control::Control,
+    control_api,
+    endpoint::{self, Answer},
+    error::Error,
+    faults::Fault,
+    wire::unsigned_fail,
+    world::World,
+};
+
+const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
+const HTML: HeaderValue = HeaderValue::from_static("text/html");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// A running simulator. Dropping it does not stop it; its token does.
+pub struct Simulator {
+    world: Arc<World>,
+    address: SocketAddr,
+}
+
+impl Simulator {
+    /// Binds and begins to serve. Cancelling `stop` ends it: requests in hand are finished, notifications are not.
+    pub async fn start(config: SimulatorConfig, stop: CancellationToken) -> Result<Simulator, Error> {
+        let listen = config.listen.clone();
+        let world = World::new(config, stop.clone())?;
+        let listener = Listener::bind(&listen, Limits::default(), None).await?;
+        let address = listener.local_addr();
+        let service = {
+            let world = world.clone();
+            move |request, peer| serve(request, peer, world.clone())
+        };
+        world.spawn(listener.serve(service, stop));
+        tracing::info!(listen = %address, "simulator listens on {address}");
+        Ok(Simulator { world, address })
+    }
+
+    /// Where it listens, with the real port.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What to configure in place of `https://api.mch.weixin.qq.com`.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The payer's and the tester's side.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control(self.world.clone())
+    }
+
+    /// Completes when its token was cancelled and everything has ended.
+    pub async fn stopped(&self) {
+        self.world.stop.cancelled().await;
+        self.world.tasks.close();
+        self.world.tasks.wait().await;
+    }
+}
+
+async fn serve(request: Request<Incoming>, peer: Peer, world: Arc<World>) -> Response<AnswerBody> {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    let body = match read_body(body, BODY_BYTES_MAX, peer.request_deadline).await {
+        Ok(body) => body,
+        Err(error) => return unreadable(error),
+    };
+    if let Some(rest) = path.strip_prefix("/_sim") {
+        let content_type =
+            head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        let request = control_api::Request {
+            method: &head.method,
+            path: rest,
+            query: head.uri.query().unwrap_or_default(),
+            is_json: media_type.eq_ignore_ascii_case("application/json"),
+            body: &body,
+        };
+        return in_json(control_api::answer(&request, &Control(world)).await);
+    }
+    if head.method != Method::POST {
+        return whole(StatusCode::OK, XML, unsigned_fail("请使用POST方法"));
+    }
+    match endpoint::answer(path, &body, &world) {
+        Some(answer) => play(answer).await,
+        None => {
+            in_json(control_api::problem(StatusCode::NOT_FOUND, "no such endpoint; GET /_sim/ lists them"))
+        }
+    }
+}
+
+/// Sends an answer, or does to it what the fault demands.
+async fn play(answer: Answer) -> Response<AnswerBody> {
+    if !answer.delay.is_zero() {
+        sleep(answer.delay).await;
+    }
+    match answer.fault {
+        Some(Fault::QueryHttp500) => whole(StatusCode::INTERNAL_SERVER_ERROR, XML, String::new()),
+        Some(Fault::QueryHtml) => {
+            let page =
+                "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body></body>\r\n</html>\r\n";
+            whole(StatusCode::BAD_GATEWAY, HTML, page.to_owned())
+        }
+        Some(Fault::QueryReset) => {
+            with_type(StatusCode::OK, XML, AnswerBody::Broken(Bytes::from(answer.body)))
+        }
+        _ => whole(StatusCode::OK, XML, answer.body),
+    }
+}
+
+fn unreadable(error: BodyError) -> Response<AnswerBody> {
+    whole(error.status(), XML, unsigned_fail("XML格式错误"))
+}
+
+fn in_json((status, value): control_api::Reply) -> Response<AnswerBody> {
+    let content_type = if status.is_success() { JSON } else { PROBLEM };
+    match value {
+        Some(value) => whole(status, content_type, value.to_string()),
+        None => {
+            let mut response = Response::new(AnswerBody::Whole(None));
+            *response.status_mut() = status;
+            response
+        }
+    }
+}
+
+fn whole(status: StatusCode, content_type: HeaderValue, body: String) -> Response<AnswerBody> {
+    let body = if body.is_empty() { None } else { Some(Bytes::from(body)) };
+    with_type(status, content_type, AnswerBody::Whole(body))
+}
+
+fn with_type(status: StatusCode, content_type: HeaderValue, body: AnswerBody) -> Response<AnswerBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// An answer's body: whole, or one that ends the connection in its middle.
+enum AnswerBody {
+    Whole(Option<Bytes>),
+    Broken(Bytes),
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Poll::Ready(match &mut *self {
+            AnswerBody::Whole(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            AnswerBody::Broken(bytes) if bytes.is_empty() => Some(Err(io::ErrorKind::ConnectionReset.into())),
+            AnswerBody::Broken(bytes) => {
+                let half = bytes.split_to(bytes.len() / 2);
+                bytes.clear();
+                Some(Ok(Frame::data(half)))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, AnswerBody::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            AnswerBody::Whole(None) => SizeHint::with_exact(0),
+            AnswerBody::Whole(Some(bytes)) => SizeHint::with_exact(
+                u64::try_from(bytes.len()).expect("a body in memory has a length of 64 bits"),
+            ),
+            AnswerBody::Broken(_) => SizeHint::default(),
+        }
+    }
+}

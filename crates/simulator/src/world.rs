@@ -1,0 +1,265 @@
+//! What every part of the simulator shares, and WeChat's rules for an order: placing, paying, closing, refunding. Speaks
+//! no HTTP; endpoints and the control API call it, and it hands payments to the notifier.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use tokio::runtime::Handle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wechat_pay::{
+    sign::{self, Algorithm, ApiKey},
+    xml::Document,
+};
+
+use crate::{
+    book::Book,
+    clock::{self, Clock},
+    config::{MerchantConfig, SimulatorConfig},
+    error::Error,
+    faults::{Fault, Faults, hash, mix},
+    notifier::Notifier,
+    order::{NewOrder, Order, OrderKey, Paid, Payment, TradeState},
+    stats::Counters,
+};
+
+/// closeorder is refused before this age of an order, by the scaled clock.
+const CLOSE_AGE_S: u64 = 300;
+
+pub(crate) struct World {
+    pub(crate) clock: Clock,
+    pub(crate) book: Book,
+    pub(crate) counters: Counters,
+    pub(crate) notifier: Notifier,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    /// Signs what must not verify.
+    pub(crate) foreign_key: ApiKey,
+    runtime: Handle,
+    merchants: RwLock<HashMap<String, Arc<Merchant>>>,
+    faults: RwLock<Arc<Faults>>,
+    nonces: AtomicU64,
+}
+
+pub(crate) struct Merchant {
+    pub(crate) app_ids: Vec<String>,
+    pub(crate) sub_mch_ids: Vec<String>,
+    pub(crate) key: ApiKey,
+    previous: Option<ApiKey>,
+}
+
+impl Merchant {
+    /// Which of the keys signed `document`.
+    pub(crate) fn key_of(&self, document: &Document<'_>, algorithm: Algorithm) -> Option<&ApiKey> {
+        let keys = [Some(&self.key), self.previous.as_ref()];
+        keys.into_iter().flatten().find(|key| sign::verify(document, key, algorithm).is_ok())
+    }
+}
+
+impl From<MerchantConfig> for Merchant {
+    fn from(config: MerchantConfig) -> Merchant {
+        Merchant {
+            app_ids: config.app_ids,
+            sub_mch_ids: config.sub_mch_ids,
+            key: config.api_key.0,
+            previous: config.previous_api_key.map(|key| key.0),
+        }
+    }
+}
+
+impl World {
+    /// Must be called within a runtime, on which all work then happens.
+    pub(crate) fn new(config: SimulatorConfig, stop: CancellationToken) -> Result<Arc<World>, Error> {
+        config.check()?;
+        let clock = Clock::new(config.clock_scale);
+        let notifier = Notifier::new(&config);
+        let merchants = config.merchants.into_iter();
+        Ok(Arc::new(World {
+            clock,
+            book: Book::new(config.orders_max),
+            counters: Counters::default(),
+            notifier,
+            tasks: TaskTracker::new(),
+            stop,
+            foreign_key: ApiKey::new("ForeignKeyOfNobodyInParticular00")?,
+            runtime: Handle::current(),
+            merchants: RwLock::new(
+                merchants.map(|merchant| (merchant.mch_id.clone(), Arc::new(merchant.into()))).collect(),
+            ),
+            nonces: AtomicU64::new(mix(config.faults.seed ^ clock.wall_ms().unsigned_abs())),
+            faults: RwLock::new(Arc::new(config.faults)),
+        }))
+    }
+
+    pub(crate) fn merchant(&self, mch_id: &str) -> Option<Arc<Merchant>> {
+        self.merchants.read().unwrap_or_else(PoisonError::into_inner).get(mch_id).cloned()
+    }
+
+    pub(crate) fn replace_keys(
+        &self,
+        mch_id: &str,
+        key: ApiKey,
+        previous: Option<ApiKey>,
+    ) -> Result<(), Error> {
+        let mut merchants = self.merchants.write().unwrap_or_else(PoisonError::into_inner);
+        let merchant = merchants.get_mut(mch_id).ok_or_else(|| Error::UnknownMerchant(mch_id.to_owned()))?;
+        let (app_ids, sub_mch_ids) = (merchant.app_ids.clone(), merchant.sub_mch_ids.clone());
+        *merchant = Arc::new(Merchant { app_ids, sub_mch_ids, key, previous });
+        Ok(())
+    }
+
+    pub(crate) fn faults(&self) -> Arc<Faults> {
+        self.faults.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_faults(&self, faults: Faults) -> Result<(), Error> {
+        faults.check()?;
+        *self.faults.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(faults);
+        Ok(())
+    }
+
+    /// Whether the fault strikes; if so it is counted.
+    pub(crate) fn strikes(&self, fault: Fault, order: &OrderKey, attempt: u64) -> bool {
+        let strikes = self.faults().strikes(fault, order, attempt);
+        if strikes {
+            self.counters.struck(fault);
+        }
+        strikes
+    }
+
+    /// 32 characters, never the same twice in one run.
+    pub(crate) fn nonce(&self) -> String {
+        let number = self.nonces.fetch_add(1, Relaxed);
+        format!("{:016x}{:016x}", mix(number), mix(number ^ u64::MAX))
+    }
+
+    /// Starts a task that the simulator waits for when it stops.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.tasks.spawn_on(task, &self.runtime));
+    }
+
+    /// Places an order. `parameters` is what a repeat must agree with.
+    pub(crate) fn place(self: &Arc<Self>, new: NewOrder, parameters: String) -> Result<Arc<Order>, Error> {
+        let algorithm = new.check()?;
+        let merchant =
+            self.merchant(&new.mch_id).ok_or_else(|| Error::UnknownMerchant(new.mch_id.clone()))?;
+        let key = OrderKey { mch_id: new.mch_id, out_trade_no: new.out_trade_no };
+        let openid = new.openid.unwrap_or_else(|| format!("oSIM{:016x}{:08x}", hash(&[1], &key), 0));
+        let order = self.book.insert(Order {
+            appid: new
+                .appid
+                .or_else(|| merchant.app_ids.first().cloned())
+                .unwrap_or_else(|| "wxsimulated".to_owned()),
+            sub_appid: new.sub_appid,
+            sub_mch_id: new.sub_mch_id,
+            total_fee: new.total_fee,
+            fee_type: new.fee_type.unwrap_or_else(|| "CNY".to_owned()),
+            attach: new.attach,
+            device_info: new.device_info,
+            openid,
+            notify_url: new.notify_url,
+            trade_type: new.trade_type,
+            algorithm,
+            parameters,
+            created_ms: self.clock.wall_ms(),
+            created: self.clock.now(),
+            state: TradeState::NotPay,
+            paid: None,
+            refunded_fee: 0,
+            traffic: Arc::default(),
+            key,
+        })?;
+        self.counters.orders.add_one();
+        if self.strikes(Fault::Forged, &order.key, 0) {
+            Notifier::forge(self, order.clone());
+        }
+        Ok(order)
+    }
+
+    /// Takes the payer's money and sets the notifier going.
+    pub(crate) fn pay(self: &Arc<Self>, key: &OrderKey, payment: Payment) -> Result<Arc<Order>, Error> {
+        let silent = payment.silent;
+        let order = self.book.change(key, |order| {
+            let payable =
+                matches!(order.state, TradeState::NotPay | TradeState::UserPaying | TradeState::Accept);
+            if !payable {
+                return Err(Error::NotPayable(order.state.clone()));
+            }
+            order.paid = Some(self.paid(order, payment)?);
+            order.state = TradeState::Success;
+            Ok(())
+        })?;
+        self.counters.payments.add_one();
+        if !silent {
+            Notifier::announce(self, order.clone());
+        }
+        Ok(order)
+    }
+
+    /// Puts an order into any state, silently. A paid state makes up a payment if there was none.
+    pub(crate) fn set_state(&self, key: &OrderKey, state: TradeState) -> Result<Arc<Order>, Error> {
+        let mut newly_paid = false;
+        let order = self.book.change(key, |order| {
+            newly_paid = state.is_paid() && order.paid.is_none();
+            if newly_paid {
+                order.paid = Some(self.paid(order, Payment::default())?);
+            }
+            order.state = state;
+            Ok(())
+        })?;
+        if newly_paid {
+            self.counters.payments.add_one();
+        }
+        Ok(order)
+    }
+
+    /// Gives back a part or all of a payment.
+    pub(crate) fn refund(&self, key: &OrderKey, refund_fee: u64) -> Result<Arc<Order>, Error> {
+        self.book.change(key, |order| {
+            if !order.state.is_paid() {
+                return Err(Error::NotPaid);
+            }
+            let left = order.total_fee.saturating_sub(order.refunded_fee);
+            if refund_fee == 0 || refund_fee > left {
+                return Err(Error::RefundAmount { left });
+            }
+            order.refunded_fee += refund_fee;
+            order.state = TradeState::Refund;
+            Ok(())
+        })
+    }
+
+    /// Whether closeorder may be called for it yet.
+    pub(crate) fn is_closable(&self, order: &Order) -> bool {
+        self.clock.now() >= order.created + self.clock.scaled_s(CLOSE_AGE_S)
+    }
+
+    fn paid(&self, order: &Order, payment: Payment) -> Result<Paid, Error> {
+        let coupon_fee = payment.coupons.iter().try_fold(0_u64, |sum, coupon| sum.checked_add(coupon.fee));
+        if coupon_fee.is_none_or(|sum| sum > order.total_fee) {
+            return Err(Error::CouponsTooLarge { total_fee: order.total_fee });
+        }
+        let wall_ms = self.clock.wall_ms();
+        let transaction_id = payment.transaction_id.unwrap_or_else(|| transaction_id(&order.key, wall_ms));
+        if !(1..=32).contains(&transaction_id.len()) {
+            return Err(Error::invalid("transaction_id", "1 to 32 characters"));
+        }
+        Ok(Paid {
+            transaction_id,
+            bank_type: payment.bank_type.unwrap_or_else(|| "OTHERS".to_owned()),
+            coupons: payment.coupons,
+            wall_ms,
+            at: self.clock.now(),
+        })
+    }
+}
+
+/// 28 digits like WeChat's: a mark, a number, the day, a number. The same order on the same day has the same.
+pub(crate) fn transaction_id(key: &OrderKey, wall_ms: i64) -> String {
+    let day: String = clock::compact(wall_ms).chars().take(8).collect();
+    format!("4200{:06}{day}{:010}", hash(&[2], key) % 1_000_000, hash(&[3], key) % 10_000_000_000)
+}
