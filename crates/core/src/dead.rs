@@ -74,6 +74,20 @@ impl DeadLetter {
         }
     }
 
+    /// A queue entry that is no check of ours: it names no order, so all of them share one letter.
+    pub fn malformed(detail: impl Into<String>, now: Timestamp) -> Self {
+        Self {
+            id: dead_id("", "", &DeadReason::Malformed),
+            mch_id: String::new(),
+            out_trade_no: String::new(),
+            reason: DeadReason::Malformed,
+            detail: detail.into(),
+            count: 1,
+            first_at: now,
+            last_at: now,
+        }
+    }
+
     /// The stored letter after one more occurrence.
     pub fn repeated(mut self, again: DeadLetter) -> Self {
         self.count = self.count.saturating_add(again.count);
