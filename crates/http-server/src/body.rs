@@ -62,49 +62,33 @@ async fn collect<B>(mut body: B, bytes_max: usize) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let Some(first) = next_data(&mut body, bytes_max).await? else { return Ok(Bytes::new()) };
+    let Some(first) = next_data(&mut body, 0, bytes_max).await? else { return Ok(Bytes::new()) };
     if body.is_end_stream() {
         return Ok(first);
     }
-    let Some(second) = next_data(&mut body, bytes_max - first.len()).await.map_err(|e| e.of(bytes_max))?
-    else {
-        return Ok(first);
-    };
+    let Some(second) = next_data(&mut body, first.len(), bytes_max).await? else { return Ok(first) };
     let mut whole = BytesMut::with_capacity(first.len() + second.len());
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&second);
-    while let Some(more) = next_data(&mut body, bytes_max - whole.len()).await.map_err(|e| e.of(bytes_max))? {
+    while let Some(more) = next_data(&mut body, whole.len(), bytes_max).await? {
         whole.extend_from_slice(&more);
     }
     Ok(whole.freeze())
 }
 
-/// The next piece of data, at most `room` bytes. Trailers are skipped.
-async fn next_data<B>(body: &mut B, room: usize) -> Result<Option<Bytes>, BodyError>
+/// The next piece of data, if it fits beside the bytes already `taken`. Trailers are skipped.
+async fn next_data<B>(body: &mut B, taken: usize, bytes_max: usize) -> Result<Option<Bytes>, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| BodyError::Broken)?;
         if let Ok(data) = frame.into_data() {
-            return if data.len() > room {
-                Err(BodyError::TooLarge { bytes_max: room })
-            } else {
-                Ok(Some(data))
-            };
+            let fits = data.len() <= bytes_max - taken;
+            return if fits { Ok(Some(data)) } else { Err(BodyError::TooLarge { bytes_max }) };
         }
     }
     Ok(None)
-}
-
-impl BodyError {
-    /// The same error with the whole limit in place of the room that was left.
-    fn of(self, bytes_max: usize) -> BodyError {
-        match self {
-            BodyError::TooLarge { .. } => BodyError::TooLarge { bytes_max },
-            other => other,
-        }
-    }
 }
 
 /// An answer's body that tells the connection's watch when hyper is done with it.
