@@ -90,7 +90,9 @@ impl Book {
         let removed = of_merchant.and_then(|orders| orders.remove(&key.out_trade_no));
         let order = removed.ok_or_else(|| Error::UnknownOrder(key.out_trade_no.clone()))?;
         tables.count -= 1;
-        tables.by_transaction.retain(|_, of| *of != order.key);
+        if let Some(paid) = &order.paid {
+            tables.by_transaction.remove(&paid.transaction_id);
+        }
         Ok(())
     }
 

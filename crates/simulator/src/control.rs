@@ -34,7 +34,7 @@ pub struct Page {
 }
 
 /// A notification made by hand: either `body` as it is, or `fields`, signed as wished.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Custom {
     pub url: String,

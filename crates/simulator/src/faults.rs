@@ -227,6 +227,10 @@ mod tests {
             let text = format!("{{\"{}\":0.5}}", fault.name());
             let faults: Faults = serde_json::from_str(&text).unwrap();
             assert_eq!(faults.rate(fault), 0.5, "{text}");
+            assert!(
+                include_str!("../README.md").contains(&format!("`{}`", fault.name())),
+                "{text} is explained"
+            );
         }
     }
 }
