@@ -126,10 +126,10 @@ pub(crate) fn quick_due(quick: Option<&QuickLooks>) -> Option<Due> {
     quick.and_then(|quick| quick.at).map(|at| Due { at, cause: Cause::Notified })
 }
 
-/// The earlier of two due times.
+/// The earlier of two due times, urgent if either is: what is urgent must not wait behind what is not.
 pub(crate) fn earlier(one: Option<Due>, other: Option<Due>) -> Option<Due> {
     match (one, other) {
-        (Some(one), Some(other)) => Some(if other.at < one.at { other } else { one }),
+        (Some(one), Some(other)) => Some(Due { at: one.at.min(other.at), cause: one.cause.or(other.cause) }),
         (one, other) => one.or(other),
     }
 }

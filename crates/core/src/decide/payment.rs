@@ -65,7 +65,8 @@ fn first_payment(record: &Record, payment: &Payment, look: &Look<'_>, mut change
             return change;
         }
         Verdict::Ignored => {
-            change.forget = true;
+            // What was told stays known, or the same id could come again.
+            change.forget = record.events().next().is_none();
             change.outcome = "ignored";
             return change;
         }

@@ -1,0 +1,160 @@
+//! Payments of orders that nobody registered: emit, hold, ignore; too old ones; when an order is forgotten.
+
+use super::kinds;
+use crate::event::{EventType, Mismatch};
+use crate::observation::{NotPaid, Payment};
+use crate::policy::{HOLD, Unregistered};
+use crate::record::{Cause, Due, State};
+use crate::register::Registered;
+use crate::samples::*;
+use crate::time::Millis;
+
+fn desk(unregistered: Unregistered) -> Desk {
+    let mut desk = Desk::empty();
+    desk.policy.unregistered = unregistered;
+    desk
+}
+
+#[test]
+fn emit_tells_the_payment_as_unregistered() {
+    let change = desk(Unregistered::Emit).look(&notified(TX), &success(TX, FEE));
+    assert_eq!(kinds(&change), [EventType::Paid]);
+    assert!(!change.events[0].data.registered);
+}
+
+#[test]
+fn hold_waits_sixty_seconds_then_tells_a_mismatch() {
+    let mut desk = desk(Unregistered::Hold);
+    let held = desk.look(&notified(TX), &success(TX, FEE));
+    assert_eq!((held.state, kinds(&held), held.outcome), (State::Pending, vec![], "held"));
+    assert_eq!(held.due, Some(Due { at: T0 + HOLD, cause: Cause::Notified }), "urgent");
+    desk.wait(59);
+    assert_eq!(
+        desk.look(&manual(), &success(TX, FEE)).due.unwrap().at,
+        at(60),
+        "a look between moves nothing"
+    );
+    let told = desk.poll(&success(TX, FEE));
+    assert_eq!((desk.now, told.state, kinds(&told)), (at(60), State::Mismatch, vec![EventType::Mismatch]));
+    let disagreement = told.events[0].data.disagreement.clone().unwrap();
+    assert_eq!((disagreement.mismatch, disagreement.registered_fee), (Mismatch::Unregistered, None));
+    assert_eq!(desk.record().progress.held_until, None);
+}
+
+#[test]
+fn hold_ends_with_the_registration() {
+    for (fee, kind) in [(FEE, EventType::Paid), (WRONG, EventType::Mismatch)] {
+        let mut desk = desk(Unregistered::Hold);
+        desk.look(&notified(TX), &success(TX, FEE));
+        desk.wait(5);
+        assert_eq!(desk.register(&application(fee)), Registered::Added);
+        let change = desk.poll(&success(TX, FEE));
+        assert_eq!((desk.now, kinds(&change)), (at(5), vec![kind]), "at once");
+        assert!(change.events[0].data.registered);
+        assert_eq!(change.due, None);
+    }
+}
+
+#[test]
+fn hold_survives_a_transient_answer() {
+    let mut desk = desk(Unregistered::Hold);
+    desk.look(&notified(TX), &success(TX, FEE));
+    desk.wait(30);
+    desk.look(&manual(), &crate::Answer::Transient("time-out"));
+    desk.now = at(61);
+    assert_eq!(
+        kinds(&desk.poll(&success(TX, FEE))),
+        [EventType::Mismatch],
+        "the hold began at the first look"
+    );
+}
+
+#[test]
+fn ignore_forgets_the_order() {
+    let mut desk = desk(Unregistered::Ignore);
+    let change = desk.look(&notified(TX), &success(TX, FEE));
+    assert_eq!((kinds(&change), change.forget), (vec![], true));
+    assert_eq!(desk.stored, None);
+}
+
+#[test]
+fn ignore_ends_with_the_registration() {
+    let mut desk = desk(Unregistered::Ignore);
+    desk.look(&notified(TX), &success(TX, FEE));
+    desk.register(&application(FEE));
+    assert_eq!(kinds(&desk.poll(&success(TX, FEE))), [EventType::Paid]);
+}
+
+#[test]
+fn ignore_does_not_forget_what_it_has_already_told() {
+    let mut desk = Desk::in_state(State::Closed, false);
+    desk.policy.unregistered = Unregistered::Ignore;
+    let change = desk.look(&notified(TX), &success(TX, FEE));
+    assert_eq!((kinds(&change), change.due), (vec![], None));
+    let record = desk.record();
+    assert_eq!(
+        (record.state, record.version),
+        (State::Closed, 1),
+        "or order.closed could come again as version 1"
+    );
+}
+
+#[test]
+fn a_payment_older_than_the_retention_tells_nothing() {
+    for (refunded, state) in [(false, State::Paid), (true, State::Refunded)] {
+        let mut desk = desk(Unregistered::Emit);
+        let retention = desk.policy.retention;
+        let paid_at = |millis| {
+            answer(Payment { refunded, paid_at: Some(T0 - retention - Millis(millis)), ..payment(TX, FEE) })
+        };
+        let just_kept = desk.clone().look(&notified(TX), &paid_at(0));
+        assert!(kinds(&just_kept).contains(&EventType::Paid));
+        let change = desk.look(&notified(TX), &paid_at(1));
+        assert_eq!((change.state, kinds(&change), change.due), (state, vec![], None));
+        assert_eq!(desk.record().transaction_id(), Some(&tx(TX)), "a manual check shows the answer");
+        desk.wait(2);
+        assert_eq!(kinds(&desk.look(&manual(), &paid_at(1))), [], "nor later");
+    }
+}
+
+#[test]
+fn age_does_not_matter_with_a_registration_or_an_earlier_record() {
+    let old = answer(Payment { paid_at: Some(T0 - Millis::seconds(36 * 86_400)), ..payment(TX, FEE) });
+    assert_eq!(kinds(&Desk::registered().look(&notified(TX), &old)), [EventType::Paid]);
+    let mut known = desk(Unregistered::Emit);
+    known.look(&manual(), &not_paid(NotPaid::NotPay));
+    known.now = T0 + known.policy.retention + known.policy.retention;
+    assert_eq!(kinds(&known.poll(&success(TX, FEE))), [EventType::Paid], "we waited for this one");
+}
+
+#[test]
+fn an_order_that_wechat_does_not_know_is_forgotten_at_once_without_a_notification() {
+    let mut desk = desk(Unregistered::Emit);
+    let change = desk.look(&manual(), &not_paid(NotPaid::NotExist));
+    assert!(change.forget);
+    assert_eq!(desk.stored, None);
+}
+
+#[test]
+fn with_a_notification_it_is_forgotten_after_the_quick_looks() {
+    let mut desk = desk(Unregistered::Emit);
+    assert!(!desk.look(&notified(TX), &not_paid(NotPaid::NotExist)).forget);
+    for (look, moment) in [1, 3, 7, 15].into_iter().enumerate() {
+        let change = desk.poll(&not_paid(NotPaid::NotExist));
+        assert_eq!(desk.now, at(moment));
+        assert_eq!(change.forget, look == 3, "look {look}");
+    }
+    assert_eq!(desk.stored, None);
+}
+
+#[test]
+fn a_registered_or_existing_order_is_never_forgotten() {
+    assert!(!Desk::registered().look(&manual(), &not_paid(NotPaid::NotExist)).forget);
+    assert!(!desk(Unregistered::Emit).look(&manual(), &not_paid(NotPaid::NotPay)).forget);
+    for state in State::ALL.into_iter().filter(|state| *state != State::Pending) {
+        assert!(
+            !Desk::in_state(state, false).look(&manual(), &not_paid(NotPaid::NotExist)).forget,
+            "{state:?}"
+        );
+    }
+}
