@@ -12,6 +12,7 @@ mod host;
 mod slots;
 mod transport;
 
+use std::fmt;
 use std::time::Duration;
 
 use hyper::Uri;
@@ -177,6 +178,12 @@ impl Client {
                 Err(cause)
             }
         }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("hosts", &self.hosts).finish_non_exhaustive()
     }
 }
 

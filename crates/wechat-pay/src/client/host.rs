@@ -9,6 +9,7 @@ use super::circuit::Circuit;
 use super::{Cause, ConfigError};
 use crate::{close, query};
 
+#[derive(Debug)]
 pub(super) struct Host {
     base: String,
     pub(super) order_query: Uri,
