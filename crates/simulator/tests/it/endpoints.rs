@@ -6,7 +6,7 @@ use simulator::{
 };
 use wechat_pay::sign::Algorithm::{HmacSha256, Md5};
 
-use crate::support::{APP, KEY, MCH, Map, PROVIDER, SUB, Sim, config, map, query_of};
+use crate::support::{APP, KEY, MCH, Map, OTHER_SUB, PROVIDER, SUB, Sim, config, map, query_of};
 
 const NOWHERE: &str = "http://127.0.0.1:9/notify";
 
@@ -253,6 +253,13 @@ async fn a_provider_names_one_of_its_sub_merchants() {
         err_code(&sim, "/pay/orderquery", &with(query_of(&key), "sub_mch_id", "1")).await,
         "MCHID_NOT_EXIST"
     );
+    let foreign = with(query_of(&key), "sub_mch_id", OTHER_SUB);
+    assert_eq!(
+        err_code(&sim, "/pay/orderquery", &foreign).await,
+        "ORDERNOTEXIST",
+        "a sub merchant sees its own"
+    );
+    assert_eq!(err_code(&sim, "/pay/closeorder", &foreign).await, "ORDERNOTEXIST");
     let elsewhere = query_of(&order("T00001"));
     assert_eq!(
         err_code(&sim, "/pay/orderquery", &elsewhere).await,

@@ -26,6 +26,7 @@ use wechat_pay::{
 pub const MCH: &str = "1900000109";
 pub const PROVIDER: &str = "1900000110";
 pub const SUB: &str = "1900000111";
+pub const OTHER_SUB: &str = "1900000112";
 pub const APP: &str = "wx8888888888888888";
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,7 +44,7 @@ pub fn map(fields: &[(&str, &str)]) -> Map {
 pub fn config(faults: Faults) -> SimulatorConfig {
     let direct = MerchantConfig::new(MCH, APP, KEY).unwrap();
     let mut provider = MerchantConfig::new(PROVIDER, APP, KEY).unwrap();
-    provider.sub_mch_ids = vec![SUB.to_owned()];
+    provider.sub_mch_ids = vec![SUB.to_owned(), OTHER_SUB.to_owned()];
     let merchants = vec![direct, provider];
     SimulatorConfig { merchants, faults, clock_scale: 1000.0, ..SimulatorConfig::default() }
 }
