@@ -7,7 +7,7 @@ use crate::check::{Check, Reason};
 use crate::dead::{DeadLetter, DeadReason};
 use crate::decide::Change;
 use crate::ids::{LeaseToken, OrderKey};
-use crate::record::{Cause, Due, Entry, Hint, Lease, LookAgain, Progress, QuickLooks, Record, State};
+use crate::record::{Cause, Due, Entry, Hint, Lease, LookAgain, Progress, QuickLooks, Record};
 use crate::time::{Millis, Timestamp};
 
 /// From this many lost leases in a row on, the due time lies one transient backoff after the lease's end.
@@ -110,7 +110,7 @@ fn was_just_looked_at(record: &Record, now: Timestamp) -> bool {
     record.look_again.is_none()
         && record.outgoing.is_empty()
         && record.progress.attempts == 0
-        && record.progress.looked_at.is_some_and(|at| now.since(at) < FRESH)
+        && record.progress.looked_at.is_some_and(|at| at <= now && now.since(at) < FRESH)
 }
 
 fn look_again(record: &mut Record, check: &Check) {
@@ -119,7 +119,7 @@ fn look_again(record: &mut Record, check: &Check) {
     record.look_again = Some(match record.look_again.take() {
         None => LookAgain { cause: check.cause(), notified },
         Some(earlier) => LookAgain {
-            cause: earlier.cause.or(check.cause()),
+            cause: earlier.cause.and(check.cause()),
             notified: match (earlier.notified, notified) {
                 (Some(one), Some(other)) => Some(one.and(other)),
                 (one, other) => one.or(other),
@@ -234,7 +234,8 @@ pub fn commit(stored: Option<&Record>, commit: &Commit, now: Timestamp) -> (Writ
     record.leases_lost = 0;
     record.updated_at = now;
     note_coalesced(&mut record, change.entry.clone());
-    record.outgoing.extend(change.events.iter().cloned());
+    // A commit that is repeated because its outcome was unknown finds its own events.
+    record.outgoing.extend(change.events.iter().filter(|event| !stored.has_event(event.id)).cloned());
     if record.outgoing.is_empty() {
         end_lease(&mut record, change.due, now);
         return (Write::Put(Box::new(record)), Committed::Ended);
@@ -299,7 +300,10 @@ pub fn put_off(
     record.lease = None;
     record.leases_lost = 0;
     let mut cause = record.due.map_or(Cause::Cadence, |due| due.cause);
-    if let Some(again) = record.look_again.take() {
+    // While events are outgoing, the next holder only publishes: the wake-up must outlive its clear.
+    if record.outgoing.is_empty()
+        && let Some(again) = record.look_again.take()
+    {
         cause = cause.or(again.cause);
         again.notified.into_iter().for_each(|hint| await_confirmation(&mut record, hint));
     }
@@ -311,16 +315,19 @@ pub fn put_off(
 fn end_lease(record: &mut Record, due: Option<Due>, now: Timestamp) {
     record.lease = None;
     record.due = due;
-    let Some(again) = record.look_again.take() else { return };
-    let is_only_a_notification = again.cause == Cause::Notified;
-    if let (true, Some(Hint::One(id))) = (is_only_a_notification, &again.notified)
-        && record.has_seen(Some(id))
+    if let Some(again) = record.look_again.take()
+        && !is_told(record, &again)
     {
-        return;
+        again.notified.into_iter().for_each(|hint| await_confirmation(record, hint));
+        record.due = Some(Due { at: now, cause: again.cause });
     }
-    again.notified.into_iter().for_each(|hint| await_confirmation(record, hint));
-    record.due = Some(Due { at: now, cause: again.cause });
-    debug_assert!(record.state != State::Pending || record.due.is_some());
+    debug_assert!(record.keeps_its_due_time(), "I8: a pending order is always looked at again");
+}
+
+/// I6: the wake-ups were notifications of what the record says by now.
+fn is_told(record: &Record, again: &LookAgain) -> bool {
+    let Some(Hint::One(id)) = &again.notified else { return false };
+    again.cause == Cause::Notified && record.has_seen(Some(id))
 }
 
 #[cfg(test)]

@@ -99,6 +99,18 @@ impl Cause {
     pub fn or(self, other: Cause) -> Cause {
         if self.is_urgent() { self } else { other }
     }
+
+    /// What two wake-ups ask for together. A notification may turn out to be a duplicate (I6), and outgoing events are
+    /// published by whoever ends the lease; any other wish must not be dropped with them.
+    pub fn and(self, other: Cause) -> Cause {
+        let asks_for = |cause: Cause| match cause {
+            Cause::Cadence => 0,
+            Cause::Outgoing => 1,
+            Cause::Notified => 2,
+            Cause::Registered | Cause::Accepted | Cause::Manual | Cause::Billed => 3,
+        };
+        if asks_for(other) > asks_for(self) { other } else { self }
+    }
 }
 
 /// When the record is looked at next, and why.

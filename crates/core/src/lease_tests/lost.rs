@@ -1,0 +1,118 @@
+//! Leases that end without a result (I8): the backoff from the third on, the dead letter at the tenth, one look per
+//! six hours after it.
+
+use super::*;
+use crate::dead::DeadReason;
+
+/// Polls whose worker dies: each takes the lease at the due time and is never heard of again.
+fn lose(desk: &mut Desk, leases: usize) {
+    for _ in 0..leases {
+        desk.now = desk.record().due.unwrap().at;
+        let check = desk.claim().unwrap();
+        desk.hold(&check);
+    }
+}
+
+/// How long after the current lease's end the order is due.
+fn delay_s(desk: &Desk) -> i64 {
+    let record = desk.record();
+    record.due.unwrap().at.since(record.lease.unwrap().until).0 / 1000
+}
+
+/// An order whose tenth lease in a row was just lost and whose eleventh has ended.
+fn poisonous() -> Desk {
+    let mut desk = Desk::registered();
+    lose(&mut desk, 11);
+    desk.now = desk.now + LEASE;
+    desk
+}
+
+#[test]
+fn from_the_third_lost_lease_on_the_due_time_lies_a_backoff_after_the_lease_s_end() {
+    let mut desk = Desk::registered();
+    let delays: Vec<_> = (0..12)
+        .map(|_| {
+            lose(&mut desk, 1);
+            delay_s(&desk)
+        })
+        .collect();
+    assert_eq!(delays, [0, 0, 0, 2, 4, 8, 16, 32, 64, 128, 21_600, 21_600]);
+}
+
+#[test]
+fn the_tenth_lost_lease_leaves_one_dead_letter() {
+    let mut desk = Desk::registered();
+    lose(&mut desk, 10);
+    assert_eq!(desk.dead, []);
+    lose(&mut desk, 1);
+    assert_eq!((desk.dead.len(), desk.dead[0].reason.clone()), (1, DeadReason::Poison));
+    lose(&mut desk, 5);
+    assert_eq!(desk.dead.len(), 1);
+}
+
+#[test]
+fn a_commit_a_put_off_and_a_clear_end_the_row_of_lost_leases() {
+    let lost_by = |finish: &dyn Fn(&mut Desk, &Record)| {
+        let mut desk = Desk::registered();
+        lose(&mut desk, 6);
+        assert_eq!(desk.record().leases_lost, 5);
+        let record = desk.record().clone();
+        finish(&mut desk, &record);
+        desk.record().leases_lost
+    };
+    let commits = |desk: &mut Desk, record: &Record, answer: &Answer| {
+        let change = desk.decide(record, &manual(), answer);
+        desk.commit(record.facts, &change);
+    };
+    assert_eq!(lost_by(&|desk, record| commits(desk, record, &Answer::Transient("time-out"))), 0);
+    assert_eq!(lost_by(&|desk, record| commits(desk, record, &success(TX, FEE))), 0);
+    assert_eq!(lost_by(&|desk, _| assert_eq!(desk.put_off(at(900)), Cleared::Done)), 0);
+
+    let mut desk = Desk::registered();
+    commit_paid(&mut desk);
+    lose(&mut desk, 6);
+    assert_eq!(desk.record().leases_lost, 5);
+    assert_eq!(desk.clear(), Cleared::Done);
+    assert_eq!(desk.record().leases_lost, 0);
+}
+
+#[test]
+fn a_lease_lost_after_its_commit_is_not_counted_but_one_that_only_published_is() {
+    let mut desk = Desk::registered();
+    commit_paid(&mut desk);
+    lose(&mut desk, 1);
+    assert_eq!(desk.record().leases_lost, 0, "it had committed");
+    lose(&mut desk, 1);
+    assert_eq!(desk.record().leases_lost, 1, "this one never published");
+    lose(&mut desk, 9);
+    assert_eq!(desk.dead[0].reason, DeadReason::Poison, "events that kill whoever publishes them");
+    assert_eq!(desk.record().outgoing.len(), 1, "and they are kept");
+}
+
+#[test]
+fn a_poisonous_order_gets_one_look_per_six_hours_whatever_arrives() {
+    for check in [notified(TX), billed(TX)] {
+        let mut desk = poisonous();
+        let due = desk.record().due;
+        assert_eq!(desk.take(&check), Taken::Busy);
+        assert_eq!(desk.record().due, due);
+        assert_eq!(desk.record().look_again.as_ref().unwrap().cause, check.cause(), "kept for that look");
+        desk.now = due.unwrap().at;
+        let poll = desk.claim().unwrap();
+        assert_eq!(desk.hold(&poll).progress.notified, check.reason == Reason::Notified);
+    }
+}
+
+#[test]
+fn a_person_may_insist_on_a_poisonous_order() {
+    let mut desk = poisonous();
+    assert!(matches!(desk.take(&manual()), Taken::Leased(_)));
+}
+
+#[test]
+fn a_poisonous_order_that_recovers_is_like_any_other() {
+    let mut desk = poisonous();
+    desk.poll(&not_paid(NotPaid::NotPay));
+    assert_eq!(desk.record().leases_lost, 0);
+    assert!(matches!(desk.take(&notified(TX)), Taken::Leased(_)));
+}
