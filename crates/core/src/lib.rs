@@ -18,6 +18,8 @@ pub mod money;
 pub mod observation;
 pub mod policy;
 pub mod ports;
+#[cfg(test)]
+mod properties;
 pub mod record;
 pub mod register;
 #[cfg(test)]
