@@ -27,7 +27,7 @@ pub use environment::PREFIX as ENVIRONMENT_PREFIX;
 pub use merchant::Merchant;
 pub use problem::{Problem, Problems};
 pub use reader::Shown;
-pub use secret::{PemPair, Secret, read_file as read_secret_file};
+pub use secret::{PemPair, Secret, api_key, read_file as read_secret_file};
 pub use sections::{Console, EngineKind, Ingress, Rabbitmq, Redis, Retention, Scope, Token};
 pub use show::{as_json, as_toml};
 pub use tree::Origin;
@@ -73,6 +73,17 @@ impl Loaded {
             _ => Err(Problems(self.problems)),
         }
     }
+}
+
+/// The variables of this process: read here and nowhere else.
+pub fn process_environment() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os()
+}
+
+/// One variable by name, for a command that was told the name.
+pub fn variable(name: &str) -> Option<Secret> {
+    let (_, value) = process_environment().find(|(found, _)| found == name)?;
+    value.into_string().ok().map(Secret::new)
 }
 
 /// Reads `file` (without one [`DEFAULT_FILE`], if it exists) and lays `variables` over it.

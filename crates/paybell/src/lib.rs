@@ -2,4 +2,12 @@
 //!
 //! It holds no business rule: roles and engines live in crates of their own, and only [`boot`] knows all of them.
 
+pub mod api;
+pub mod boot;
+pub mod cli;
+pub mod command;
 pub mod config;
+pub mod engine;
+pub mod error;
+pub mod metrics;
+pub mod output;

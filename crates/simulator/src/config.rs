@@ -96,6 +96,12 @@ impl TryFrom<String> for SecretKey {
     }
 }
 
+impl From<ApiKey> for SecretKey {
+    fn from(key: ApiKey) -> SecretKey {
+        SecretKey(key)
+    }
+}
+
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretKey(***)")

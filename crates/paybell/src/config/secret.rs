@@ -68,7 +68,7 @@ pub(super) fn read_api_key(text: &str) -> Result<ApiKey, String> {
 }
 
 /// A merchant's API key.
-pub(super) fn api_key(text: &str) -> Result<ApiKey, String> {
+pub fn api_key(text: &str) -> Result<ApiKey, String> {
     ApiKey::new(text).map_err(|error| match error {
         KeyError::Length(found) => format!("an API key has exactly 32 ASCII characters, this one has {found}"),
         KeyError::Characters => {

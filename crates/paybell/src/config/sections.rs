@@ -1,7 +1,7 @@
 //! What each section holds once it is checked. No later code checks again: an address can be bound, a key has its
 //! length, certificate and key belong together.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use http_server::TlsConfig;
 use paybell_core::{Cadence, OpenidPolicy, time::Millis};
@@ -21,6 +21,15 @@ pub enum EngineKind {
     Embedded,
     /// RabbitMQ and Redis.
     Cluster,
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Embedded => "embedded",
+            Self::Cluster => "cluster",
+        })
+    }
 }
 
 /// `[rabbitmq]`.

@@ -140,82 +140,66 @@ fn the_samples_examples_are_all_known_and_sound() {
     assert!(config.ingress.tls.is_some());
 }
 
+/// What is written, and the words that must be said about it.
+const WRONG_VALUES: &[(&str, &[&str])] = &[
+    ("engine = \"redb\"", &["paybell.toml:1: engine:", "\"embedded\" or \"cluster\""]),
+    ("engine = 3", &["engine: must be text in quotes, not a number"]),
+    ("\n[ingress]\nlistn = \"0.0.0.0:1\"", &["paybell.toml:3: ingress.listn: unknown key", "\"listen\""]),
+    ("[ingres]\nlisten = \"0.0.0.0:1\"", &["paybell.toml:1: ingres: unknown key", "\"ingress\""]),
+    ("[[webhook]]\nurl = \"https://x\"", &["webhook: unknown key"]),
+    ("[proxy]\n", &["proxy: unknown key"]),
+    ("[[merchant]]\nmch_key = \"1\"", &["merchant[0].mch_key: unknown key", "\"mch_id\""]),
+    ("ingress = 1", &["ingress: must be a section, [ingress], not a number"]),
+    ("merchant = 1", &["merchant: must be a list of sections: write [[merchant]]"]),
+    ("[merchant]\nmch_id = \"1\"", &["write [[merchant]] above each"]),
+    ("[ingress]\nlisten = \"8080\"", &["paybell.toml:2: ingress.listen:", "HOST:PORT"]),
+    ("[ingress]\npublic_url = \"pay.example.com\"", &["ingress.public_url", "https://"]),
+    ("[ingress]\ntls_cert_file = \"/x/c.pem\"", &["ingress.tls_cert_file: needs tls_key_file beside it"]),
+    ("[ingress]\ntls_key_file = \"/x/k.pem\"", &["ingress.tls_key_file: needs tls_cert_file beside it"]),
+    (
+        "[ingress]\ntls_cert_file = \"/nowhere/c.pem\"\ntls_key_file = \"/nowhere/k.pem\"",
+        &["paybell.toml:2: ingress.tls_cert_file: /nowhere/c.pem: cannot read it"],
+    ),
+    ("[console]\nlisten = \"0.0.0.0:8081\"", &["console.listen: 0.0.0.0:8081 is not loopback", "token_file"]),
+    (
+        "[console]\ntoken_file = \"/nowhere/t\"",
+        &["console.token_file: cannot read /nowhere/t", "No such file"],
+    ),
+    (
+        "[[console.token]]\nname = \"a\"",
+        &["console.token[0].file: missing", "console.token[0].scopes: name at"],
+    ),
+    ("[[console.token]]\nscopes = [\"root\"]", &["\"root\" must be \"events\" or \"orders\" or \"operate\""]),
+    ("[admin]\nlisten = \"127.0.0.1:8081\"", &["admin: listen is 127.0.0.1:8081, which console listens on"]),
+    ("[wechat]\nbase_urls = []", &["wechat.base_urls: name at least one"]),
+    ("[wechat]\nbase_urls = [\"https://x/pay\"]", &["wechat.base_urls", "must not have a path"]),
+    ("[wechat]\nbase_urls = \"https://x\"", &["must be a list of texts"]),
+    ("[wechat]\nbase_urls = [1]", &["must hold only texts in quotes"]),
+    ("[schedule]\ncadence = []", &["schedule.cadence: needs 1 to 64 gaps, there are 0"]),
+    ("[schedule]\ncadence = [\"15x\"]", &["\"15x\" is no length of time"]),
+    ("[events]\nopenid = \"yes\"", &["\"omit\" or \"include\""]),
+    ("[retention]\norders = \"15d\"", &["retention.orders: \"15d\" is too short: at least \"16d\""]),
+    ("[rabbitmq]\nurl = \"http://u:hunter2@h\"", &["rabbitmq.url: must be a URL that begins with amqp://"]),
+    ("[rabbitmq]\npartitions = 0", &["a whole number from 1 to 256"]),
+    ("[rabbitmq]\nprefix = \"a b\"", &["rabbitmq.prefix"]),
+    ("[redis]\nurl = \"127.0.0.1\"", &["redis.url: must be a URL"]),
+    ("", &["merchant: no merchant: add [[merchant]]"]),
+    ("[[merchant]]", &["merchant[0].mch_id: missing", "app_ids: name at least one", "api_key_file: missing"]),
+    ("[[merchant]]\nmch_id = 1900000109", &["paybell.toml:2: merchant[0].mch_id: must be text in quotes"]),
+    ("[[merchant]]\nmch_id = \"19-1\"", &["\"19-1\" must be 1 to 32 letters or digits"]),
+    ("[[merchant]]\nsign_type = \"md5\"", &["\"md5\" must be \"MD5\" or \"HMAC-SHA256\" or \"any\""]),
+    ("[[merchant]]\nunregistered = \"drop\"", &["\"emit\" or \"hold\" or \"ignore\""]),
+    ("[[merchant]]\nclose_unpaid = \"no\"", &["must be true or false (without quotes), not text"]),
+    ("[[merchant]]\nquery_rate = \"50\"", &["such as \"50/s\""]),
+    ("[[merchant]]\nclient_cert_file = \"/x\"", &["needs client_key_file beside it"]),
+    ("[[merchant]]\napi_key_file = \"/nowhere/key\"", &["cannot read /nowhere/key: No such file"]),
+    ("a = ", &["paybell.toml:1: not valid TOML"]),
+    ("[ingress]\nlisten = \"a:1\"\nlisten = \"b:1\"", &["paybell.toml:3: not valid TOML: duplicate key"]),
+];
+
 #[test]
 fn every_wrong_value_is_refused_with_its_place_and_a_way_out() {
-    let cases: &[(&str, &[&str])] = &[
-        ("engine = \"redb\"", &["paybell.toml:1: engine:", "\"embedded\" or \"cluster\""]),
-        ("engine = 3", &["engine: must be text in quotes, not a number"]),
-        ("\n[ingress]\nlistn = \"0.0.0.0:1\"", &["paybell.toml:3: ingress.listn: unknown key", "\"listen\""]),
-        ("[ingres]\nlisten = \"0.0.0.0:1\"", &["paybell.toml:1: ingres: unknown key", "\"ingress\""]),
-        ("[[webhook]]\nurl = \"https://x\"", &["webhook: unknown key"]),
-        ("[proxy]\n", &["proxy: unknown key"]),
-        ("[[merchant]]\nmch_key = \"1\"", &["merchant[0].mch_key: unknown key", "\"mch_id\""]),
-        ("ingress = 1", &["ingress: must be a section, [ingress], not a number"]),
-        ("merchant = 1", &["merchant: must be a list of sections: write [[merchant]]"]),
-        ("[merchant]\nmch_id = \"1\"", &["write [[merchant]] above each"]),
-        ("[ingress]\nlisten = \"8080\"", &["paybell.toml:2: ingress.listen:", "HOST:PORT"]),
-        ("[ingress]\npublic_url = \"pay.example.com\"", &["ingress.public_url", "https://"]),
-        ("[ingress]\ntls_cert_file = \"/x/c.pem\"", &["ingress.tls_cert_file: needs tls_key_file beside it"]),
-        ("[ingress]\ntls_key_file = \"/x/k.pem\"", &["ingress.tls_key_file: needs tls_cert_file beside it"]),
-        (
-            "[ingress]\ntls_cert_file = \"/nowhere/c.pem\"\ntls_key_file = \"/nowhere/k.pem\"",
-            &["paybell.toml:2: ingress.tls_cert_file: /nowhere/c.pem: cannot read it"],
-        ),
-        (
-            "[console]\nlisten = \"0.0.0.0:8081\"",
-            &["console.listen: 0.0.0.0:8081 is not loopback", "token_file"],
-        ),
-        (
-            "[console]\ntoken_file = \"/nowhere/t\"",
-            &["console.token_file: cannot read /nowhere/t", "No such file"],
-        ),
-        (
-            "[[console.token]]\nname = \"a\"",
-            &["console.token[0].file: missing", "console.token[0].scopes: name at"],
-        ),
-        (
-            "[[console.token]]\nscopes = [\"root\"]",
-            &["\"root\" must be \"events\" or \"orders\" or \"operate\""],
-        ),
-        (
-            "[admin]\nlisten = \"127.0.0.1:8081\"",
-            &["admin: listen is 127.0.0.1:8081, which console listens on"],
-        ),
-        ("[wechat]\nbase_urls = []", &["wechat.base_urls: name at least one"]),
-        ("[wechat]\nbase_urls = [\"https://x/pay\"]", &["wechat.base_urls", "must not have a path"]),
-        ("[wechat]\nbase_urls = \"https://x\"", &["must be a list of texts"]),
-        ("[wechat]\nbase_urls = [1]", &["must hold only texts in quotes"]),
-        ("[schedule]\ncadence = []", &["schedule.cadence: needs 1 to 64 gaps, there are 0"]),
-        ("[schedule]\ncadence = [\"15x\"]", &["\"15x\" is no length of time"]),
-        ("[events]\nopenid = \"yes\"", &["\"omit\" or \"include\""]),
-        ("[retention]\norders = \"15d\"", &["retention.orders: \"15d\" is too short: at least \"16d\""]),
-        (
-            "[rabbitmq]\nurl = \"http://u:hunter2@h\"",
-            &["rabbitmq.url: must be a URL that begins with amqp://"],
-        ),
-        ("[rabbitmq]\npartitions = 0", &["a whole number from 1 to 256"]),
-        ("[rabbitmq]\nprefix = \"a b\"", &["rabbitmq.prefix"]),
-        ("[redis]\nurl = \"127.0.0.1\"", &["redis.url: must be a URL"]),
-        ("", &["merchant: no merchant: add [[merchant]]"]),
-        (
-            "[[merchant]]",
-            &["merchant[0].mch_id: missing", "app_ids: name at least one", "api_key_file: missing"],
-        ),
-        (
-            "[[merchant]]\nmch_id = 1900000109",
-            &["paybell.toml:2: merchant[0].mch_id: must be text in quotes"],
-        ),
-        ("[[merchant]]\nmch_id = \"19-1\"", &["\"19-1\" must be 1 to 32 letters or digits"]),
-        ("[[merchant]]\nsign_type = \"md5\"", &["\"md5\" must be \"MD5\" or \"HMAC-SHA256\" or \"any\""]),
-        ("[[merchant]]\nunregistered = \"drop\"", &["\"emit\" or \"hold\" or \"ignore\""]),
-        ("[[merchant]]\nclose_unpaid = \"no\"", &["must be true or false (without quotes), not text"]),
-        ("[[merchant]]\nquery_rate = \"50\"", &["such as \"50/s\""]),
-        ("[[merchant]]\nclient_cert_file = \"/x\"", &["needs client_key_file beside it"]),
-        ("[[merchant]]\napi_key_file = \"/nowhere/key\"", &["cannot read /nowhere/key: No such file"]),
-        ("a = ", &["paybell.toml:1: not valid TOML"]),
-        ("[ingress]\nlisten = \"a:1\"\nlisten = \"b:1\"", &["paybell.toml:3: not valid TOML: duplicate key"]),
-    ];
-    for (text, words) in cases {
+    for (text, words) in WRONG_VALUES {
         let said = problems(text, &[]).join("\n");
         for word in *words {
             assert!(said.contains(word), "{text:?}\nshould say {word:?}, says\n{said}");

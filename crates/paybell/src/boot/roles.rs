@@ -1,0 +1,187 @@
+//! From the configuration to the four roles, each started as one task. Only puts parts together: what a role does is
+//! in its crate.
+
+use std::{collections::HashSet, sync::Arc};
+
+use console::{AllowedHosts, Console, ConsoleConfig, ConsoleMetrics, Secret, Token};
+use http_server::{Listener, Peer};
+use hyper::{Request, body::Incoming};
+use ingress::{Ingress, IngressMetrics, IsDraining, KeyUsed, Merchants};
+use paybell_core::Policy;
+use prometheus_client::registry::Registry;
+use scheduler::{Scheduler, SchedulerMetrics};
+use tokio_util::sync::CancellationToken;
+use wechat_pay::client::{Client, ClientConfig, KeyRing, MerchantAccount};
+use worker::{Account, Asker, MerchantFacts, Policies, Worker, WorkerLimits, WorkerMetrics, WorkerParts};
+
+use super::{Role, listeners::Listeners, tasks::Tasks};
+use crate::{
+    config::{self, Config, Merchant},
+    engine::Engine,
+    error::Error,
+};
+
+/// Starts the roles that were asked for and gives back the listener that belongs to none of them.
+pub fn start(
+    config: &Config,
+    roles: &HashSet<Role>,
+    listeners: Listeners,
+    (engine, registry, drain): (&Arc<Engine>, &mut Registry, &CancellationToken),
+    tasks: &mut Tasks,
+) -> Result<Listener, Error> {
+    let key_used = KeyUsed::default();
+    registry.register("paybell_key_used", "Documents verified by merchant and API key", key_used.clone());
+    if let Some(listener) = listeners.ingress {
+        let ingress = build_ingress(config, engine, registry, &key_used)?;
+        tasks.spawn("ingress", serve_ingress(listener, Arc::new(ingress), drain.clone()));
+    }
+    if let Some(listener) = listeners.console {
+        let console = build_console(config, engine, registry)?;
+        tasks.spawn("console", serve_console(listener, console, drain.clone()));
+    }
+    if roles.contains(&Role::Worker) {
+        let worker = build_worker(config, engine, registry, &key_used)?;
+        let source = engine.source.clone();
+        tasks.spawn("worker", worker::run(Arc::new(worker), source, WorkerLimits::default(), drain.clone()));
+    }
+    if roles.contains(&Role::Scheduler) {
+        let metrics = SchedulerMetrics::register(registry);
+        let scheduler = Scheduler::new(engine.due.clone(), engine.queue.clone(), metrics);
+        tasks.spawn("scheduler", scheduler::run(Arc::new(scheduler), drain.clone()));
+    }
+    Ok(listeners.admin)
+}
+
+fn build_ingress(
+    config: &Config,
+    engine: &Engine,
+    registry: &mut Registry,
+    key_used: &KeyUsed,
+) -> Result<Ingress, Error> {
+    let of_ingress = |merchant: &Merchant| ingress::Merchant {
+        mch_id: merchant.mch_id.to_string(),
+        app_ids: texts(&merchant.app_ids),
+        sub_mch_ids: texts(&merchant.sub_mch_ids),
+        keys: merchant.keys.clone(),
+        accepted: merchant.accepted,
+    };
+    let merchants = Merchants::new(config.merchants.iter().map(of_ingress));
+    let merchants = merchants.map_err(|error| Error::Usage(error.to_string()))?;
+    let mch_ids = config.merchants.iter().map(|merchant| merchant.mch_id.as_str());
+    let metrics = IngressMetrics::register(registry, mch_ids, key_used);
+    Ok(Ingress::new(Arc::new(merchants), engine.queue.clone(), metrics))
+}
+
+async fn serve_ingress(listener: Listener, ingress: Arc<Ingress>, drain: CancellationToken) {
+    let service = {
+        let drain = drain.clone();
+        move |request: Request<Incoming>, peer: Peer| {
+            let (ingress, is_draining) = (ingress.clone(), IsDraining(drain.is_cancelled()));
+            async move { ingress.handle(request, peer, is_draining).await }
+        }
+    };
+    listener.serve(service, drain).await;
+}
+
+fn build_console(config: &Config, engine: &Engine, registry: &mut Registry) -> Result<Console, Error> {
+    let mut allowed_hosts = AllowedHosts::loopback();
+    allowed_hosts.allow(config.console.listen.as_str());
+    if let Some(public_url) = &config.ingress.public_url {
+        allowed_hosts.allow(public_url);
+    }
+    let tokens = config.console.tokens.iter().map(token).collect::<Result<Vec<_>, _>>()?;
+    let console_config = ConsoleConfig {
+        tokens,
+        mch_ids: config.merchants.iter().map(|merchant| merchant.mch_id.clone()).collect(),
+        allowed_hosts,
+        ..ConsoleConfig::default()
+    };
+    let ports = console::Ports {
+        queue: engine.queue.clone(),
+        registry: engine.registry.clone(),
+        records: engine.records.clone(),
+        dead: engine.dead.clone(),
+        log: engine.log.clone(),
+        ledger: engine.ledger.clone(),
+    };
+    Ok(Console::new(ports, console_config, ConsoleMetrics::register(registry)))
+}
+
+fn token(token: &config::Token) -> Result<Token, Error> {
+    let secret = Secret::new(token.secret.reveal());
+    let secret = secret.ok_or_else(|| Error::Usage(format!("the token \"{}\" is empty", token.name)))?;
+    let scope = |scope: &config::Scope| match scope {
+        config::Scope::Events => console::Scope::Events,
+        config::Scope::Orders => console::Scope::Orders,
+        config::Scope::Operate => console::Scope::Operate,
+    };
+    Ok(Token { name: token.name.clone(), secret, scopes: token.scopes.iter().map(scope).collect() })
+}
+
+async fn serve_console(listener: Listener, console: Console, drain: CancellationToken) {
+    let service = {
+        let drain = drain.clone();
+        move |request: Request<Incoming>, _: Peer| {
+            let (console, drain) = (console.clone(), drain.clone());
+            async move { console.handle(request, drain).await }
+        }
+    };
+    listener.serve(service, drain).await;
+}
+
+fn build_worker(
+    config: &Config,
+    engine: &Engine,
+    registry: &mut Registry,
+    key_used: &KeyUsed,
+) -> Result<Worker, Error> {
+    let metrics = WorkerMetrics::register(registry, key_used);
+    let client_config = ClientConfig { base_urls: config.base_urls.clone(), ..ClientConfig::default() };
+    let client =
+        Client::new(client_config).map_err(|error| Error::Usage(format!("wechat.base_urls: {error}")))?;
+    let asker = Asker::new(client, config.merchants.iter().map(account), metrics.clone());
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)
+        .map_err(|error| Error::Failed(format!("the system gives no random numbers: {error}")))?;
+    Ok(Worker::new(WorkerParts {
+        ledger: engine.ledger.clone(),
+        log: engine.log.clone(),
+        wechat: Arc::new(asker),
+        policies: Arc::new(policies(config)),
+        metrics,
+        seed,
+    }))
+}
+
+fn account(merchant: &Merchant) -> Account {
+    let mut keys = merchant.keys.iter().cloned();
+    let current = keys.next().expect("a checked merchant has a current key");
+    let (app_ids, sub_mch_ids) = (texts(&merchant.app_ids), texts(&merchant.sub_mch_ids));
+    let facts = MerchantFacts { app_ids: app_ids.clone(), sub_mch_ids };
+    let account = MerchantAccount::new(
+        merchant.mch_id.as_str(),
+        app_ids,
+        KeyRing::new(current, keys.next()),
+        merchant.algorithm,
+        merchant.queries_per_second,
+    );
+    Account::new(account, facts)
+}
+
+fn policies(config: &Config) -> Policies {
+    let policy = |unregistered, close_unpaid| Policy {
+        cadence: config.cadence.clone(),
+        unregistered,
+        close_unpaid,
+        openid: config.openid,
+        retention: config.retention.orders,
+    };
+    let of_merchant =
+        |merchant: &Merchant| (merchant.mch_id.clone(), policy(merchant.unregistered, merchant.close_unpaid));
+    let by_mch_id = config.merchants.iter().map(of_merchant).collect();
+    Policies::new(by_mch_id, policy(paybell_core::Unregistered::default(), false))
+}
+
+fn texts<T: ToString>(ids: &[T]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
+}

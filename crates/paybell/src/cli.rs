@@ -1,0 +1,74 @@
+//! The command line: which commands there are. Their arguments and what they do live in [`crate::command`] and
+//! [`crate::boot`]; nothing is decided here.
+
+use std::future::Future;
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    boot,
+    command::{config, dead, events, order, sign, simulate, verify},
+    error::Error,
+};
+
+/// Turns WeChat Pay v2 notifications into one trustworthy order.paid event per order.
+#[derive(Debug, Parser)]
+#[command(
+    name = "paybell",
+    version,
+    arg_required_else_help = true,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service: the roles named, or all four
+    Run(boot::Args),
+    /// Run a WeChat Pay v2 simulator alone
+    Simulate(simulate::Args),
+    /// Check, show or begin a configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Register, look at and judge orders
+    #[command(subcommand)]
+    Order(order::Command),
+    /// Read the events that were emitted
+    #[command(subcommand)]
+    Events(events::Command),
+    /// Look after dead letters
+    #[command(subcommand)]
+    Dead(dead::Command),
+    /// Print the sign of the XML document on standard input
+    Sign(sign::Args),
+    /// Verify the sign of the XML document on standard input, and explain a mismatch
+    Verify(verify::Args),
+}
+
+impl Cli {
+    /// Carries the command out.
+    pub fn carry_out(self) -> Result<(), Error> {
+        match self.command {
+            Command::Run(args) => boot::run(args),
+            Command::Simulate(args) => simulate::run(args),
+            Command::Config(command) => config::run(command),
+            Command::Order(command) => in_runtime(order::run(command)),
+            Command::Events(command) => in_runtime(events::run(command)),
+            Command::Dead(command) => in_runtime(dead::run(command)),
+            Command::Sign(args) => sign::run(args),
+            Command::Verify(args) => verify::run(args),
+        }
+    }
+}
+
+/// Drives one future to its end. Tasks that it leaves behind are given up.
+pub fn in_runtime<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,11 @@
+//! The commands but `run`: their arguments beside what they do. Each is short, because the work is done in the crates
+//! or behind the private API.
+
+pub mod config;
+pub mod dead;
+pub mod events;
+pub mod order;
+pub mod rows;
+pub mod sign;
+pub mod simulate;
+pub mod verify;

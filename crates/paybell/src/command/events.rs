@@ -1,0 +1,175 @@
+//! `paybell events`: list what was emitted, or follow it. Following survives a restart of the service: it connects
+//! again and continues after the last event it printed.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use super::{
+    order::{PageArgs, Print},
+    rows::{cell, continuation, entries, row},
+};
+use crate::{
+    api::{
+        Api, ApiArgs, StreamError,
+        sse::{Parser, ServerSent},
+    },
+    error::Error,
+    output,
+};
+
+/// Without a comment for so long the connection is dead: the service sends one every 15 s.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+const PAUSE_FIRST: Duration = Duration::from_millis(500);
+const PAUSE_LONGEST: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print events as they are emitted, until interrupted
+    Tail(Tail),
+    /// List events, oldest first
+    List(List),
+}
+
+#[derive(Debug, Args)]
+pub struct Tail {
+    /// Begin after this place [default: now]
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
+    /// Print each event as one line of JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    print: Print,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Filter {
+    /// Only this type, such as order.paid
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Only events of this merchant
+    #[arg(long, value_name = "MCH_ID")]
+    mch_id: Option<String>,
+}
+
+/// What a line of the listing shows.
+const PATHS: [&str; 7] =
+    ["time", "type", "data.mch_id", "subject", "data.total_fee", "data.transaction_id", "id"];
+const HEADERS: [&str; 7] = ["time", "type", "mch_id", "out_trade_no", "total_fee", "transaction_id", "id"];
+
+/// Carries the command out.
+pub async fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Tail(args) => tail(args).await,
+        Command::List(args) => list(args).await,
+    }
+}
+
+async fn list(args: List) -> Result<(), Error> {
+    let limit = args.page.limit.map(|limit| limit.to_string());
+    let query = [
+        ("after", args.page.after.as_deref()),
+        ("limit", limit.as_deref()),
+        ("type", args.filter.kind.as_deref()),
+        ("mch_id", args.filter.mch_id.as_deref()),
+    ];
+    let page = Api::new(&args.api)?.get("/v1/events", &query).await?;
+    if args.print.json {
+        return output::json(&page);
+    }
+    let event = |entry: &Value| row(entry.get("event").unwrap_or(&Value::Null), &PATHS);
+    let rows: Vec<_> = entries(&page, "events").iter().map(event).collect();
+    output::table(&HEADERS, &rows)?;
+    if let Some(more) = continuation(&page) {
+        output::remark(&more);
+    }
+    Ok(())
+}
+
+async fn tail(args: Tail) -> Result<(), Error> {
+    let api = Api::new(&args.api)?;
+    let mut place = args.after.clone();
+    let mut pause = PAUSE_FIRST;
+    let mut has_connected = false;
+    loop {
+        let query = [
+            ("after", place.as_deref()),
+            ("type", args.filter.kind.as_deref()),
+            ("mch_id", args.filter.mch_id.as_deref()),
+        ];
+        let why = match api.stream("/v1/events/stream", &query).await {
+            Ok(body) => {
+                if has_connected {
+                    output::remark("connected again");
+                }
+                (has_connected, pause) = (true, PAUSE_FIRST);
+                let mut parser = Parser::after(place.take());
+                let why = follow(body, &mut parser, args.json).await?;
+                place = parser.last_id().map(str::to_owned);
+                why
+            }
+            Err(StreamError::Unreachable(error)) if has_connected => error.to_string(),
+            Err(StreamError::Unreachable(error) | StreamError::Refused(error)) => return Err(error),
+        };
+        let from = if place.is_some() { "after the last event" } else { "with what comes then" };
+        output::remark(&format!("{why}; connecting again, and continuing {from}"));
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_LONGEST);
+    }
+}
+
+/// Prints events until the stream ends, and says why it did.
+async fn follow(
+    mut body: hyper::body::Incoming,
+    parser: &mut Parser,
+    as_json: bool,
+) -> Result<String, Error> {
+    loop {
+        let frame = match timeout(SILENCE_MAX, body.frame()).await {
+            Err(_) => return Ok(format!("nothing came for {} s", SILENCE_MAX.as_secs())),
+            Ok(None) => return Ok("the stream ended".to_owned()),
+            Ok(Some(Err(error))) => return Ok(format!("the stream broke off: {error}")),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Some(piece) = frame.data_ref() else { continue };
+        let Ok(events) = parser.feed(piece) else {
+            return Err(Error::Failed("the stream is none of Paybell's: a line has no end".to_owned()));
+        };
+        for event in events {
+            print(&event, as_json)?;
+        }
+    }
+}
+
+fn print(event: &ServerSent, as_json: bool) -> Result<(), Error> {
+    if event.kind == "reset" {
+        output::remark(
+            "some events before this place are no longer kept; continuing with the oldest that is",
+        );
+        return Ok(());
+    }
+    if as_json {
+        return output::line(&event.data);
+    }
+    let document: Value = serde_json::from_str(&event.data).unwrap_or_else(|_| json!({}));
+    let cells: Vec<String> = PATHS.iter().map(|path| cell(&document, path)).collect();
+    output::line(&cells.join("  "))
+}

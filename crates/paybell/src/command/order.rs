@@ -1,0 +1,276 @@
+//! `paybell order`: register, show, check, judge and list orders, over the private API. What an answer means is the
+//! API's business; this prints it.
+
+use clap::{Args, Subcommand};
+use hyper::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::rows::{card, cell, continuation, entries, row};
+use crate::{
+    api::{Api, ApiArgs, escaped},
+    error::Error,
+    output,
+};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what an order must cost, so that a payment of another amount is not taken for it
+    Register(Register),
+    /// Show one order with its history
+    Show(One),
+    /// Have one order looked at now
+    Check(Check),
+    /// Take a payment that disagrees with its order; the next check emits order.paid
+    Accept(Judge),
+    /// Refuse a payment that disagrees with its order
+    Reject(Judge),
+    /// List orders
+    List(List),
+}
+
+#[derive(Debug, Args)]
+pub struct Key {
+    /// The merchant number (商户号)
+    mch_id: String,
+    /// The merchant's own order number (商户订单号)
+    out_trade_no: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Register {
+    #[command(flatten)]
+    key: Key,
+    /// The amount in fen
+    #[arg(long, value_name = "FEN")]
+    total_fee: u64,
+    /// The currency [default: CNY]
+    #[arg(long, value_name = "CODE")]
+    fee_type: Option<String>,
+    /// The appid that the order was placed with
+    #[arg(long, value_name = "APPID")]
+    appid: Option<String>,
+    /// The sub merchant that the order was placed for
+    #[arg(long, value_name = "MCH_ID")]
+    sub_mch_id: Option<String>,
+    /// When the order was placed, RFC 3339 with an offset [default: now]
+    #[arg(long, value_name = "TIME")]
+    created_at: Option<String>,
+    /// When the order can no longer be paid, RFC 3339 with an offset
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<String>,
+    #[command(flatten)]
+    print: Print,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct One {
+    #[command(flatten)]
+    key: Key,
+    #[command(flatten)]
+    print: Print,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    key: Key,
+    /// Wait until the order was looked at, for at most this long (such as 5s)
+    #[arg(long, value_name = "TIME")]
+    wait: Option<String>,
+    #[command(flatten)]
+    print: Print,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Judge {
+    #[command(flatten)]
+    key: Key,
+    /// Judge only this payment
+    #[arg(long, value_name = "ID")]
+    transaction_id: Option<String>,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    print: Print,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only orders in this state
+    #[arg(long, value_name = "STATE")]
+    state: Option<String>,
+    /// Only orders of this merchant
+    #[arg(long, value_name = "MCH_ID")]
+    mch_id: Option<String>,
+    #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
+    print: Print,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+/// Which part of a listing.
+#[derive(Debug, Args)]
+pub struct PageArgs {
+    /// Rows at most, up to 1000 [default: 100]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u16>,
+    /// Continue after this place: `next` of an earlier answer
+    #[arg(long, value_name = "CURSOR")]
+    pub after: Option<String>,
+}
+
+/// How to print.
+#[derive(Debug, Args)]
+pub struct Print {
+    /// Print the API's JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Carries the command out.
+pub async fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Register(args) => register(args).await,
+        Command::Show(One { key, print, api }) => {
+            let record = Api::new(&api)?.get(&key.path(""), &[]).await?;
+            print_record(&record, &print)
+        }
+        Command::Check(args) => check(args).await,
+        Command::Accept(args) => judge(args, "accept").await,
+        Command::Reject(args) => judge(args, "reject").await,
+        Command::List(args) => list(args).await,
+    }
+}
+
+impl Key {
+    fn path(&self, verb: &str) -> String {
+        format!("/v1/orders/{}/{}{verb}", escaped(&self.mch_id), escaped(&self.out_trade_no))
+    }
+}
+
+async fn register(args: Register) -> Result<(), Error> {
+    let mut body = given(&[
+        ("fee_type", &args.fee_type),
+        ("appid", &args.appid),
+        ("sub_mch_id", &args.sub_mch_id),
+        ("created_at", &args.created_at),
+        ("expires_at", &args.expires_at),
+    ]);
+    body.insert("total_fee".to_owned(), json!(args.total_fee));
+    let api = Api::new(&args.api)?;
+    let (status, record) = api.change(Method::PUT, &args.key.path(""), &Value::Object(body)).await?;
+    if args.print.json {
+        return output::json(&record);
+    }
+    let what = if status == StatusCode::CREATED { "registered" } else { "was registered so already" };
+    output::line(&format!("{}/{} {what}: {} fen", args.key.mch_id, args.key.out_trade_no, args.total_fee))
+}
+
+async fn check(args: Check) -> Result<(), Error> {
+    let api = Api::new(&args.api)?;
+    let query = [("wait", args.wait.as_deref())];
+    let (status, record) = api.change_with(&args.key.path("/check"), &query, &json!({})).await?;
+    match (status, args.wait) {
+        (StatusCode::ACCEPTED, None) if !args.print.json => {
+            output::line("asked for: the order is looked at next")
+        }
+        (StatusCode::ACCEPTED, Some(wait)) => {
+            output::remark(&format!("not looked at within {wait}; this is what was known before"));
+            print_record(&record, &args.print)
+        }
+        _ => print_record(&record, &args.print),
+    }
+}
+
+async fn judge(args: Judge, verb: &str) -> Result<(), Error> {
+    let body = given(&[("transaction_id", &args.transaction_id), ("reason", &args.reason)]);
+    let api = Api::new(&args.api)?;
+    let path = args.key.path(&format!("/{verb}"));
+    let (_, record) = api.change(Method::POST, &path, &Value::Object(body)).await?;
+    print_record(&record, &args.print)
+}
+
+async fn list(args: List) -> Result<(), Error> {
+    let limit = args.page.limit.map(|limit| limit.to_string());
+    let query = [
+        ("state", args.state.as_deref()),
+        ("mch_id", args.mch_id.as_deref()),
+        ("limit", limit.as_deref()),
+        ("after", args.page.after.as_deref()),
+    ];
+    let page = Api::new(&args.api)?.get("/v1/orders", &query).await?;
+    if args.print.json {
+        return output::json(&page);
+    }
+    let paths = [
+        "mch_id",
+        "out_trade_no",
+        "state",
+        "registration.total_fee",
+        "payment.total_fee",
+        "due.at",
+        "updated_at",
+    ];
+    let headers = ["mch_id", "out_trade_no", "state", "registered", "paid", "due", "updated"];
+    let rows: Vec<_> = entries(&page, "orders").iter().map(|order| row(order, &paths)).collect();
+    output::table(&headers, &rows)?;
+    if let Some(more) = continuation(&page) {
+        output::remark(&more);
+    }
+    Ok(())
+}
+
+fn given(pairs: &[(&str, &Option<String>)]) -> Map<String, Value> {
+    let given = pairs.iter().filter_map(|(name, value)| Some(((*name).to_owned(), json!(value.as_ref()?))));
+    given.collect()
+}
+
+fn print_record(record: &Value, print: &Print) -> Result<(), Error> {
+    if print.json {
+        return output::json(record);
+    }
+    output::line(&card(
+        record,
+        &[
+            ("order", "out_trade_no"),
+            ("merchant", "mch_id"),
+            ("state", "state"),
+            ("registered fen", "registration.total_fee"),
+            ("paid fen", "payment.total_fee"),
+            ("transaction", "payment.transaction_id"),
+            ("paid at", "payment.paid_at"),
+            ("created at", "created_at"),
+            ("looked at", "looked_at"),
+            ("due at", "due.at"),
+            ("due because", "due.cause"),
+            ("verdict by", "verdict.who"),
+            ("events to publish", "outgoing"),
+            ("version", "version"),
+        ],
+    ))?;
+    let history = entries(record, "history");
+    if history.is_empty() {
+        return Ok(());
+    }
+    output::line("\nhistory")?;
+    for entry in history {
+        output::line(&format!(
+            "  {}  {:18}  {}",
+            cell(entry, "at"),
+            cell(entry, "what"),
+            cell(entry, "detail")
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! The gauges of this process: what no single role knows, sampled from the engine. The roles' own counters are
+//! registered by their crates.
+
+use std::{collections::HashSet, sync::atomic::AtomicU64, time::Duration};
+
+use paybell_core::{MchId, State, ports::Tally};
+use prometheus_client::{
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+
+/// Between two samples.
+const SAMPLE_GAP: Duration = Duration::from_secs(5);
+
+type Labels = Vec<(&'static str, String)>;
+
+/// Sampled gauges.
+pub struct Gauges {
+    orders: Family<Labels, Gauge>,
+    unconfirmed_fen: Family<Labels, Gauge>,
+    due_lag_seconds: Gauge<f64, AtomicU64>,
+    dead_letters: Gauge,
+    engine_up: Family<Labels, Gauge>,
+    mch_ids: HashSet<MchId>,
+}
+
+impl Gauges {
+    /// Registers them; orders of merchants that are not configured are counted as `unknown`.
+    pub fn register(registry: &mut Registry, mch_ids: HashSet<MchId>) -> Self {
+        let gauges = Self {
+            orders: Family::default(),
+            unconfirmed_fen: Family::default(),
+            due_lag_seconds: Gauge::default(),
+            dead_letters: Gauge::default(),
+            engine_up: Family::default(),
+            mch_ids,
+        };
+        registry.register("paybell_orders", "Orders by state", gauges.orders.clone());
+        registry.register(
+            "paybell_unconfirmed_fen",
+            "Fen of registered orders that have been pending for over two minutes",
+            gauges.unconfirmed_fen.clone(),
+        );
+        registry.register(
+            "paybell_due_lag_seconds",
+            "How long the earliest due order has been due",
+            gauges.due_lag_seconds.clone(),
+        );
+        registry.register(
+            "paybell_dead_letters",
+            "Dead letters that wait for a person",
+            gauges.dead_letters.clone(),
+        );
+        registry.register(
+            "paybell_engine_up",
+            "1 if the part of the engine answers",
+            gauges.engine_up.clone(),
+        );
+        gauges
+    }
+
+    /// Samples until `end` is cancelled.
+    pub async fn keep_current(self, engine: std::sync::Arc<Engine>, end: CancellationToken) {
+        while !end.is_cancelled() {
+            self.sample(&engine).await;
+            tokio::select! {
+                () = end.cancelled() => {}
+                () = sleep(SAMPLE_GAP) => {}
+            }
+        }
+    }
+
+    async fn sample(&self, engine: &Engine) {
+        for (part, answer) in engine.parts().await {
+            self.engine_up.get_or_create(&vec![("part", part.to_owned())]).set(i64::from(answer.is_ok()));
+        }
+        // An engine that is away leaves the last known numbers; `paybell_engine_up` says so.
+        if let Ok(lag_ms) = engine.due.lag_ms().await {
+            let lag = Duration::from_millis(u64::try_from(lag_ms).unwrap_or(0));
+            self.due_lag_seconds.set(lag.as_secs_f64());
+        }
+        if let Ok(tally) = engine.records.tally().await {
+            self.show(&tally);
+        }
+    }
+
+    fn show(&self, tally: &Tally) {
+        for state in State::ALL {
+            let counted = tally.orders.iter().find(|(counted, _)| *counted == state);
+            let count = counted.map_or(0, |(_, count)| i64::try_from(*count).unwrap_or(i64::MAX));
+            self.orders.get_or_create(&vec![("state", state.as_str().to_owned())]).set(count);
+        }
+        let fen_of = |mch_id: &MchId| {
+            tally.unconfirmed_fen.iter().filter(|(of, _)| of == mch_id).map(|(_, fen)| *fen).sum::<i64>()
+        };
+        for mch_id in &self.mch_ids {
+            self.unconfirmed_fen.get_or_create(&vec![("mch_id", mch_id.to_string())]).set(fen_of(mch_id));
+        }
+        let unknown = tally.unconfirmed_fen.iter().filter(|(mch_id, _)| !self.mch_ids.contains(mch_id));
+        let unknown = unknown.map(|(_, fen)| *fen).sum();
+        self.unconfirmed_fen.get_or_create(&vec![("mch_id", "unknown".to_owned())]).set(unknown);
+        self.dead_letters.set(i64::try_from(tally.dead_letters).unwrap_or(i64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn every_state_is_shown_and_foreign_merchants_are_unknown() {
+        let mut registry = Registry::default();
+        let ours = MchId::new("1900000109").unwrap();
+        let gauges = Gauges::register(&mut registry, HashSet::from([ours.clone()]));
+        let foreign = MchId::new("7").unwrap();
+        let tally = Tally {
+            orders: vec![(State::Paid, 3)],
+            unconfirmed_fen: vec![(ours, 1999), (foreign, 1)],
+            dead_letters: 2,
+        };
+        gauges.show(&tally);
+        let text = |registry: &Registry| {
+            let mut text = String::new();
+            encode(&mut text, registry).unwrap();
+            text
+        };
+        let shown = text(&registry);
+        for line in [
+            "paybell_orders{state=\"paid\"} 3",
+            "paybell_orders{state=\"pending\"} 0",
+            "paybell_unconfirmed_fen{mch_id=\"1900000109\"} 1999",
+            "paybell_unconfirmed_fen{mch_id=\"unknown\"} 1",
+            "paybell_dead_letters 2",
+        ] {
+            assert!(shown.contains(line), "{line} in\n{shown}");
+        }
+        gauges.show(&Tally::default());
+        let shown = text(&registry);
+        assert!(
+            shown.contains("paybell_unconfirmed_fen{mch_id=\"1900000109\"} 0"),
+            "what is gone is 0:\n{shown}"
+        );
+        assert!(shown.contains("paybell_orders{state=\"paid\"} 0"), "{shown}");
+    }
+}
