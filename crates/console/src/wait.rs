@@ -111,13 +111,13 @@ async fn ask(ports: Ports, key: OrderKey) -> Result<Asked, PortError> {
     Ok(Asked { at, was_known })
 }
 
-/// Reads the ledger until a look has ended.
+/// Reads the ledger until a look has ended. It keeps `asked` to its end, so that whoever joins finds it.
 async fn look(
     ports: Ports,
     place: Place,
     asked: Shared<BoxFuture<'static, Result<Asked, PortError>>>,
 ) -> Result<Looked, PortError> {
-    let Asked { at, mut was_known } = asked.await?;
+    let Asked { at, mut was_known } = asked.clone().await?;
     let give_up = Instant::now() + WAIT_MAX;
     let mut absent = 0;
     while Instant::now() < give_up {

@@ -1,0 +1,331 @@
+//! An engine in memory: maps behind one lock, changed by core's transitions only, and a worker that a test drives.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken, Write};
+use paybell_core::ports::*;
+use paybell_core::register::{Application, Registered, register};
+use paybell_core::time::Millis;
+use paybell_core::verdict::{Judged, Judgement, judge};
+use paybell_core::*;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// 2026-11-20T12:00:00+08:00.
+pub const START: Timestamp = Timestamp::from_millis(1_795_147_200_000);
+
+pub struct Engine {
+    began: Instant,
+    pub stored: Mutex<Stored>,
+    grown: Notify,
+    pub is_away: AtomicBool,
+    /// How often the event log was read.
+    pub log_reads: AtomicU64,
+    tokens: AtomicU64,
+}
+
+#[derive(Default)]
+pub struct Stored {
+    pub records: BTreeMap<OrderKey, Record>,
+    pub checks: Vec<Check>,
+    /// How many checks were ever published.
+    pub published: usize,
+    /// Checks that a worker holds.
+    pub in_hand: u64,
+    pub letters: BTreeMap<Uuid, DeadLetter>,
+    pub events: Vec<Event>,
+    /// How many of the oldest events are gone.
+    pub pruned: usize,
+}
+
+impl Engine {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            stored: Mutex::default(),
+            grown: Notify::new(),
+            is_away: AtomicBool::new(false),
+            log_reads: AtomicU64::new(0),
+            tokens: AtomicU64::new(1),
+        })
+    }
+
+    pub fn now(&self) -> Timestamp {
+        START + Millis(i64::try_from(self.began.elapsed().as_millis()).unwrap())
+    }
+
+    fn up(&self, part: &'static str) -> Result<(), PortError> {
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(PortError::Unavailable { part, cause: "redis://:hunter2@host".to_owned() });
+        }
+        Ok(())
+    }
+
+    /// What a worker does: each waiting check is leased, answered, committed, published and cleared.
+    pub fn work(&self, answer: &Answer) {
+        let checks: Vec<Check> = self.stored.lock().unwrap().checks.drain(..).collect();
+        for check in checks {
+            let token = LeaseToken(self.tokens.fetch_add(1, Ordering::SeqCst).into());
+            self.look(check, token, answer);
+        }
+    }
+
+    fn look(&self, check: Check, token: LeaseToken, answer: &Answer) {
+        let request =
+            LeaseRequest { check, token, length: Millis::seconds(60), lost_delays: [Millis::seconds(2); 7] };
+        let key = request.check.key.clone();
+        let now = self.now();
+        let taking = self.change(&key, |stored| {
+            let taking = lease::take(stored, &request, now);
+            (taking.write.clone(), taking)
+        });
+        let Taken::Leased(record) = taking.taken else { return };
+        let policy = Policy {
+            cadence: Cadence::wechat(),
+            unregistered: paybell_core::Unregistered::Emit,
+            close_unpaid: false,
+            openid: paybell_core::OpenidPolicy::Omit,
+            retention: Millis::seconds(35 * 86_400),
+        };
+        let look = Look {
+            check: &request.check,
+            policy: &policy,
+            now,
+            is_clock_steady: true,
+            retry_delay: Millis::seconds(2),
+            closing: paybell_core::decide::Closing::NotTried,
+        };
+        let Decision::Commit(change) = decide(&record, answer, &look) else { panic!("no closing here") };
+        if let Some(letter) = change.dead.clone() {
+            self.bury_now(letter);
+        }
+        let (facts, change) = (record.facts, *change);
+        let commit = Commit { key: key.clone(), token, facts, change };
+        let committed = self.change(&key, |stored| lease::commit(stored, &commit, now));
+        if committed == Committed::Outgoing {
+            let events = self.stored.lock().unwrap().records[&key].outgoing.clone();
+            self.emit(events);
+            let cleared = self.change(&key, |stored| lease::clear(stored, token, now));
+            assert_eq!(cleared, Cleared::Done);
+        }
+    }
+
+    fn change<T>(&self, key: &OrderKey, step: impl FnOnce(Option<&Record>) -> (Write, T)) -> T {
+        let mut stored = self.stored.lock().unwrap();
+        let (write, result) = step(stored.records.get(key));
+        match write {
+            Write::Keep => {}
+            Write::Put(record) => drop(stored.records.insert(key.clone(), *record)),
+            Write::Delete => drop(stored.records.remove(key)),
+        }
+        result
+    }
+
+    pub fn emit(&self, events: Vec<Event>) {
+        self.stored.lock().unwrap().events.extend(events);
+        self.grown.notify_waiters();
+    }
+
+    pub fn bury_now(&self, letter: DeadLetter) {
+        let mut stored = self.stored.lock().unwrap();
+        let letter = match stored.letters.remove(&letter.id) {
+            Some(known) => known.repeated(letter),
+            None => letter,
+        };
+        stored.letters.insert(letter.id, letter);
+    }
+
+    pub fn record(&self, key: &OrderKey) -> Option<Record> {
+        self.stored.lock().unwrap().records.get(key).cloned()
+    }
+
+    pub fn published(&self) -> usize {
+        self.stored.lock().unwrap().published
+    }
+}
+
+#[async_trait]
+impl CheckQueue for Engine {
+    async fn publish(&self, checks: &[Check]) -> Result<(), PortError> {
+        self.up("queue")?;
+        let mut stored = self.stored.lock().unwrap();
+        stored.checks.extend(checks.iter().cloned());
+        stored.published += checks.len();
+        Ok(())
+    }
+
+    async fn backlog(&self, lane: Lane) -> Result<u64, PortError> {
+        self.up("queue")?;
+        let stored = self.stored.lock().unwrap();
+        let waiting = stored.checks.iter().filter(|check| check.lane() == lane).count();
+        Ok(u64::try_from(waiting).unwrap() + stored.in_hand)
+    }
+}
+
+#[async_trait]
+impl Registry for Engine {
+    async fn register(&self, key: &OrderKey, application: &Application) -> Result<Registered, PortError> {
+        self.up("ledger")?;
+        let now = self.now();
+        Ok(self.change(key, |stored| {
+            let (record, outcome) = register(stored, key, application, &Cadence::wechat(), now);
+            (record.map_or(Write::Keep, |record| Write::Put(Box::new(record))), outcome)
+        }))
+    }
+
+    async fn judge(&self, key: &OrderKey, judgement: &Judgement) -> Result<Judged, PortError> {
+        self.up("ledger")?;
+        let now = self.now();
+        Ok(self.change(key, |stored| {
+            let (record, outcome) = judge(stored, judgement, now);
+            (record.map_or(Write::Keep, |record| Write::Put(Box::new(record))), outcome)
+        }))
+    }
+}
+
+#[async_trait]
+impl Records for Engine {
+    async fn read(&self, key: &OrderKey) -> Result<Option<Record>, PortError> {
+        self.up("ledger")?;
+        Ok(self.record(key))
+    }
+
+    async fn list(
+        &self,
+        filter: &OrderFilter,
+        after: Option<&OrderKey>,
+        limit: usize,
+    ) -> Result<Vec<Record>, PortError> {
+        self.up("ledger")?;
+        let stored = self.stored.lock().unwrap();
+        let fits = |record: &&Record| {
+            filter.state.is_none_or(|state| state == record.state)
+                && filter.mch_id.as_ref().is_none_or(|mch_id| *mch_id == record.key.mch_id)
+                && after.is_none_or(|after| record.key > *after)
+        };
+        Ok(stored.records.values().filter(fits).take(limit).cloned().collect())
+    }
+
+    async fn tally(&self) -> Result<Tally, PortError> {
+        Ok(Tally::default())
+    }
+}
+
+#[async_trait]
+impl DeadLetters for Engine {
+    async fn bury(&self, letter: &DeadLetter) -> Result<(), PortError> {
+        self.up("ledger")?;
+        self.bury_now(letter.clone());
+        Ok(())
+    }
+
+    async fn list(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<DeadLetter>, PortError> {
+        self.up("ledger")?;
+        let stored = self.stored.lock().unwrap();
+        let later = stored.letters.values().filter(|letter| after.is_none_or(|after| letter.id > after));
+        Ok(later.take(limit).cloned().collect())
+    }
+
+    async fn get(&self, id: Uuid) -> Result<Option<DeadLetter>, PortError> {
+        self.up("ledger")?;
+        Ok(self.stored.lock().unwrap().letters.get(&id).cloned())
+    }
+
+    async fn remove(&self, id: Uuid) -> Result<bool, PortError> {
+        self.up("ledger")?;
+        Ok(self.stored.lock().unwrap().letters.remove(&id).is_some())
+    }
+}
+
+impl Stored {
+    /// The place after the `count`th event.
+    fn place(&self, count: usize) -> Cursor {
+        let before = count.checked_sub(1).filter(|_| count > self.pruned);
+        let id = before.map_or(Uuid::nil(), |index| self.events[index].id);
+        Cursor { position: u64::try_from(count).unwrap(), id }
+    }
+}
+
+#[async_trait]
+impl EventLog for Engine {
+    async fn append(&self, events: &[Event]) -> Result<(), PortError> {
+        self.up("event log")?;
+        self.emit(events.to_vec());
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        after: Option<Cursor>,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<LogRead, PortError> {
+        self.up("event log")?;
+        self.log_reads.fetch_add(1, Ordering::SeqCst);
+        let stored = self.stored.lock().unwrap();
+        let oldest = stored.place(stored.pruned);
+        let after = after.unwrap_or(oldest);
+        let mut count = usize::try_from(after.position).unwrap_or(usize::MAX);
+        if count < stored.pruned || count > stored.events.len() || stored.place(count) != after {
+            return Ok(LogRead::Gone { oldest });
+        }
+        let mut events = Vec::new();
+        while count < stored.events.len() && events.len() < limit {
+            let event = &stored.events[count];
+            count += 1;
+            let fits = filter.kind.is_none_or(|kind| kind == event.kind)
+                && filter.mch_id.as_ref().is_none_or(|mch_id| *mch_id == event.data.mch_id);
+            if fits {
+                events.push((stored.place(count), event.clone()));
+            }
+        }
+        let has_more = count < stored.events.len();
+        Ok(LogRead::Page(EventPage { events, next: stored.place(count), has_more }))
+    }
+
+    async fn end(&self) -> Result<Cursor, PortError> {
+        self.up("event log")?;
+        let stored = self.stored.lock().unwrap();
+        Ok(stored.place(stored.events.len()))
+    }
+
+    async fn grown(&self, past: Cursor) -> Result<(), PortError> {
+        loop {
+            let grown = self.grown.notified();
+            self.up("event log")?;
+            if self.end().await? != past {
+                return Ok(());
+            }
+            grown.await;
+        }
+    }
+}
+
+/// The console takes no lease: only the clock is asked.
+#[async_trait]
+impl Ledger for Engine {
+    async fn clock(&self) -> Result<Reading, PortError> {
+        self.up("ledger")?;
+        Ok(Reading { now: self.now(), is_steady: true })
+    }
+
+    async fn take(&self, _: &LeaseRequest) -> Result<Taken, PortError> {
+        panic!("the console takes no lease")
+    }
+
+    async fn commit(&self, _: &Commit) -> Result<Committed, PortError> {
+        panic!("the console commits nothing")
+    }
+
+    async fn clear(&self, _: &OrderKey, _: LeaseToken) -> Result<Cleared, PortError> {
+        panic!("the console clears nothing")
+    }
+
+    async fn put_off(&self, _: &OrderKey, _: LeaseToken, _: Timestamp) -> Result<Cleared, PortError> {
+        panic!("the console puts nothing off")
+    }
+}

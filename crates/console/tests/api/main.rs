@@ -1,0 +1,18 @@
+//! The private API over an engine in memory that runs core's own transitions. No sockets: requests go straight to
+//! `Console::handle`, on tokio's paused clock.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod desk;
+mod documents;
+mod engine;
+mod listings;
+mod statuses;
+mod streams;
+mod tokens;
+mod waits;
