@@ -4,9 +4,17 @@ use hyper::{Method, StatusCode};
 use simulator::{
     Coupon, MerchantConfig, NewOrder, OrderKey, Payment, SecretKey, SimulatorConfig, TradeState,
 };
-use wechat_pay::sign::Algorithm::{HmacSha256, Md5};
+use wechat_pay::{
+    sign::{
+        self,
+        Algorithm::{HmacSha256, Md5},
+    },
+    xml,
+};
 
-use crate::support::{APP, KEY, MCH, Map, OTHER_SUB, PROVIDER, SUB, Sim, config, map, query_of};
+use crate::support::{
+    APP, KEY, MCH, Map, OTHER_SUB, PROVIDER, SUB, Sim, config, key as key_of_all, map, query_of,
+};
 
 const NOWHERE: &str = "http://127.0.0.1:9/notify";
 
@@ -214,7 +222,10 @@ async fn strangers_are_told_apart() {
     sim.control.forget(&key).unwrap();
     assert_eq!(err_code(&sim, "/pay/orderquery", &query_of(&key)).await, "ORDERNOTEXIST");
 
+    let undeclared = [("mch_id", MCH), ("nonce_str", "1")];
+    let hmac_sign = sign::sign(undeclared, &key_of_all(), HmacSha256);
     let refusals = [
+        (xml::write(undeclared.into_iter().chain([("sign", &*hmac_sign)])), "签名错误"),
         (format!("<xml><mch_id>{MCH}</mch_id><sign>{}</sign></xml>", "A".repeat(32)), "签名错误"),
         (format!("<xml><mch_id>{MCH}</mch_id></xml>"), "签名错误"),
         (format!("<xml><mch_id>{MCH}</mch_id><sign_type>RSA</sign_type><sign>A</sign></xml>"), "签名错误"),

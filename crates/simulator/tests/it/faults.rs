@@ -46,8 +46,8 @@ async fn a_lost_attempt_is_followed_by_the_next() {
     // A seed under which the first attempt is lost and the second is not.
     let order = OrderKey { mch_id: crate::support::MCH.to_owned(), out_trade_no: "T00001".to_owned() };
     let struck = |faults: &Faults, attempt| faults.strikes(simulator::Fault::AttemptLost, &order, attempt);
-    let mut seeds = (0..).map(|seed| Faults { seed, attempt_lost: 0.5, ..Faults::default() });
-    let faults = seeds.find(|faults| struck(faults, 0) && !struck(faults, 1)).unwrap();
+    let mut seeds = (0..1000).map(|seed| Faults { seed, attempt_lost: 0.5, ..Faults::default() });
+    let faults = seeds.find(|faults| struck(faults, 0) && !struck(faults, 1)).expect("one of a thousand");
     let (sim, shop, order) = paid(faults, &[Reply::Acknowledge]).await;
     let posts = sim.posts(&order, 2).await;
     assert_eq!((&posts[0].outcome, posts[0].fault), (&Outcome::Lost, Some("attempt_lost")));
