@@ -1,9 +1,14 @@
 //! Tokens: who gets in, how far, and under which name.
 
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
 use console::{Scope, Secret, Token};
+use paybell_core::dead::{DeadLetter, DeadReason};
 use prometheus_client::encoding::text::encode;
 
-use crate::desk::{Desk, MCH, paid};
+use crate::desk::{Desk, MCH, key, paid};
+use crate::engine::START;
 
 fn guarded() -> Desk {
     let token = |name: &str, scopes: &[Scope]| Token {
@@ -103,4 +108,56 @@ async fn answers_are_counted_by_template_and_status() {
         assert!(text.contains(line), "{line}\n{text}");
     }
     assert!(!text.contains("T77") && !text.contains("secret-path"), "nothing that a caller chose");
+}
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_says_who_did_what_and_why_and_no_secret() {
+    let desk = guarded();
+    let alice = "Authorization: Bearer alice-secret";
+    let letters: Vec<DeadLetter> =
+        ["T1", "T2"].map(|name| DeadLetter::about(&key(name), DeadReason::Poison, "", START)).into();
+    letters.iter().for_each(|letter| desk.engine.bury_now(letter.clone()));
+    desk.ask(&format!("PUT /v1/orders/{MCH}/T\n{alice}\n\n{{\"total_fee\":100}}")).await;
+    desk.ask(&format!("POST /v1/orders/{MCH}/T/check\n{alice}")).await;
+    desk.engine.work(&paid(90));
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    for (request, why) in [
+        (format!("POST /v1/orders/{MCH}/T/accept"), "agreed by phone"),
+        (format!("POST /v1/dead/{}/replay", letters[0].id), "key mended"),
+        (format!("DELETE /v1/dead/{}", letters[1].id), "test order"),
+        ("GET /v1/events".to_owned(), ""),
+    ] {
+        let answered = desk.ask(&format!("{request}\n{alice}\n\n{{\"reason\":\"{why}\"}}")).await;
+        assert!([202, 204, 403].contains(&answered.status), "{request}: {}", answered.text);
+    }
+    drop(guard);
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "one line per act, none per request: {text}");
+    for (line, words) in lines.iter().zip([
+        [&format!("{MCH}/T"), "accept by alice", "agreed by phone"],
+        [&letters[0].id.to_string(), "replayed by alice", "key mended"],
+        [&letters[1].id.to_string(), "dropped by alice", "test order"],
+    ]) {
+        assert!(words.iter().all(|word| line.contains(word)), "{line}");
+    }
+    assert!(!text.contains("alice-secret"));
 }
