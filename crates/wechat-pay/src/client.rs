@@ -86,7 +86,7 @@ impl Client {
     async fn perform<T>(&self, call: &Call<'_, T>, priority: Priority) -> Result<Verified<T>, CallError> {
         let slot = call.account.slots().acquire(priority, self.slot_wait_max).await;
         slot.map_err(|slots::NoSlot| CallError::NoSlot)?;
-        let mut attempts = Attempts { deadline: Instant::now() + self.total_timeout, made: 0 };
+        let mut attempts = Attempts::default();
         match timeout(self.total_timeout, self.with_each_key(call, &mut attempts)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(CallError::Transient(Cause::Timeout)),
@@ -167,14 +167,13 @@ impl Client {
         let algorithm = call.account.algorithm();
         let signer = Signer { mch_id: call.account.mch_id(), key, algorithm };
         let body = request::write(call.order, signer, &nonce()?);
-        let limit = self.request_timeout.min(attempts.deadline.saturating_duration_since(Instant::now()));
-        match self.transport.post((call.path)(host), body, limit).await {
+        match self.transport.post((call.path)(host), body, self.request_timeout).await {
             Ok(answer) => {
                 host.circuit.succeeded();
                 Ok((call.parse)(&answer, key, algorithm)?)
             }
             Err(cause) => {
-                host.judge(&cause, limit == self.request_timeout);
+                host.judge(&cause);
                 Err(cause)
             }
         }
@@ -197,8 +196,8 @@ struct Call<'c, T> {
 
 type Parse<T> = fn(&[u8], &ApiKey, Algorithm) -> Result<Verified<T>, AnswerError>;
 
+#[derive(Default)]
 struct Attempts {
-    deadline: Instant,
     made: u32,
 }
 

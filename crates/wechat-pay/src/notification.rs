@@ -286,6 +286,8 @@ mod tests {
         {
             assert_eq!(judge(&[(name, "a b")]).unwrap_err(), NotificationError::InvalidField(name));
         }
+        let both = [("out_trade_no", "a b"), ("transaction_id", "a b"), ("time_end", "")];
+        assert_eq!(judge(&both).unwrap_err(), NotificationError::MissingField("time_end"), "the cause first");
     }
 
     #[test]

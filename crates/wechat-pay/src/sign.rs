@@ -311,6 +311,10 @@ mod tests {
         let extra = [("sign", typed.as_str()), ("sign_type", "HMAC-SHA256")];
         assert_eq!(judged(&extra, Any), Ok(HmacSha256));
         assert_eq!(judged(&extra, Only(Md5)), Err(SignError::Mismatch));
+
+        let liar = sign(FIELDS.into_iter().chain([("sign_type", "HMAC-SHA256")]), &key(), Md5);
+        let extra = [("sign", liar.as_str()), ("sign_type", "HMAC-SHA256")];
+        assert_eq!(judged(&extra, Only(Md5)), Err(SignError::Mismatch), "it says what is not accepted");
     }
 
     #[test]

@@ -349,6 +349,20 @@ async fn without_a_slot_nothing_is_sent() {
 }
 
 #[tokio::test]
+async fn repeats_count_against_the_rate() {
+    let host = Host::start(|_, _| fail("签名错误")).await;
+    let config = ClientConfig {
+        base_urls: vec![host.url.clone()],
+        slot_wait_max: Duration::from_millis(50),
+        ..ClientConfig::default()
+    };
+    let (client, account) = (Client::new(config).unwrap(), account(Some(PREVIOUS), 2));
+    assert!(matches!(state(&client, &account).await, Err(CallError::KeyRefused(_))));
+    assert_eq!(state(&client, &account).await, Err(CallError::NoSlot), "two keys, two slots");
+    assert_eq!(host.count(), 2);
+}
+
+#[tokio::test]
 async fn an_urgent_query_overtakes_the_cadence() {
     let host = Host::start(|_, _| not_paid(CURRENT)).await;
     let client = Arc::new(client(&[&host.url]));

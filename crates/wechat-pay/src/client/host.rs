@@ -33,10 +33,9 @@ impl Host {
     }
 
     /// Only a host that cannot be reached or let a whole time-out pass has failed; one that answers badly is there.
-    pub(super) fn judge(&self, cause: &Cause, had_full_time: bool) {
+    pub(super) fn judge(&self, cause: &Cause) {
         match cause {
-            Cause::Connect(_) => {}
-            Cause::Timeout if had_full_time => {}
+            Cause::Connect(_) | Cause::Timeout => {}
             Cause::HttpStatus(_) | Cause::TooLarge => return self.circuit.succeeded(),
             _ => return,
         }
