@@ -210,6 +210,10 @@ async fn a_paid_order_shows_its_payment_by_either_number() {
     ]);
     assert_eq!(sim.call("/pay/orderquery", &by_transaction, Md5).await["out_trade_no"], "T00001");
     assert!(sim.control.pay(&key, Payment::default()).unwrap_err().to_string().contains("SUCCESS"));
+    let other = sim.order("T00002", NOWHERE);
+    let stolen = Payment { transaction_id: Some(transaction_id.clone()), ..Payment::default() };
+    assert!(sim.control.pay(&other, stolen).unwrap_err().to_string().contains(&transaction_id));
+    assert_eq!(sim.query(&other, Md5).await["trade_state"], "NOTPAY", "a refused payment leaves nothing");
 }
 
 #[tokio::test]
