@@ -161,6 +161,14 @@ fn a_look_without_an_answer_answers_nobody() {
 }
 
 #[test]
+fn a_fresh_look_whose_events_are_still_outgoing_answers_nobody_either() {
+    let mut desk = Desk::registered();
+    commit_paid(&mut desk);
+    desk.put_off(at(5));
+    assert!(matches!(desk.take(&manual()), Taken::Leased(record) if record.outgoing.len() == 1));
+}
+
+#[test]
 fn a_look_in_the_future_is_not_fresh() {
     let mut desk = Desk::registered();
     desk.wait(3600);
