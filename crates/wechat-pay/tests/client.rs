@@ -20,9 +20,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+use tokio_rustls::TlsAcceptor;
 use wechat_pay::answer::KeyUsed;
 use wechat_pay::client::{
     ANSWER_BYTES_MAX, CallError, Cause, Client, ClientConfig, KeyRing, MerchantAccount, Priority,
@@ -239,6 +241,34 @@ async fn without_another_host_the_cause_is_told() {
     assert_eq!(cause(broken).await, Cause::MalformedAnswer("trade_state"));
     let refused = state(&client(&[&nobody().await]), &account).await.unwrap_err();
     assert!(matches!(refused, CallError::Transient(Cause::Connect(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_refused() {
+    let pair = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let private_key = PrivateKeyDer::try_from(pair.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![pair.cert.der().clone()], private_key)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        TlsAcceptor::from(Arc::new(config)).accept(stream).await.map(|_| ())
+    });
+    match state(&client(&[&url]), &account(None, 10)).await {
+        Err(CallError::Transient(Cause::Connect(text))) => assert!(text.contains("UnknownIssuer"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(
+        server.join_next().await.unwrap().unwrap().is_err(),
+        "the client said nothing after the handshake"
+    );
 }
 
 #[tokio::test]
