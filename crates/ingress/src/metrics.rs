@@ -118,7 +118,7 @@ impl fmt::Debug for AckHistogram {
 
 impl EncodeMetric for AckHistogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        let bounds = ACK_BOUNDS_US.iter().map(|bound| seconds(*bound)).chain([f64::MAX]);
+        let bounds = ACK_BOUNDS_US.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
         let counts = self.0.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();

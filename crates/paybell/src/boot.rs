@@ -1,7 +1,7 @@
 //! `paybell run`: from a configuration to a running process and back to nothing.
 //!
 //! ```text
-//! read and check → bind every listener → open the engine → start the roles → announce
+//! read and check → open the engine → bind every listener → start the roles → announce
 //!   … a signal, or a role that fell …
 //! stop accepting and fetching → finish what is in hand → end the admin listener → close the engine
 //! ```
@@ -35,7 +35,7 @@ use crate::{
 use admin::Admin;
 use listeners::Listeners;
 use signals::Signals;
-use tasks::Tasks;
+use tasks::{Ended, Tasks};
 
 /// What is in hand after a signal may take so long: more than a listener's own 10 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long)]
     print_addresses: bool,
     #[command(flatten)]
-    log: telemetry::Args,
+    log: telemetry::LogArgs,
 }
 
 /// A part of the service. Any number of processes may run each, except on the embedded engine.
@@ -85,46 +85,49 @@ pub fn run(args: Args) -> Result<(), Error> {
     in_runtime(serve(config, roles, args.print_addresses))
 }
 
-/// The two ends of a process's life.
-struct Ends {
-    /// Roles stop taking work.
-    drain: CancellationToken,
-    /// Nothing is left to do.
-    end: CancellationToken,
-}
-
 async fn serve(config: Config, roles: HashSet<Role>, print_addresses: bool) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
-    let listeners = Listeners::bind(&config, &roles).await?;
+    // First the engine: of two processes on one folder the second learns who holds it, not whose port it is.
     let engine = Arc::new(Engine::open(&config).await?);
-    let ends = Ends { drain: CancellationToken::new(), end: CancellationToken::new() };
+    let served = live(&config, &roles, &engine, &mut signals, print_addresses).await;
+    if matches!(served, Err(Error::Interrupted)) {
+        return served;
+    }
+    let closed = tokio::select! {
+        closed = timeout(CLOSE_TIMEOUT, engine.close()) => closed,
+        _ = signals.next() => return Err(Error::Interrupted),
+    };
+    match closed {
+        Ok(()) => tracing::info!("ended"),
+        Err(_) => tracing::warn!("the engine did not close within {} s", CLOSE_TIMEOUT.as_secs()),
+    }
+    served
+}
+
+/// From the first socket to the last task.
+async fn live(
+    config: &Config,
+    roles: &HashSet<Role>,
+    engine: &Arc<Engine>,
+    signals: &mut Signals,
+    print_addresses: bool,
+) -> Result<(), Error> {
+    let listeners = Listeners::bind(config, roles).await?;
     let addresses = listeners.addresses();
-
-    let mut registry = Registry::default();
-    let mut working = Tasks::default();
-    let mut background = Tasks::default();
-    let gauges =
-        Gauges::register(&mut registry, config.merchants.iter().map(|one| one.mch_id.clone()).collect());
-    let admin_listener =
-        roles::start(&config, &roles, listeners, (&engine, &mut registry, &ends.drain), &mut working)?;
-    background.spawn("gauges", gauges.keep_current(engine.clone(), ends.end.clone()));
-    let admin = Arc::new(Admin::new(engine.clone(), registry, ends.drain.clone()));
-    background.spawn("admin", admin::serve(admin_listener, admin, ends.end.clone()));
+    let mut process = Process::start(config, roles, engine, listeners)?;
     addresses.announce(print_addresses)?;
-
     let fallen = tokio::select! {
         signal = signals.next() => {
             tracing::info!(signal, "{signal}: finishing what is in hand");
             None
         }
-        fallen = working.first_to_end() => Some(fallen),
-        fallen = background.first_to_end() => Some(fallen),
+        fallen = process.first_to_fall() => {
+            tracing::error!(task = fallen.name, cause = %fallen.cause, "{} {}: ending", fallen.name, fallen.cause);
+            Some(fallen)
+        }
     };
-    if let Some(fallen) = &fallen {
-        tracing::error!(task = fallen.name, cause = %fallen.cause, "{} {}: ending", fallen.name, fallen.cause);
-    }
     tokio::select! {
-        () = finish(&engine, &ends, working, background) => {}
+        () = process.finish() => {}
         _ = signals.next() => return Err(Error::Interrupted),
     }
     match fallen {
@@ -133,16 +136,50 @@ async fn serve(config: Config, roles: HashSet<Role>, print_addresses: bool) -> R
     }
 }
 
-/// The way down, in the order of the way of a payment: what takes work first, what stores it last.
-async fn finish(engine: &Engine, ends: &Ends, working: Tasks, background: Tasks) {
-    ends.drain.cancel();
-    working.wait(DRAIN_TIMEOUT).await;
-    ends.end.cancel();
-    background.wait(END_TIMEOUT).await;
-    if timeout(CLOSE_TIMEOUT, engine.close()).await.is_err() {
-        tracing::warn!("the engine did not close within {} s", CLOSE_TIMEOUT.as_secs());
+/// Everything that runs.
+struct Process {
+    /// The roles: they take no more work once `drain` is cancelled, and end when their hands are empty.
+    working: Tasks,
+    drain: CancellationToken,
+    /// What tells about the roles, and so outlives them: ends with `end`.
+    telling: Tasks,
+    end: CancellationToken,
+}
+
+impl Process {
+    fn start(
+        config: &Config,
+        roles: &HashSet<Role>,
+        engine: &Arc<Engine>,
+        listeners: Listeners,
+    ) -> Result<Self, Error> {
+        let (drain, end) = (CancellationToken::new(), CancellationToken::new());
+        let (mut working, mut telling) = (Tasks::default(), Tasks::default());
+        let mut registry = Registry::default();
+        let mch_ids = config.merchants.iter().map(|merchant| merchant.mch_id.clone()).collect();
+        let gauges = Gauges::register(&mut registry, mch_ids);
+        let wiring = (engine, &mut registry, &drain);
+        let admin_listener = roles::start(config, roles, listeners, wiring, &mut working)?;
+        telling.spawn("gauges", gauges.keep_current(engine.clone(), end.clone()));
+        let admin = Arc::new(Admin::new(engine.clone(), registry, drain.clone()));
+        telling.spawn("admin", admin::serve(admin_listener, admin, end.clone()));
+        Ok(Self { working, drain, telling, end })
     }
-    tracing::info!("ended");
+
+    /// Waits for a task that ends although nobody told it to.
+    async fn first_to_fall(&mut self) -> Ended {
+        tokio::select! {
+            fallen = self.working.first_to_end() => fallen,
+            fallen = self.telling.first_to_end() => fallen,
+        }
+    }
+
+    async fn finish(self) {
+        self.drain.cancel();
+        self.working.wait(DRAIN_TIMEOUT).await;
+        self.end.cancel();
+        self.telling.wait(END_TIMEOUT).await;
+    }
 }
 
 /// On the embedded engine nobody else can run the roles that are missing here.

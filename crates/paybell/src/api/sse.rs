@@ -20,6 +20,8 @@ pub struct Parser {
     after_cr: bool,
     building: ServerSent,
     has_data: bool,
+    /// Of the block that is being read: it counts once the block is whole, or a cut event would be skipped.
+    next_id: Option<String>,
     last_id: Option<String>,
 }
 
@@ -30,7 +32,7 @@ pub struct TooLong;
 impl Parser {
     /// For a new connection that continues after `last_id`.
     pub fn after(last_id: Option<String>) -> Self {
-        Self { last_id, ..Self::default() }
+        Self { next_id: last_id.clone(), last_id, ..Self::default() }
     }
 
     /// The id to continue after.
@@ -61,6 +63,7 @@ impl Parser {
     fn end_line(&mut self) -> Option<ServerSent> {
         let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
         if line.is_empty() {
+            self.last_id.clone_from(&self.next_id);
             let event = std::mem::take(&mut self.building);
             return std::mem::take(&mut self.has_data).then_some(event);
         }
@@ -68,7 +71,7 @@ impl Parser {
         let value = value.strip_prefix(' ').unwrap_or(value);
         match name {
             "id" if !value.contains('\0') => {
-                self.last_id = Some(value.to_owned()).filter(|id| !id.is_empty())
+                self.next_id = Some(value.to_owned()).filter(|id| !id.is_empty())
             }
             "event" => value.clone_into(&mut self.building.kind),
             "data" => {
@@ -111,6 +114,13 @@ mod tests {
         let mut parser = Parser::after(Some("c1".to_owned()));
         assert_eq!(parser.feed(b"id: c9\n\n"), Ok(vec![]));
         assert_eq!(parser.last_id(), Some("c9"));
+    }
+
+    #[test]
+    fn an_event_that_is_cut_does_not_move_the_place() {
+        let mut parser = Parser::after(Some("c1".to_owned()));
+        assert_eq!(parser.feed(b"id: c2\ndata: half of i"), Ok(vec![]));
+        assert_eq!(parser.last_id(), Some("c1"));
     }
 
     #[test]

@@ -9,14 +9,14 @@ use tracing_subscriber::{EnvFilter, fmt};
 use crate::error::Error;
 
 #[derive(Debug, ClapArgs)]
-pub struct Args {
+pub struct LogArgs {
     /// What to log: a level, or a filter such as info,worker=debug
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", hide_env_values = true, default_value = "info")]
     log: String,
 }
 
 /// Begins to log; a second call changes nothing.
-pub fn begin(args: &Args) -> Result<(), Error> {
+pub fn begin(args: &LogArgs) -> Result<(), Error> {
     let filter = EnvFilter::try_new(&args.log).map_err(|error| {
         Error::Usage(format!("--log {}: {error}; write a level or part=level,…", args.log))
     })?;

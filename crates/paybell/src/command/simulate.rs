@@ -33,7 +33,7 @@ pub struct Args {
     #[command(flatten)]
     from: ConfigFile,
     #[command(flatten)]
-    log: telemetry::Args,
+    log: telemetry::LogArgs,
 }
 
 /// Runs the simulator until a signal.
