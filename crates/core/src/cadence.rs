@@ -112,4 +112,31 @@ mod tests {
         let late = T0 + Millis::seconds(200_000);
         assert_eq!(cadence.next_point(T0, Some(late), T0 + Millis::seconds(65_040)), Some(late));
     }
+
+    #[test]
+    fn an_expiry_between_two_points_leaves_no_point_after_it() {
+        let cadence = Cadence::wechat();
+        let expires_at = Some(T0 + Millis::seconds(50));
+        assert_eq!(cadence.next_point(T0, expires_at, T0 + Millis::seconds(30)), expires_at);
+        assert_eq!(cadence.next_point(T0, expires_at, T0 + Millis::seconds(50)), None);
+        assert_eq!(cadence.next_point(T0, Some(T0 - Millis(1)), T0), None, "expired before it was created");
+        assert_eq!(cadence.next_point(T0, Some(T0 - Millis(1)), T0 - Millis(9)), Some(T0 - Millis(1)));
+    }
+
+    #[test]
+    fn a_cadence_has_1_to_64_gaps_of_at_least_a_millisecond() {
+        let gaps = |count| vec![Millis(1); count];
+        for (gaps, is_one) in [
+            (gaps(0), false),
+            (gaps(1), true),
+            (gaps(64), true),
+            (gaps(65), false),
+            (vec![Millis(5), Millis(0)], false),
+            (vec![Millis(-5)], false),
+        ] {
+            assert_eq!(Cadence::from_gaps(gaps.clone()).is_ok(), is_one, "{gaps:?}");
+        }
+        let own = Cadence::from_gaps(WECHAT_GAPS_S.map(Millis::seconds)).unwrap();
+        assert_eq!(own, Cadence::wechat());
+    }
 }

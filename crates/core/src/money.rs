@@ -104,3 +104,29 @@ impl fmt::Display for Currency {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_is_an_integer_that_every_json_reader_keeps() {
+        for (fen, is_one) in
+            [(-1, false), (0, true), (FEN_MAX, true), (FEN_MAX + 1, false), (i64::MIN, false)]
+        {
+            assert_eq!(Fen::new(fen).is_ok(), is_one, "{fen}");
+            assert_eq!(serde_json::from_str::<Fen>(&fen.to_string()).is_ok(), is_one, "{fen}");
+        }
+        for text in ["1.0", "1e2", "\"1\"", "null", "9223372036854775808"] {
+            assert!(serde_json::from_str::<Fen>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_currency_is_three_capital_letters() {
+        assert_eq!(Currency::new("CNY"), Ok(Currency::default()));
+        for text in ["", "CN", "CNYY", "cny", "C1Y", "元"] {
+            assert_eq!(Currency::new(text), Err(CurrencyError), "{text}");
+        }
+    }
+}

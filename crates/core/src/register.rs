@@ -155,7 +155,7 @@ pub(crate) fn wake(record: &mut Record, cause: Cause, now: Timestamp) {
 mod tests {
     use super::*;
     use crate::ids::LeaseToken;
-    use crate::record::Lease;
+    use crate::record::{Hint, Lease};
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
 
@@ -228,5 +228,58 @@ mod tests {
         let held = add(Some(&known), &asks(1)).0.unwrap();
         assert_eq!(held.due, known.due);
         assert_eq!(held.look_again.unwrap().cause, Cause::Registered);
+    }
+
+    #[test]
+    fn every_differing_field_is_named() {
+        let registered = Application {
+            fee_type: Some(Currency::CNY),
+            appid: Some(AppId::new("wx1").unwrap()),
+            sub_mch_id: Some(MchId::new("1").unwrap()),
+            created_at: Some(NOW),
+            expires_at: Some(NOW + Millis(9)),
+            ..asks(5)
+        };
+        let record = add(None, &registered).0.unwrap();
+        let different = |change: fn(&mut Application)| {
+            let mut asked = registered.clone();
+            change(&mut asked);
+            add(Some(&record), &asked).1
+        };
+        let only = |field| Registered::Different(vec![field]);
+        assert_eq!(different(|_| {}), Registered::Same);
+        assert_eq!(different(|asked| asked.total_fee = Fen::new(6).unwrap()), only("total_fee"));
+        assert_eq!(different(|asked| asked.fee_type = Currency::new("USD").ok()), only("fee_type"));
+        assert_eq!(different(|asked| asked.appid = AppId::new("wx2").ok()), only("appid"));
+        assert_eq!(different(|asked| asked.sub_mch_id = MchId::new("2").ok()), only("sub_mch_id"));
+        assert_eq!(different(|asked| asked.created_at = Some(NOW - Millis(1))), only("created_at"));
+        assert_eq!(different(|asked| asked.expires_at = Some(NOW)), only("expires_at"));
+    }
+
+    #[test]
+    fn a_refused_application_leaves_the_record_alone() {
+        let record = add(None, &asks(5)).0.unwrap();
+        assert_eq!(add(Some(&record), &asks(5)), (None, Registered::Same));
+        assert_eq!(add(Some(&record), &asks(6)), (None, Registered::Different(vec!["total_fee"])));
+        let ahead = Application { created_at: Some(NOW + Millis(300_001)), ..asks(5) };
+        assert_eq!(add(None, &ahead), (None, Registered::Ahead));
+    }
+
+    #[test]
+    fn a_known_order_takes_the_given_creation_time_and_keeps_its_own_without() {
+        let known = Record::new(key(), NOW - Millis(50), NOW - Millis(50));
+        assert_eq!(add(Some(&known), &asks(1)).0.unwrap().created_at, known.created_at);
+        let given = Application { created_at: Some(NOW - Millis(90)), ..asks(1) };
+        assert_eq!(add(Some(&known), &given).0.unwrap().created_at, NOW - Millis(90));
+    }
+
+    #[test]
+    fn waking_a_leased_order_keeps_that_it_was_notified() {
+        let mut known = Record::new(key(), NOW, NOW);
+        known.lease = Some(Lease { token: LeaseToken(1), until: NOW + Millis(1), committed: false });
+        known.look_again = Some(LookAgain { cause: Cause::Notified, notified: Some(Hint::Any) });
+        let held = add(Some(&known), &asks(1)).0.unwrap();
+        let both = LookAgain { cause: Cause::Registered, notified: Some(Hint::Any) };
+        assert_eq!(held.look_again, Some(both));
     }
 }

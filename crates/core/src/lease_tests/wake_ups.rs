@@ -164,6 +164,19 @@ fn a_due_check_of_outgoing_events_wishes_for_nothing_more() {
 }
 
 #[test]
+fn a_due_check_that_finds_its_events_being_published_adds_no_wish_to_a_duplicate() {
+    let mut desk = Desk::registered();
+    commit_paid(&mut desk);
+    desk.now = desk.now + LEASE;
+    let check = desk.claim().unwrap();
+    assert_eq!(check.cause(), Cause::Outgoing);
+    desk.hold(&notified(TX));
+    comes(check)(&mut desk);
+    desk.clear();
+    assert_eq!(desk.record().due, None);
+}
+
+#[test]
 fn registering_and_rulings_during_a_lease_are_wake_ups_that_no_notification_hides() {
     let mut desk = Desk::empty();
     let record = desk.hold(&notified(TX));
