@@ -33,4 +33,31 @@ mod tests {
         assert_eq!(record.due.unwrap().at, now + CLAIM_LENGTH);
         assert_eq!(claim(&mut record, now), None);
     }
+
+    #[test]
+    fn the_check_and_what_is_left_behind_keep_the_due_time_s_cause() {
+        let due_at = Timestamp::from_millis(5_000);
+        let now = due_at + Millis(1_234);
+        for cause in [Cause::Cadence, Cause::Notified, Cause::Outgoing] {
+            let mut record = Record::new(OrderKey::new("1", "T").unwrap(), due_at, due_at);
+            record.claim = 6;
+            record.due = Some(Due { at: due_at, cause });
+            let made = claim(&mut record, now).unwrap();
+            assert_eq!(made.claim, Some(Claim { number: 7, due_for: due_at, cause }));
+            assert_eq!(
+                record.due,
+                Some(Due { at: now + CLAIM_LENGTH, cause }),
+                "a lost check is as urgent again"
+            );
+        }
+    }
+
+    #[test]
+    fn a_record_without_a_due_time_is_never_claimed() {
+        let now = Timestamp::from_millis(5_000);
+        let mut record = Record::new(OrderKey::new("1", "T").unwrap(), now, now);
+        let before = record.clone();
+        assert_eq!(claim(&mut record, now), None);
+        assert_eq!(record, before);
+    }
 }
