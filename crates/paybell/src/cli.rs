@@ -13,13 +13,7 @@ use crate::{
 
 /// Turns WeChat Pay v2 notifications into one trustworthy order.paid event per order.
 #[derive(Debug, Parser)]
-#[command(
-    name = "paybell",
-    version,
-    arg_required_else_help = true,
-    propagate_version = true,
-    max_term_width = 100
-)]
+#[command(name = "paybell", version, arg_required_else_help = true, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -310,6 +310,12 @@ fn the_environment_alone_is_enough() {
     let whole =
         r#"[{mch_id = "1900000109", app_ids = ["wx1"], api_key = "192006250b4c09247ec02edce69f6a2d"}]"#;
     assert_eq!(config("", &[("PAYBELL__MERCHANT", whole)]).merchants.len(), 1);
+    let key_by_key = [
+        ("PAYBELL__MERCHANT__0__MCH_ID", "1900000109"),
+        ("PAYBELL__MERCHANT__0__APP_IDS__0", "wx1"),
+        ("PAYBELL__MERCHANT__0__API_KEY", KEY),
+    ];
+    assert_eq!(config("", &key_by_key).merchants[0].mch_id.as_str(), "1900000109");
     let changed = config("", &[("PAYBELL__MERCHANT", whole), ("PAYBELL__MERCHANT__0__APP_IDS", "wx2")]);
     assert_eq!(changed.merchants[0].app_ids[0].as_str(), "wx2");
 }
