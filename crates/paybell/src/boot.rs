@@ -34,6 +34,7 @@ use crate::{
 };
 use admin::Admin;
 use listeners::Listeners;
+use roles::Wiring;
 use signals::Signals;
 use tasks::{Ended, Tasks};
 
@@ -158,7 +159,7 @@ impl Process {
         let mut registry = Registry::default();
         let mch_ids = config.merchants.iter().map(|merchant| merchant.mch_id.clone()).collect();
         let gauges = Gauges::register(&mut registry, mch_ids);
-        let wiring = (engine, &mut registry, &drain);
+        let wiring = Wiring { engine, registry: &mut registry, drain: &drain };
         let admin_listener = roles::start(config, roles, listeners, wiring, &mut working)?;
         telling.spawn("gauges", gauges.keep_current(engine.clone(), end.clone()));
         let admin = Arc::new(Admin::new(engine.clone(), registry, drain.clone()));

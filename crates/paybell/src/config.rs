@@ -4,6 +4,7 @@
 //! connects to nothing; it does read the key, token and certificate files. [`Config`] goes to [`crate::boot`].
 
 mod environment;
+mod exposure;
 mod merchant;
 mod problem;
 mod reader;

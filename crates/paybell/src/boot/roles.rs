@@ -21,14 +21,23 @@ use crate::{
     error::Error,
 };
 
+/// What every role is connected to.
+pub struct Wiring<'w> {
+    pub engine: &'w Arc<Engine>,
+    pub registry: &'w mut Registry,
+    /// Ends the taking of work.
+    pub drain: &'w CancellationToken,
+}
+
 /// Starts the roles that were asked for and gives back the listener that belongs to none of them.
 pub fn start(
     config: &Config,
     roles: &HashSet<Role>,
     listeners: Listeners,
-    (engine, registry, drain): (&Arc<Engine>, &mut Registry, &CancellationToken),
+    wiring: Wiring<'_>,
     tasks: &mut Tasks,
 ) -> Result<Listener, Error> {
+    let Wiring { engine, registry, drain } = wiring;
     let key_used = KeyUsed::default();
     registry.register("paybell_key_used", "Documents verified by merchant and API key", key_used.clone());
     if let Some(listener) = listeners.ingress {

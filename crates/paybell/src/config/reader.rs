@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use super::{
+    exposure::{Exposure, exposed, quoted},
     problem::Problem,
     tree::{Node, Origin, Table, Value, parse_list},
 };
@@ -33,15 +34,6 @@ pub(super) struct Section<'f> {
     table: Table,
     /// Every key asked for, and where it was written.
     known: BTreeMap<&'static str, Origin>,
-}
-
-/// How a value appears in `config show`.
-#[derive(Clone, Copy)]
-enum Exposure {
-    Plain,
-    Hidden,
-    /// A URL whose password is hidden.
-    Url,
 }
 
 /// Reads the whole tree; what `read` does not ask for is a problem.
@@ -340,33 +332,6 @@ fn refusal(key: &str, node: &Node, known: &BTreeMap<&'static str, Origin>) -> St
     };
     let all = known.keys().copied().collect::<Vec<_>>().join(", ");
     format!("unknown key; the nearest known one is \"{nearest}\" (known here: {all})")
-}
-
-fn exposed(text: &str, exposure: Exposure) -> String {
-    match exposure {
-        Exposure::Plain => quoted(text),
-        Exposure::Hidden => quoted("***"),
-        Exposure::Url => quoted(&without_password(text)),
-    }
-}
-
-/// `amqp://user:***@host`: from the first colon after the scheme to the last `@` before the path.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return "***".to_owned() };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    // A password with a bare slash would otherwise be shown in part.
-    let at = rest.get(..authority_end).and_then(|authority| authority.rfind('@')).or_else(|| rest.rfind('@'));
-    match at.and_then(|at| rest.split_at_checked(at)) {
-        Some((credentials, host)) => {
-            let user = credentials.split_once(':').map_or("", |(user, _)| user);
-            format!("{scheme}://{user}:***{host}")
-        }
-        None => url.to_owned(),
-    }
-}
-
-fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
 }
 
 fn split_at_commas(text: &str) -> Vec<String> {
