@@ -142,6 +142,36 @@ fn it_starts_whole_or_not_at_all() {
         .expect(0, &["cluster engine"]);
 }
 
+#[test]
+fn the_public_listener_speaks_tls_with_the_configured_certificate() {
+    let folder = Folder::new();
+    let pair = rcgen::generate_simple_self_signed(["pay.example.com".to_owned()]).unwrap();
+    let cert = folder.put("fullchain.pem", &pair.cert.pem());
+    let key = folder.put("privkey.pem", &pair.signing_key.serialize_pem());
+    let files = format!("[ingress]\ntls_cert_file = \"{cert}\"\ntls_key_file = \"{key}\"");
+    let config = folder.config(NOWHERE, "");
+    let text = std::fs::read_to_string(&config).unwrap().replace("[ingress]", &files);
+    std::fs::write(&config, text).unwrap();
+    let service = Service::start(&config, &["ingress"]);
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(pair.cert.der().clone()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "pay.example.com".try_into().unwrap();
+    let session = rustls::ClientConnection::new(std::sync::Arc::new(client), name).unwrap();
+    let socket = TcpStream::connect(service.address("ingress")).unwrap();
+    let mut stream = rustls::StreamOwned::new(session, socket);
+    write!(stream, "GET /healthz HTTP/1.1\r\nHost: pay.example.com\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
 /// A simulator and a service that knows it.
 struct Shop {
     folder: Folder,
