@@ -151,6 +151,21 @@ mod tests {
     use paybell_core::time::Millis;
 
     #[test]
+    fn a_place_is_given_back_but_never_a_newer_ones() {
+        let waits = Waits::default();
+        let key = OrderKey::new("1", "T").unwrap();
+        let place = |number| Place { waits: waits.clone(), key: key.clone(), number };
+        let asked = async { Ok(Asked { at: Timestamp::from_millis(0), was_known: false }) }.boxed().shared();
+        let looked = async { Ok(Looked::NotYet) }.boxed().shared();
+        let look = (asked.downgrade().unwrap(), looked.downgrade().unwrap());
+        waits.in_hand.lock().unwrap().looks.insert(key.clone(), (2, look));
+        drop(place(1));
+        assert_eq!(waits.in_hand.lock().unwrap().looks.len(), 1, "a newer look has the place by now");
+        drop(place(2));
+        assert!(waits.in_hand.lock().unwrap().looks.is_empty());
+    }
+
+    #[test]
     fn a_look_answers_if_it_ended_later_or_just_before() {
         let at = Timestamp::from_millis(10_000);
         let mut record = Record::new(OrderKey::new("1", "T").unwrap(), at, at);

@@ -42,6 +42,7 @@ async fn names_paths_methods_and_types() {
             ("GET /", 200, &["/v1/events/stream", "\"needs\":\"operate\""]),
             ("GET /openapi.json", 200, &["\"openapi\": \"3.1.0\""]),
             ("GET /\nHost: -", 400, &["Host"]),
+            ("GET /\nHost: localhost\nHost: evil.example", 400, &["several"]),
             ("GET /\nHost: evil.example", 421, &["evil.example"]),
             ("GET /healthz\nHost: evil.example", 421, &[]),
             ("GET http://evil.example/v1/orders", 421, &[]),
