@@ -1,1 +1,3 @@
-//! Dev only: conformance suite, in-memory ports with faults, virtual time
+//! Dev only: the seeded simulation and the conformance suite that both engines pass.
+
+pub mod sim;
