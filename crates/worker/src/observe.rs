@@ -151,3 +151,125 @@ fn of_error(code: &ErrCode, description: Option<&str>) -> Answer {
 fn wrong_order(detail: String) -> Answer {
     Answer::Refused { reason: DeadReason::WrongOrder, detail }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paybell_core::OrderKey;
+    use wechat_pay::sign::{Algorithm, ApiKey, sign};
+
+    const SUCCESS: [(&str, &str); 10] = [
+        ("return_code", "SUCCESS"),
+        ("result_code", "SUCCESS"),
+        ("appid", "wx1"),
+        ("mch_id", "1900000109"),
+        ("out_trade_no", "T1"),
+        ("trade_state", "SUCCESS"),
+        ("transaction_id", "42"),
+        ("total_fee", "1999"),
+        ("time_end", "20261120120003"),
+        ("openid", "oSECRET"),
+    ];
+
+    /// The answer of SUCCESS with some fields changed, added, or (empty) left out, through the real parser.
+    fn answer(changes: &[(&'static str, &'static str)]) -> OrderQueryAnswer {
+        let key = ApiKey::new("192006250b4c09247ec02edce69f6a2d").unwrap();
+        let mut fields: Vec<(&str, &str)> = SUCCESS.to_vec();
+        fields.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+        fields.extend(changes.iter().filter(|(_, value)| !value.is_empty()));
+        let signature = sign(fields.iter().copied(), &key, Algorithm::Md5);
+        fields.push(("sign", &signature));
+        let body = wechat_pay::xml::write(fields);
+        OrderQueryAnswer::parse(body.as_bytes(), &key, Algorithm::Md5).unwrap().into_inner()
+    }
+
+    fn ask() -> Ask {
+        Ask {
+            key: OrderKey::new("1900000109", "T1").unwrap(),
+            appid: None,
+            sub_mch_id: None,
+            must_be_appid: false,
+            must_be_sub_mch_id: false,
+            is_urgent: true,
+        }
+    }
+
+    fn merchant() -> MerchantFacts {
+        MerchantFacts { app_ids: vec!["wx1".to_owned(), "wx2".to_owned()], sub_mch_ids: Vec::new() }
+    }
+
+    fn is_wrong_order(answer: &Answer) -> bool {
+        matches!(answer, Answer::Refused { reason: DeadReason::WrongOrder, .. })
+    }
+
+    #[test]
+    fn a_payment_is_observed_with_everything_that_an_event_tells() {
+        let Answer::Observed(Observation::Payment(payment)) = observe(&ask(), &merchant(), &answer(&[]))
+        else {
+            panic!("not a payment");
+        };
+        assert_eq!(payment.total_fee, Some(Fen::new(1999).unwrap()));
+        assert_eq!(payment.transaction_id, Some(TransactionId::new("42").unwrap()));
+        assert_eq!(payment.paid_at.unwrap().rfc3339(), "2026-11-20T12:00:03+08:00");
+        assert!(!payment.refunded);
+        assert!(!format!("{payment:?}").contains("oSECRET"), "I10: a payer shows in debug output");
+    }
+
+    #[test]
+    fn i2_an_authentic_answer_about_something_else_is_a_wrong_order() {
+        for change in [("mch_id", "1900000110"), ("appid", "wx3"), ("out_trade_no", "T2")] {
+            let observed = observe(&ask(), &merchant(), &answer(&[change]));
+            assert!(is_wrong_order(&observed), "{change:?}: {observed:?}");
+        }
+        let registered = Ask { appid: Some(AppId::new("wx2").unwrap()), must_be_appid: true, ..ask() };
+        assert!(
+            is_wrong_order(&observe(&registered, &merchant(), &answer(&[]))),
+            "the registered appid is wx2"
+        );
+        let seen = Ask { must_be_appid: false, ..registered };
+        assert!(!is_wrong_order(&observe(&seen, &merchant(), &answer(&[]))), "a hint does not bind");
+    }
+
+    #[test]
+    fn i2_the_sub_merchant_must_be_the_registered_or_a_listed_one() {
+        let listed = MerchantFacts { sub_mch_ids: vec!["1573520957".to_owned()], ..merchant() };
+        let of_sub = answer(&[("sub_mch_id", "1573520957")]);
+        assert!(!is_wrong_order(&observe(&ask(), &listed, &of_sub)));
+        assert!(is_wrong_order(&observe(&ask(), &listed, &answer(&[]))));
+        assert!(is_wrong_order(&observe(&ask(), &listed, &answer(&[("sub_mch_id", "1")]))));
+        let registered =
+            Ask { sub_mch_id: Some(MchId::new("77").unwrap()), must_be_sub_mch_id: true, ..ask() };
+        assert!(is_wrong_order(&observe(&registered, &merchant(), &of_sub)));
+    }
+
+    #[test]
+    fn trade_states_are_told_apart() {
+        let told = |state: &'static str| observe(&ask(), &merchant(), &answer(&[("trade_state", state)]));
+        let not_paid = |kind| Answer::Observed(Observation::NotPaid(kind));
+        assert_eq!(told("NOTPAY"), not_paid(NotPaid::NotPay));
+        assert_eq!(told("USERPAYING"), not_paid(NotPaid::UserPaying));
+        assert_eq!(told("ACCEPT"), not_paid(NotPaid::Accept));
+        assert_eq!(told("CLOSED"), Answer::Observed(Observation::Closed(ClosedAs::Closed)));
+        assert_eq!(told("REVOKED"), Answer::Observed(Observation::Closed(ClosedAs::Revoked)));
+        assert_eq!(told("PAYERROR"), Answer::Observed(Observation::Failed));
+        assert_eq!(told("NEW"), Answer::Observed(Observation::Unknown("NEW".to_owned())));
+        let Answer::Observed(Observation::Payment(refund)) = told("REFUND") else { panic!("not a refund") };
+        assert!(refund.refunded);
+    }
+
+    #[test]
+    fn error_codes_are_classed() {
+        let told = |code: &'static str| {
+            observe(&ask(), &merchant(), &answer(&[("result_code", "FAIL"), ("err_code", code)]))
+        };
+        assert_eq!(told("ORDERNOTEXIST"), Answer::Observed(Observation::NotPaid(NotPaid::NotExist)));
+        assert_eq!(told("SYSTEMERROR"), Answer::Transient("busy"));
+        assert_eq!(told("FREQUENCY_LIMITED"), Answer::Transient("busy"));
+        for code in ["SIGNERROR", "NOAUTH", "SOMETHING_NEW"] {
+            let Answer::Refused { reason: DeadReason::RefusedByWechat, detail } = told(code) else {
+                panic!("{code} is for a person");
+            };
+            assert!(detail.starts_with(code) && !detail.is_ascii(), "{detail}");
+        }
+    }
+}
