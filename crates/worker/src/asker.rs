@@ -179,3 +179,54 @@ fn order_ref(ask: &Ask, account: &Account) -> OrderRef {
         None => order,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroU32;
+    use wechat_pay::client::KeyRing;
+    use wechat_pay::sign::{Algorithm, ApiKey};
+
+    fn account() -> Account {
+        let key = ApiKey::new("192006250b4c09247ec02edce69f6a2d").unwrap();
+        let rate = NonZeroU32::new(50).unwrap();
+        let account = MerchantAccount::new(
+            "1900000109",
+            vec!["wx1".to_owned()],
+            KeyRing::new(key, None),
+            Algorithm::Md5,
+            rate,
+        );
+        Account::new(account, MerchantFacts::default())
+    }
+
+    #[test]
+    fn a_merchant_backs_off_as_a_whole_after_three_refusals_in_a_row() {
+        let account = account();
+        let now = Instant::now();
+        account.refused(now);
+        account.refused(now);
+        assert!(!account.is_in_alarm(now), "one odd answer must not hold up the other orders");
+        account.refused(now);
+        assert!(account.is_in_alarm(now));
+        assert!(!account.is_in_alarm(now + ALARM_FIRST), "one trial after the pause");
+        account.refused(now);
+        assert!(account.is_in_alarm(now + ALARM_FIRST), "the pause doubles");
+        assert!(!account.is_in_alarm(now + ALARM_FIRST * 2));
+        for _ in 0..100 {
+            account.refused(now);
+        }
+        assert!(!account.is_in_alarm(now + ALARM_LONGEST), "and is never longer than five minutes");
+    }
+
+    #[test]
+    fn an_answer_ends_the_alarm() {
+        let account = account();
+        let now = Instant::now();
+        (0..5).for_each(|_| account.refused(now));
+        account.answered();
+        assert!(!account.is_in_alarm(now));
+        account.refused(now);
+        assert!(!account.is_in_alarm(now), "the count starts anew");
+    }
+}
