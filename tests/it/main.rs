@@ -1,1 +1,17 @@
-//! End-to-end tests.
+//! End-to-end tests: the real binary, real sockets, a real disk. They refuse to look inside; what they know is the
+//! command line, the configuration, the three listeners and WeChat's protocol.
+//!
+//! `cargo build -p paybell` first: the harness runs the binary that lies beside this one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test may fall, and drives real time"
+)]
+
+mod harness;
+
+mod burst;
+mod vectors;

@@ -1,0 +1,179 @@
+//! The `paybell` binary as a service manager runs it.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    thread::{self, JoinHandle},
+};
+
+use serde_json::Value;
+
+use super::{PATIENCE, get, wait_for};
+
+/// Where the binary lies.
+fn binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).unwrap().join("paybell");
+    assert!(path.is_file(), "{} is missing: run `cargo build -p paybell` first", path.display());
+    path
+}
+
+/// A command with nothing of ours in its environment.
+pub fn paybell(args: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PAYBELL") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs a command to its end.
+pub fn run(args: &[&str]) -> Ran {
+    let Output { status, stdout, stderr } = paybell(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+impl Ran {
+    /// It ended with this code, and said these words.
+    #[track_caller]
+    pub fn expect(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        for word in words {
+            assert!(self.stdout.contains(word) || self.stderr.contains(word), "{word:?} in {self:?}");
+        }
+    }
+}
+
+/// A process that stays until its owner goes.
+pub struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    log: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    pub fn start(args: &[&str]) -> Self {
+        let mut child = paybell(args).spawn().unwrap();
+        let (sender, lines) = mpsc::sync_channel(64);
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let reader = thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let log = Arc::new(Mutex::new(String::new()));
+        let (mut stderr, copy) = (child.stderr.take().unwrap(), log.clone());
+        let logger = thread::spawn(move || {
+            let mut chunk = [0; 8192];
+            while let Ok(length @ 1..) = stderr.read(&mut chunk) {
+                copy.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..length]));
+            }
+        });
+        Self { child, lines, log, readers: vec![reader, logger] }
+    }
+
+    /// The next line of its standard output.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => line,
+            Err(_) => panic!("it printed nothing; its log:\n{}", self.log()),
+        }
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// SIGKILL: it finishes nothing.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end; gives its status and its whole log.
+    #[track_caller]
+    pub fn ended(&mut self) -> (ExitStatus, String) {
+        let status = wait_for("the process ends", || self.child.try_wait().unwrap());
+        self.readers.drain(..).for_each(|reader| reader.join().unwrap());
+        (status, self.log())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let log = self.log();
+            let tail = log.lines().rev().take(40).collect::<Vec<_>>();
+            eprintln!("-- the end of its log --");
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+/// `paybell run`, listening.
+pub struct Service {
+    pub process: Running,
+    addresses: Value,
+}
+
+impl Service {
+    #[track_caller]
+    pub fn start(config: &Path, more: &[&str]) -> Self {
+        let config = config.display().to_string();
+        let mut process =
+            Running::start(&[&["run", "--print-addresses", "--config", &config], more].concat());
+        let addresses = serde_json::from_str(&process.line()).unwrap();
+        Self { process, addresses }
+    }
+
+    #[track_caller]
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        self.addresses[listener].as_str().unwrap().parse().unwrap()
+    }
+
+    pub fn metrics(&self) -> String {
+        get(self.address("admin"), "/metrics").expect(200).body
+    }
+
+    /// The value of one sample; 0 if it is not there yet.
+    pub fn metric(&self, sample: &str) -> f64 {
+        let metrics = self.metrics();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
+    }
+}

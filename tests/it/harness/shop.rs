@@ -1,0 +1,199 @@
+//! A running service with a configuration in a folder of its own and a scripted WeChat behind it.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{APP, Answer, KEY, MCH, Notification, Request, Service, Wechat, get, post_xml, wait_for};
+
+/// What a test wants otherwise than usual.
+pub struct Settings<'s> {
+    /// Gaps of the cadence. By default the first look comes after an hour: only notifications and people cause looks.
+    pub cadence: &'s [&'s str],
+    /// Lines of the one merchant beside its number, app and key.
+    pub merchant: &'s str,
+    /// In place of the one merchant.
+    pub merchants: Option<&'s str>,
+    /// Lines before every section, such as `events.openid = "include"`.
+    pub top: &'s str,
+    /// Where the ingress listens.
+    pub ingress: &'s str,
+    /// Arguments of `paybell run`.
+    pub args: &'s [&'s str],
+    /// In place of a folder beside the configuration.
+    pub data_dir: Option<PathBuf>,
+    /// In place of the scripted WeChat.
+    pub base_url: Option<String>,
+}
+
+impl Default for Settings<'_> {
+    fn default() -> Self {
+        Self {
+            cadence: &["1h"],
+            merchant: "",
+            merchants: None,
+            top: "",
+            ingress: "127.0.0.1:0",
+            args: &[],
+            data_dir: None,
+            base_url: None,
+        }
+    }
+}
+
+impl Settings<'_> {
+    fn to_toml(&self, data_dir: &str, base_url: &str) -> String {
+        let usual = format!(
+            "[[merchant]]\nmch_id = \"{MCH}\"\napp_ids = [\"{APP}\"]\napi_key = \"{KEY}\"\n{}\n",
+            self.merchant
+        );
+        format!(
+            "{}\nembedded.data_dir = \"{data_dir}\"\ningress.listen = \"{}\"\nconsole.listen = \"127.0.0.1:0\"\n\
+             admin.listen = \"127.0.0.1:0\"\nwechat.base_urls = [\"{base_url}\"]\nschedule.cadence = {:?}\n{}",
+            self.top,
+            self.ingress,
+            self.cadence,
+            self.merchants.unwrap_or(&usual)
+        )
+    }
+}
+
+/// The whole of it.
+pub struct Shop {
+    pub service: Service,
+    pub wechat: Wechat,
+    pub folder: TempDir,
+    args: Vec<String>,
+}
+
+impl Shop {
+    #[track_caller]
+    pub fn open(settings: &Settings<'_>) -> Self {
+        let (folder, wechat) = (TempDir::new().unwrap(), Wechat::start());
+        let data_dir = settings.data_dir.clone().unwrap_or_else(|| folder.path().join("data"));
+        let base_url = settings.base_url.clone().unwrap_or_else(|| format!("http://{}", wechat.address));
+        let text = settings.to_toml(&data_dir.display().to_string(), &base_url);
+        std::fs::write(folder.path().join("paybell.toml"), text).unwrap();
+        let service = Service::start(&folder.path().join("paybell.toml"), settings.args);
+        let args = settings.args.iter().map(|arg| (*arg).to_owned()).collect();
+        Self { service, wechat, folder, args }
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("paybell.toml")
+    }
+
+    /// Begins again on the same folder. The process before must have ended.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        self.service = Service::start(&self.config(), &args);
+    }
+
+    #[track_caller]
+    pub fn notify(&self, body: impl Into<Vec<u8>>) -> Answer {
+        post_xml(self.service.address("ingress"), "/notify/pay", body)
+    }
+
+    /// WeChat took the money, and says so when asked and by itself.
+    #[track_caller]
+    pub fn pay_and_notify(&self, out_trade_no: &str, total_fee: i64) {
+        self.wechat.says(out_trade_no, super::Say::paid(out_trade_no, total_fee));
+        self.notify(Notification::of(out_trade_no, total_fee).signed()).expect(200);
+    }
+
+    /// A request to the private API with a JSON body.
+    #[track_caller]
+    pub fn api(&self, method: &str, path: &str, body: &Value) -> Answer {
+        Request::new(method, path).json(body).send(self.service.address("console"))
+    }
+
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Answer {
+        get(self.service.address("console"), path)
+    }
+
+    #[track_caller]
+    pub fn register(&self, out_trade_no: &str, registration: &Value) -> Answer {
+        self.api("PUT", &format!("/v1/orders/{MCH}/{out_trade_no}"), registration)
+    }
+
+    #[track_caller]
+    pub fn register_fee(&self, out_trade_no: &str, total_fee: i64) {
+        self.register(out_trade_no, &json!({ "total_fee": total_fee })).expect(201);
+    }
+
+    /// What is behind an order: `check?wait=5s`, `accept`, `reject`.
+    #[track_caller]
+    pub fn order_verb(&self, out_trade_no: &str, verb: &str, body: &Value) -> Answer {
+        self.api("POST", &format!("/v1/orders/{MCH}/{out_trade_no}/{verb}"), body)
+    }
+
+    /// Asks WeChat now, and waits for it.
+    #[track_caller]
+    pub fn look(&self, out_trade_no: &str) -> Value {
+        // A look less than a second ago would answer in place of a new one.
+        wait_for("a look of its own", || {
+            let before = self.wechat.asked(out_trade_no).len();
+            let answer = self.order_verb(out_trade_no, "check?wait=10s", &json!({}));
+            let is_new = self.wechat.asked(out_trade_no).len() > before;
+            (is_new && matches!(answer.status, 200 | 404)).then(|| answer.json())
+        })
+    }
+
+    /// The record, if there is one.
+    #[track_caller]
+    pub fn record(&self, out_trade_no: &str) -> Option<Value> {
+        let answer = self.get(&format!("/v1/orders/{MCH}/{out_trade_no}"));
+        (answer.status == 200).then(|| answer.json())
+    }
+
+    #[track_caller]
+    pub fn wait_for_state(&self, out_trade_no: &str, state: &str) -> Value {
+        wait_for(&format!("{out_trade_no} is {state}"), || {
+            self.record(out_trade_no).filter(|record| record["state"] == state)
+        })
+    }
+
+    /// The whole log, oldest first, each with its `cursor`.
+    #[track_caller]
+    pub fn log(&self) -> Vec<Value> {
+        let (mut rows, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(&format!("/v1/events?limit=1000{after}")).expect(200).json();
+            rows.extend(page["events"].as_array().unwrap().iter().cloned());
+            if page["has_more"] == false {
+                return rows;
+            }
+            after = format!("&after={}", page["next"].as_str().unwrap());
+        }
+    }
+
+    /// All events of an order.
+    #[track_caller]
+    pub fn events_of(&self, out_trade_no: &str) -> Vec<Value> {
+        let mine = |row: Value| (row["event"]["subject"] == out_trade_no).then(|| row["event"].clone());
+        self.log().into_iter().filter_map(mine).collect()
+    }
+
+    /// The types of all events of an order.
+    #[track_caller]
+    pub fn types_of(&self, out_trade_no: &str) -> Vec<String> {
+        let events = self.events_of(out_trade_no);
+        events.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Waits for an event.
+    #[track_caller]
+    pub fn event(&self, out_trade_no: &str, kind: &str) -> Value {
+        wait_for(&format!("{kind} of {out_trade_no}"), || {
+            self.events_of(out_trade_no).into_iter().find(|event| event["type"] == kind)
+        })
+    }
+
+    #[track_caller]
+    pub fn dead_letters(&self) -> Vec<Value> {
+        self.get("/v1/dead").expect(200).json()["dead_letters"].as_array().unwrap().clone()
+    }
+}
