@@ -7,6 +7,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -34,12 +35,22 @@ pub fn run(args: &[&str]) -> Ran {
     run_with(args, &[], "")
 }
 
-/// The same with variables and something on standard input.
+/// The same with variables and something on standard input. A command that stays is ended, and is then a failure.
+#[track_caller]
 pub fn run_with(args: &[&str], variables: &[(&str, &str)], input: &str) -> Ran {
     let mut child = paybell(args).envs(variables.iter().copied()).stdin(Stdio::piped()).spawn().unwrap();
     // A command that reads no input may be gone by now.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    Ran::of(child.wait_with_output().unwrap())
+    let id = child.id().to_string();
+    let (ended, has_ended) = mpsc::sync_channel::<()>(1);
+    let guard = thread::spawn(move || {
+        let stayed = has_ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
+        stayed && Command::new("kill").args(["-KILL", &id]).status().unwrap().success()
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(ended);
+    assert!(!guard.join().unwrap(), "{args:?} did not end: {}", String::from_utf8_lossy(&output.stderr));
+    Ran::of(output)
 }
 
 /// How a command ended.
