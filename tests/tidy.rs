@@ -134,7 +134,8 @@ fn crates_use_what_the_architecture_allows() {
 #[test]
 fn files_named_in_the_documents_exist() {
     let mut missing = Vec::new();
-    for document in ["ARCHITECTURE.md", "README.md", "README.zh-CN.md", "CONTRIBUTING.md"] {
+    for document in ["ARCHITECTURE.md", "README.md", "README.zh-CN.md", "CONTRIBUTING.md", "docs/promises.md"]
+    {
         let text = fs::read_to_string(root().join(document)).unwrap();
         let quoted = text.split('`').skip(1).step_by(2).map(str::to_owned);
         let linked = text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).map(str::to_owned);
@@ -143,6 +144,28 @@ fn files_named_in_the_documents_exist() {
                 ["crates/", "docs/", "tests/", "fuzz/", ".ci/"].iter().any(|top| name.starts_with(top));
             let path = name.split_whitespace().next().unwrap_or_default();
             if is_path && !root().join(path).exists() {
+                missing.push(format!("{document}: {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// Documents that claim "this test holds it" must not outlive the test.
+#[test]
+fn tests_named_in_the_documents_exist() {
+    let sources = sources();
+    let mut missing = Vec::new();
+    for document in ["docs/promises.md", "docs/field-tests.md"] {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        let quoted: BTreeSet<&str> = text.split('`').skip(1).step_by(2).collect();
+        let is_test = |name: &&&str| {
+            let is_plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            is_plain && name.matches('_').count() >= 3
+        };
+        for name in quoted.iter().filter(is_test) {
+            let function = format!("fn {name}(");
+            if !sources.iter().any(|(_, text)| text.contains(&function)) {
                 missing.push(format!("{document}: {name}"));
             }
         }
