@@ -14,4 +14,7 @@
 mod harness;
 
 mod burst;
+mod disputes;
+mod life;
+mod unregistered;
 mod vectors;

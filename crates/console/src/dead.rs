@@ -1,9 +1,13 @@
 //! Dead letters: what waits for a person. A replay is a manual check of the letter's order; nothing else can be
 //! replayed, because there is one way to an event.
 
+use std::time::Duration;
+
 use hyper::{Response, StatusCode};
-use paybell_core::{Check, DeadLetter};
+use paybell_core::lease::FRESH;
+use paybell_core::{Check, DeadLetter, OrderKey};
 use serde::Serialize;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::answer::{Body, json, no_content};
@@ -51,6 +55,7 @@ pub(crate) async fn replay(shared: &Shared, call: &Call) -> Result<Response<Body
     let letter = letter(shared, call).await?;
     let key = letter.key().filter(|key| shared.config.mch_ids.contains(&key.mch_id));
     let key = key.ok_or_else(|| Error::NoReplay { reason: letter.reason.clone() })?;
+    let_the_last_look_age(shared, &key).await?;
     shared.ports.queue.publish(&[Check::manual(key)]).await?;
     shared.ports.dead.remove(letter.id).await?;
     let (id, who) = (letter.id, &call.who);
@@ -68,6 +73,18 @@ pub(crate) async fn discard(shared: &Shared, call: &Call) -> Result<Response<Bod
     }
     tracing::info!(dead.id = %id, caller = %who, why = %why, "dead letter {id} dropped by {who}");
     Ok(no_content())
+}
+
+/// A manual check is answered by a look that has just ended. That may be the one that left the letter: it knows nothing
+/// of what was mended since.
+async fn let_the_last_look_age(shared: &Shared, key: &OrderKey) -> Result<(), Error> {
+    let record = shared.ports.records.read(key).await?;
+    let Some(looked_at) = record.and_then(|record| record.progress.looked_at) else { return Ok(()) };
+    let age_ms = shared.ports.ledger.clock().await?.now.since(looked_at).0.max(0);
+    if let Ok(left_ms @ 1..) = u64::try_from(FRESH.0.saturating_sub(age_ms)) {
+        sleep(Duration::from_millis(left_ms)).await;
+    }
+    Ok(())
 }
 
 async fn letter(shared: &Shared, call: &Call) -> Result<DeadLetter, Error> {
