@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 
 /// Between two samples.
-const SAMPLE_GAP: Duration = Duration::from_secs(5);
+const SAMPLE_GAP: Duration = Duration::from_secs(2);
 
 type Labels = Vec<(&'static str, String)>;
 

@@ -1,6 +1,6 @@
 //! The worker's metrics.
 
-use paybell_core::event::{Event, EventType};
+use paybell_core::event::{Event, EventType, LearnedBy};
 use paybell_core::{Reason, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -25,8 +25,13 @@ pub struct WorkerMetrics {
 }
 
 impl WorkerMetrics {
-    /// Registers the metrics.
-    pub fn register(registry: &mut Registry, key_used: &KeyUsed) -> Self {
+    /// Registers the metrics. What is sure to be counted one day begins at 0, so that a rate is seen from its first
+    /// count on.
+    pub fn register<'m>(
+        registry: &mut Registry,
+        mch_ids: impl IntoIterator<Item = &'m str>,
+        key_used: &KeyUsed,
+    ) -> Self {
         let metrics = Self {
             checks: Family::default(),
             events: Family::default(),
@@ -54,7 +59,24 @@ impl WorkerMetrics {
             "Duration of calls to WeChat",
             metrics.query_seconds.clone(),
         );
+        metrics.begin_at_zero(mch_ids);
         metrics
+    }
+
+    fn begin_at_zero<'m>(&self, mch_ids: impl IntoIterator<Item = &'m str>) {
+        for reason in [Reason::Notified, Reason::Due, Reason::Manual] {
+            self.checks.get_or_create(&[("reason", reason.as_str()), ("outcome", "paid")]);
+        }
+        for kind in EventType::ALL {
+            for learned_by in [LearnedBy::Notification, LearnedBy::Poll] {
+                self.events.get_or_create(&event_labels(kind, learned_by));
+            }
+        }
+        for mch_id in mch_ids {
+            let merchant = ("mch_id", mch_id.to_owned());
+            self.query_seconds.get_or_create(&vec![merchant.clone()]);
+            self.queries.get_or_create(&vec![merchant, ("result", "answered".to_owned())]);
+        }
     }
 
     pub(crate) fn checked(&self, reason: Reason, outcome: &'static str) {
@@ -62,11 +84,7 @@ impl WorkerMetrics {
     }
 
     pub(crate) fn emitted(&self, event: &Event, now: Timestamp) {
-        let labels = vec![
-            ("type", event.kind.as_str().to_owned()),
-            ("learned_by", event.data.learned_by.as_str().to_owned()),
-        ];
-        self.events.get_or_create(&labels).inc();
+        self.events.get_or_create(&event_labels(event.kind, event.data.learned_by)).inc();
         if let (EventType::Paid, Some(paid_at)) = (event.kind, event.data.paid_at) {
             let after = u64::try_from(now.since(paid_at).0).unwrap_or(0);
             self.paid_to_emitted.observe(Duration::from_millis(after).as_secs_f64());
@@ -83,6 +101,10 @@ impl WorkerMetrics {
         let labels = vec![("mch_id", mch_id.to_owned()), ("key", key.to_owned())];
         self.key_used.get_or_create(&labels).inc();
     }
+}
+
+fn event_labels(kind: EventType, learned_by: LearnedBy) -> Labels {
+    vec![("type", kind.as_str().to_owned()), ("learned_by", learned_by.as_str().to_owned())]
 }
 
 fn query_histogram() -> Histogram {

@@ -144,7 +144,8 @@ fn build_worker(
     registry: &mut Registry,
     key_used: &KeyUsed,
 ) -> Result<Worker, Error> {
-    let metrics = WorkerMetrics::register(registry, key_used);
+    let mch_ids = config.merchants.iter().map(|merchant| merchant.mch_id.as_str());
+    let metrics = WorkerMetrics::register(registry, mch_ids, key_used);
     let client_config = ClientConfig { base_urls: config.base_urls.clone(), ..ClientConfig::default() };
     let client =
         Client::new(client_config).map_err(|error| Error::Usage(format!("wechat.base_urls: {error}")))?;

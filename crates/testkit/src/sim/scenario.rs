@@ -266,7 +266,7 @@ impl Restarter {
             log: Arc::new(self.world.clone()),
             wechat: Arc::new(self.wechat.clone()),
             policies: self.policies.clone(),
-            metrics: WorkerMetrics::register(&mut Registry::default(), &KeyUsed::default()),
+            metrics: WorkerMetrics::register(&mut Registry::default(), [MCH_ID], &KeyUsed::default()),
             seed,
         };
         let worker = Arc::new(Worker::new(parts));
