@@ -1,0 +1,117 @@
+//! The conformance suite: every rule of the ports that an engine can break, run against each engine.
+//!
+//! An engine's test brings a [`Factory`] and calls [`run_all`]. Nothing here knows which engine it is, or how long
+//! its calls take: a case waits for conditions, never for time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation of a case is a failed test"
+)]
+
+mod claims;
+mod commits;
+mod dead;
+mod desk;
+mod hints;
+mod leases;
+mod listings;
+mod log;
+mod queue;
+mod races;
+mod registry;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use paybell_core::ports::{
+    CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Records, Registry,
+};
+use paybell_core::time::Millis;
+use tokio::task::JoinSet;
+
+use desk::Desk;
+
+/// The ports of one engine, all over the same store.
+#[derive(Clone)]
+pub struct Engines {
+    pub queue: Arc<dyn CheckQueue>,
+    pub source: Arc<dyn CheckSource>,
+    pub ledger: Arc<dyn Ledger>,
+    pub due: Arc<dyn DueSet>,
+    pub registry: Arc<dyn Registry>,
+    pub records: Arc<dyn Records>,
+    pub dead: Arc<dyn DeadLetters>,
+    pub log: Arc<dyn EventLog>,
+}
+
+/// A store under test.
+#[async_trait]
+pub trait Subject: Send + Sync {
+    /// Handles that work until the next [`Subject::reopen`].
+    async fn engines(&self) -> Engines;
+    /// Moves the ledger's clock on.
+    async fn advance(&self, by: Millis);
+    /// As after a restart of the process: what was acknowledged is there, what was in hand is in nobody's hand.
+    async fn reopen(&self);
+    /// Whether appending an event again keeps the repeat out of the log.
+    fn keeps_repeats_out(&self) -> bool {
+        true
+    }
+}
+
+/// Makes subjects; each case gets an empty one of its own.
+#[async_trait]
+pub trait Factory: Send + Sync {
+    /// An empty store.
+    async fn fresh(&self) -> Arc<dyn Subject>;
+}
+
+/// One rule.
+#[derive(Clone, Copy)]
+pub struct Case {
+    pub name: &'static str,
+    run: fn(Desk) -> BoxFuture<'static, ()>,
+}
+
+/// Every case.
+pub fn all() -> impl Iterator<Item = Case> {
+    [
+        leases::CASES,
+        hints::CASES,
+        commits::CASES,
+        races::CASES,
+        claims::CASES,
+        registry::CASES,
+        listings::CASES,
+        dead::CASES,
+        queue::CASES,
+        log::CASES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}
+
+impl Case {
+    /// Runs the case on an empty store; panics where the rule is broken.
+    pub async fn run(self, factory: &dyn Factory) {
+        (self.run)(Desk::new(factory.fresh().await).await).await;
+    }
+}
+
+/// Runs every case and panics with the names of those that failed.
+pub async fn run_all(factory: Arc<dyn Factory>) {
+    let mut failed = Vec::new();
+    for case in all() {
+        let factory = factory.clone();
+        let mut alone = JoinSet::new();
+        alone.spawn(async move { case.run(factory.as_ref()).await });
+        if let Some(Err(_)) = alone.join_next().await {
+            failed.push(case.name);
+        }
+    }
+    assert!(failed.is_empty(), "{} of {} rules are broken: {failed:#?}", failed.len(), all().count());
+}

@@ -1,0 +1,68 @@
+//! Dead letters.
+
+use paybell_core::dead::DeadLetter;
+use paybell_core::time::Timestamp;
+use uuid::Uuid;
+
+use super::Case;
+use super::desk::*;
+
+pub const CASES: &[Case] = &[
+    Case { name: "a letter comes back as it was buried", run: |desk| Box::pin(comes_back(desk)) },
+    Case { name: "a repeat raises the count", run: |desk| Box::pin(repeat(desk)) },
+    Case { name: "a letter without an order is kept", run: |desk| Box::pin(without_an_order(desk)) },
+    Case { name: "letters come in pages", run: |desk| Box::pin(pages(desk)) },
+    Case { name: "a removed letter is gone", run: |desk| Box::pin(removed(desk)) },
+];
+
+async fn comes_back(mut desk: Desk) {
+    let buried = letter(1, "附加 'quoted' \"text\"");
+    desk.on.dead.bury(&buried).await.unwrap();
+    desk.reopen().await;
+    assert_eq!(desk.on.dead.get(buried.id).await.unwrap(), Some(buried));
+    assert_eq!(desk.on.dead.get(Uuid::from_u128(1)).await.unwrap(), None);
+}
+
+async fn repeat(desk: Desk) {
+    let first = letter(1, "first");
+    let second = DeadLetter { last_at: Timestamp::from_millis(1_795_147_260_000), ..letter(1, "second") };
+    desk.on.dead.bury(&first).await.unwrap();
+    desk.on.dead.bury(&second).await.unwrap();
+    assert_eq!(desk.on.dead.list(None, 10).await.unwrap(), [first.repeated(second)]);
+}
+
+async fn without_an_order(desk: Desk) {
+    let malformed = DeadLetter::malformed("not a check document", Timestamp::from_millis(1_795_147_200_000));
+    desk.on.dead.bury(&malformed).await.unwrap();
+    assert_eq!(desk.on.dead.get(malformed.id).await.unwrap(), Some(malformed));
+}
+
+async fn pages(desk: Desk) {
+    let mut expected = Vec::new();
+    for number in 0..7 {
+        desk.on.dead.bury(&letter(number, "")).await.unwrap();
+        expected.push(letter(number, "").id);
+    }
+    expected.sort();
+    let mut listed: Vec<Uuid> = Vec::new();
+    loop {
+        let page = desk.on.dead.list(listed.last().copied(), 3).await.unwrap();
+        assert!(page.len() <= 3);
+        if page.is_empty() {
+            break;
+        }
+        listed.extend(page.into_iter().map(|letter| letter.id));
+    }
+    assert_eq!(listed, expected);
+}
+
+async fn removed(mut desk: Desk) {
+    desk.on.dead.bury(&letter(1, "")).await.unwrap();
+    desk.on.dead.bury(&letter(2, "")).await.unwrap();
+    assert!(desk.on.dead.remove(letter(1, "").id).await.unwrap());
+    assert!(!desk.on.dead.remove(letter(1, "").id).await.unwrap());
+    desk.reopen().await;
+    assert_eq!(desk.on.dead.list(None, 10).await.unwrap(), [letter(2, "")]);
+    desk.on.dead.bury(&letter(1, "anew")).await.unwrap();
+    assert_eq!(desk.on.dead.get(letter(1, "").id).await.unwrap().unwrap().count, 1);
+}
