@@ -65,17 +65,17 @@ impl WorkerMetrics {
 
     fn begin_at_zero<'m>(&self, mch_ids: impl IntoIterator<Item = &'m str>) {
         for reason in [Reason::Notified, Reason::Due, Reason::Manual] {
-            self.checks.get_or_create(&[("reason", reason.as_str()), ("outcome", "paid")]);
+            self.checks.get_or_create(&[("reason", reason.as_str()), ("outcome", "paid")]).inc_by(0);
         }
         for kind in EventType::ALL {
             for learned_by in [LearnedBy::Notification, LearnedBy::Poll] {
-                self.events.get_or_create(&event_labels(kind, learned_by));
+                self.events.get_or_create(&event_labels(kind, learned_by)).inc_by(0);
             }
         }
         for mch_id in mch_ids {
             let merchant = ("mch_id", mch_id.to_owned());
-            self.query_seconds.get_or_create(&vec![merchant.clone()]);
-            self.queries.get_or_create(&vec![merchant, ("result", "answered".to_owned())]);
+            drop(self.query_seconds.get_or_create(&vec![merchant.clone()]));
+            self.queries.get_or_create(&vec![merchant, ("result", "answered".to_owned())]).inc_by(0);
         }
     }
 
