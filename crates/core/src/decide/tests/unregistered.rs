@@ -70,6 +70,18 @@ fn hold_survives_a_transient_answer() {
 }
 
 #[test]
+fn hold_does_not_stop_the_quick_looks_for_another_transaction() {
+    let mut desk = desk(Unregistered::Hold);
+    let held = desk.look(&notified(OTHER_TX), &success(TX, FEE));
+    assert_eq!((held.outcome, held.due.unwrap().at), ("held", at(1)));
+    for moment in [1, 3, 7, 15, 60] {
+        desk.poll(&success(TX, FEE));
+        assert_eq!(desk.now, at(moment));
+    }
+    assert_eq!(desk.record().state, State::Mismatch);
+}
+
+#[test]
 fn ignore_forgets_the_order() {
     let mut desk = desk(Unregistered::Ignore);
     let change = desk.look(&notified(TX), &success(TX, FEE));

@@ -3,7 +3,7 @@
 use crate::cadence::WECHAT_GAPS_S;
 use crate::check::{Check, Claim};
 use crate::decide::STUCK_GAP;
-use crate::observation::{Answer, NotPaid};
+use crate::observation::{Answer, NotPaid, Payment};
 use crate::record::{Cause, Hint, State};
 use crate::register::Application;
 use crate::samples::*;
@@ -189,6 +189,27 @@ fn quick_looks_end_with_an_answer_that_only_a_person_can_mend() {
     assert_eq!((change.due.unwrap().at, change.progress.quick), (at(15), None));
     let mut closed_order = Desk::in_state(State::Closed, true);
     assert_eq!(closed_order.look(&notified(TX), &refused()).due.unwrap().at, at(70) + STUCK_GAP);
+}
+
+#[test]
+fn quick_looks_go_on_through_answers_that_decide_nothing() {
+    let bare = Payment { refunded: true, transaction_id: None, ..payment(TX, FEE) };
+    for undecided in [unknown(), answer(bare)] {
+        let mut pending = Desk::registered();
+        pending.now = at(300);
+        pending.look(&notified(TX), &undecided);
+        for moment in [301, 303, 307, 315, 840] {
+            pending.poll(&undecided);
+            assert_eq!(pending.now, at(moment), "{undecided:?}");
+        }
+        let mut paid = Desk::in_state(State::Paid, true);
+        paid.look(&notified(OTHER_TX), &undecided);
+        for moment in [71, 73, 77, 85] {
+            paid.poll(&undecided);
+            assert_eq!(paid.now, at(moment), "{undecided:?}");
+        }
+        assert_eq!(paid.record().due, None);
+    }
 }
 
 #[test]
