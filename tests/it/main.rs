@@ -13,8 +13,10 @@
 
 mod harness;
 
+mod api;
 mod burst;
 mod disputes;
 mod life;
+mod looks;
 mod unregistered;
 mod vectors;

@@ -53,13 +53,19 @@ impl Account {
         self.lock().until.is_some_and(|until| until > now)
     }
 
-    fn refused(&self, now: Instant) {
+    /// Counts a refusal and tells whether it counts: those that were under way when the alarm began say nothing new,
+    /// or one burst would mean the longest pause at once.
+    fn refused(&self, now: Instant) -> bool {
         let mut alarm = self.lock();
+        if alarm.until.is_some_and(|until| until > now) {
+            return false;
+        }
         alarm.refusals = alarm.refusals.saturating_add(1);
         if let Some(over) = alarm.refusals.checked_sub(REFUSALS_BEFORE_ALARM) {
             let pause = ALARM_FIRST.saturating_mul(1u32 << over.min(8)).min(ALARM_LONGEST);
             alarm.until = Some(now + pause);
         }
+        true
     }
 
     fn answered(&self) {
@@ -116,12 +122,13 @@ impl Asker {
             }
             Err(CallError::KeyRefused(cause)) => {
                 self.metrics.queried(mch_id, "key_refused", begun.elapsed());
-                account.refused(Instant::now());
-                tracing::error!(
-                    merchant.mch_id = mch_id,
-                    cause = %cause,
-                    "every API key of merchant {mch_id} was refused ({cause}): compare api_key with 账户中心 / API安全"
-                );
+                if account.refused(Instant::now()) {
+                    tracing::error!(
+                        merchant.mch_id = mch_id,
+                        cause = %cause,
+                        "every API key of merchant {mch_id} was refused ({cause}): compare api_key with 账户中心 / API安全"
+                    );
+                }
                 Err(Failed::Answer(Answer::Transient("key_refused")))
             }
         }
@@ -210,20 +217,33 @@ mod tests {
         account.refused(now);
         assert!(account.is_in_alarm(now));
         assert!(!account.is_in_alarm(now + ALARM_FIRST), "one trial after the pause");
-        account.refused(now);
-        assert!(account.is_in_alarm(now + ALARM_FIRST), "the pause doubles");
-        assert!(!account.is_in_alarm(now + ALARM_FIRST * 2));
+        let trial = now + ALARM_FIRST;
+        assert!(account.refused(trial));
+        assert!(account.is_in_alarm(trial + ALARM_FIRST), "the pause doubles");
+        assert!(!account.is_in_alarm(trial + ALARM_FIRST * 2));
+        let mut now = trial;
         for _ in 0..100 {
+            now += ALARM_LONGEST;
             account.refused(now);
         }
+        assert!(account.is_in_alarm(now + ALARM_LONGEST - Duration::from_millis(1)));
         assert!(!account.is_in_alarm(now + ALARM_LONGEST), "and is never longer than five minutes");
+    }
+
+    #[test]
+    fn refusals_that_were_under_way_when_the_alarm_began_do_not_lengthen_it() {
+        let account = account();
+        let now = Instant::now();
+        let counted = (0..100).filter(|_| account.refused(now)).count();
+        assert_eq!(counted, 3);
+        assert!(!account.is_in_alarm(now + ALARM_FIRST));
     }
 
     #[test]
     fn an_answer_ends_the_alarm() {
         let account = account();
         let now = Instant::now();
-        (0..5).for_each(|_| account.refused(now));
+        assert_eq!((0..5).filter(|_| account.refused(now)).count(), 3);
         account.answered();
         assert!(!account.is_in_alarm(now));
         account.refused(now);
