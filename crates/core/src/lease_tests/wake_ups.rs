@@ -199,6 +199,20 @@ fn registering_and_rulings_during_a_lease_are_wake_ups_that_no_notification_hide
 }
 
 #[test]
+fn a_poll_that_takes_the_lease_of_a_woken_order_ends_it_urgently() {
+    let mut desk = Desk::empty();
+    desk.look(&manual(), &not_paid(NotPaid::NotPay));
+    desk.now = at(15);
+    let poll = desk.claim().unwrap();
+    desk.register(&application(FEE));
+    assert_eq!(
+        desk.hold(&poll).due.unwrap().cause,
+        Cause::Registered,
+        "its crash must not wait behind polls"
+    );
+}
+
+#[test]
 fn a_ruling_between_a_crash_and_the_publishing_outlives_the_clear() {
     let mut desk = Desk::registered();
     let record = desk.hold(&manual());
