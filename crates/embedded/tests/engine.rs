@@ -1,0 +1,274 @@
+//! What only this engine promises: one process per folder, a bounded write-ahead log, retention, and that one bad row
+//! or one failed job harms nobody else.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails loudly")]
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use embedded::{Engine, EngineConfig, OpenError, Pruned};
+use paybell_core::check::{Check, Lane};
+use paybell_core::dead::DeadReason;
+use paybell_core::lease::{Cleared, Commit, LeaseRequest, Taken};
+use paybell_core::ports::{
+    CheckQueue, CheckSource, Cursor, DeadLetters, EventFilter, EventLog, Ledger, LogRead, PortError, Records,
+    Registry,
+};
+use paybell_core::record::{Entry, State};
+use paybell_core::time::Millis;
+use paybell_core::{LeaseToken, register::Registered};
+use tokio::time::timeout;
+
+use common::{Hands, asks, event, key};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const DAY: Millis = Millis::seconds(86_400);
+
+fn open(dir: &Path, hands: &Arc<Hands>) -> Engine {
+    Engine::open(EngineConfig::in_dir(dir), hands.clone()).unwrap()
+}
+
+fn sqlite(dir: &Path) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(dir.join("paybell.db")).unwrap();
+    connection.busy_timeout(PATIENCE).unwrap();
+    connection
+}
+
+/// Brings an order into a state with nothing outgoing and no due time.
+async fn settle(engine: &Engine, number: usize, state: State) {
+    let token = LeaseToken(1);
+    let check = Check::manual(key(number));
+    let request = LeaseRequest { check, token, length: Millis::seconds(30), lost_delays: [Millis(0); 7] };
+    let Taken::Leased(record) = engine.take(&request).await.unwrap() else { panic!("not leased") };
+    let change = paybell_core::decide::Change {
+        state,
+        version: 1,
+        events: vec![event(number)],
+        due: None,
+        progress: record.progress.clone(),
+        payment: None,
+        entry: Entry::new(record.updated_at, "observed", "SUCCESS"),
+        dead: None,
+        forget: false,
+        outcome: "paid",
+    };
+    engine.commit(&Commit { key: key(number), token, facts: record.facts, change }).await.unwrap();
+    assert_eq!(engine.clear(&key(number), token).await.unwrap(), Cleared::Done);
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused_and_told_who_holds_the_folder() {
+    let (dir, hands) = (tempfile::tempdir().unwrap(), Arc::new(Hands::new()));
+    let engine = open(dir.path(), &hands);
+    let error = Engine::open(EngineConfig::in_dir(dir.path()), hands.clone()).unwrap_err();
+    assert!(
+        matches!(&error, OpenError::Locked { holder, .. } if holder.contains(&std::process::id().to_string()))
+    );
+    engine.close().await;
+    open(dir.path(), &hands).close().await;
+}
+
+#[tokio::test]
+async fn a_closed_engine_lets_everybody_go_and_did_what_waited() {
+    let (dir, hands) = (tempfile::tempdir().unwrap(), Arc::new(Hands::new()));
+    let engine = open(dir.path(), &hands);
+    let (receiver, follower) = (engine.clone(), engine.clone());
+    let mut waiting = tokio::task::JoinSet::new();
+    waiting.spawn(async move { receiver.receive(Lane::Urgent, 1).await.map(drop) });
+    waiting.spawn(async move { follower.grown(Cursor::START).await });
+    tokio::task::yield_now().await;
+    let (registrations, ()) = tokio::join!(
+        futures_util::future::join_all((0..100).map(|number| {
+            let engine = engine.clone();
+            async move { engine.register(&key(number), &asks(1)).await }
+        })),
+        engine.close()
+    );
+    for outcome in timeout(PATIENCE, waiting.join_all()).await.expect("nobody waits for ever") {
+        assert!(matches!(outcome, Err(PortError::Unavailable { .. })), "{outcome:?}");
+    }
+    assert!(matches!(engine.register(&key(999), &asks(1)).await, Err(PortError::Unavailable { .. })));
+    assert!(matches!(Records::read(&engine, &key(1)).await, Err(PortError::Unavailable { .. })));
+    let acknowledged = registrations.iter().filter(|outcome| outcome.is_ok()).count();
+    let rows: usize = sqlite(dir.path())
+        .query_row("SELECT count(*) FROM orders", [], |row| row.get::<_, i64>(0))
+        .unwrap()
+        .try_into()
+        .unwrap();
+    assert_eq!((acknowledged, rows), (100, 100), "they were asked for before the close");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_with_its_name() {
+    let (dir, hands) = (tempfile::tempdir().unwrap(), Arc::new(Hands::new()));
+    std::fs::write(dir.path().join("paybell.db"), "x".repeat(5000)).unwrap();
+    let error = Engine::open(EngineConfig::in_dir(dir.path()), hands).unwrap_err();
+    assert!(
+        matches!(error, OpenError::Database { .. }) && error.to_string().contains("paybell.db"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_malformed_row_becomes_a_dead_letter_and_blocks_nothing() {
+    let (dir, hands) = (tempfile::tempdir().unwrap(), Arc::new(Hands::new()));
+    let engine = open(dir.path(), &hands);
+    engine.publish(&[Check::manual(key(1))]).await.unwrap();
+    engine.close().await;
+    let bad = "INSERT INTO checks (lane, document) VALUES ('urgent', 'no json'), ('urgent', '{\"v\":9}'), ('urgent', x'ff')";
+    sqlite(dir.path()).execute_batch(bad).unwrap();
+    let engine = open(dir.path(), &hands);
+    engine.publish(&[Check::manual(key(2))]).await.unwrap();
+    let mut keys = Vec::new();
+    while keys.len() < 2 {
+        for delivery in timeout(PATIENCE, engine.receive(Lane::Urgent, 10)).await.unwrap().unwrap() {
+            keys.push(delivery.check.key.clone());
+            delivery.done().await.unwrap();
+        }
+    }
+    assert_eq!(keys, [key(1), key(2)]);
+    let waits = engine.receive(Lane::Urgent, 1);
+    let buried = async {
+        while engine.backlog(Lane::Urgent).await.unwrap() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        received = waits => panic!("{received:?}"),
+        () = async { timeout(PATIENCE, buried).await.unwrap() } => {}
+    }
+    let letters = DeadLetters::list(&engine, None, 10).await.unwrap();
+    assert_eq!((letters.len(), letters[0].reason.clone(), letters[0].count), (1, DeadReason::Malformed, 3));
+    assert_eq!((letters[0].mch_id.as_str(), letters[0].key()), ("", None));
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn one_unreadable_record_fails_alone() {
+    let (dir, hands) = (tempfile::tempdir().unwrap(), Arc::new(Hands::new()));
+    let engine = open(dir.path(), &hands);
+    engine.register(&key(7), &asks(1)).await.unwrap();
+    sqlite(dir.path()).execute_batch("UPDATE orders SET detail = '{broken'").unwrap();
+    let outcomes = futures_util::future::join_all((0..20).map(|number| {
+        let engine = engine.clone();
+        async move { engine.register(&key(number), &asks(1)).await }
+    }))
+    .await;
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        match number {
+            7 => assert!(matches!(outcome, Err(PortError::Corrupt { .. })), "{outcome:?}"),
+            _ => assert_eq!(outcome.unwrap(), Registered::Added, "{number}"),
+        }
+    }
+    assert!(matches!(Records::read(&engine, &key(7)).await, Err(PortError::Corrupt { .. })));
+    let pending = engine.tally().await.unwrap().orders[0];
+    assert_eq!(pending, (State::Pending, 20), "what was rolled back is not counted");
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn retention_forgets_what_rests_and_nothing_else() {
+    let (dir, hands) = (tempfile::tempdir().unwrap(), Arc::new(Hands::new()));
+    let engine = open(dir.path(), &hands);
+    engine.register(&key(0), &asks(1999)).await.unwrap();
+    settle(&engine, 1, State::Paid).await;
+    settle(&engine, 2, State::Mismatch).await;
+    settle(&engine, 3, State::Rejected).await;
+    hands.pass(Millis(35 * DAY.0));
+    assert_eq!(engine.prune().await.unwrap(), Pruned::default(), "not older than 35 days yet");
+    hands.pass(Millis(1));
+    settle(&engine, 4, State::Paid).await;
+    assert_eq!(engine.prune().await.unwrap(), Pruned { orders: 1, events: 0 });
+    assert_eq!(Records::read(&engine, &key(1)).await.unwrap(), None);
+    hands.pass(Millis(65 * DAY.0));
+    assert_eq!(engine.prune().await.unwrap(), Pruned { orders: 3, events: 0 });
+    assert!(Records::read(&engine, &key(0)).await.unwrap().is_some(), "pending: it has a due time");
+    let orders: Vec<_> =
+        engine.tally().await.unwrap().orders.into_iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(orders, [(State::Pending, 1)]);
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_pruned_log_begins_after_the_newest_that_went() {
+    let (dir, hands) = (tempfile::tempdir().unwrap(), Arc::new(Hands::new()));
+    let engine = open(dir.path(), &hands);
+    let old: Vec<_> = (0..1200).map(event).collect();
+    engine.append(&old).await.unwrap();
+    let everything = EventFilter::default();
+    let LogRead::Page(first) = EventLog::read(&engine, None, &everything, 1000).await.unwrap() else {
+        panic!("gone")
+    };
+    let newest_old = engine.end().await.unwrap();
+    hands.pass(Millis(35 * DAY.0 + 1));
+    engine.append(&[event(2000)]).await.unwrap();
+    assert_eq!(engine.prune().await.unwrap(), Pruned { orders: 0, events: 1200 });
+    for round in 0..2 {
+        let engine = if round == 0 { engine.clone() } else { open(dir.path(), &hands) };
+        for stale in [Cursor::START, first.events[3].0] {
+            let read = EventLog::read(&engine, Some(stale), &everything, 10).await.unwrap();
+            assert_eq!(read, LogRead::Gone { oldest: newest_old });
+        }
+        for fresh in [None, Some(newest_old)] {
+            let LogRead::Page(page) = EventLog::read(&engine, fresh, &everything, 10).await.unwrap() else {
+                panic!("gone")
+            };
+            assert_eq!(page.events.iter().map(|(_, event)| event.id).collect::<Vec<_>>(), [event(2000).id]);
+        }
+        engine.close().await;
+    }
+    let engine = open(dir.path(), &hands);
+    hands.pass(Millis(36 * DAY.0));
+    engine.prune().await.unwrap();
+    let end = engine.end().await.unwrap();
+    engine.append(&[event(3000)]).await.unwrap();
+    let LogRead::Page(page) = EventLog::read(&engine, Some(end), &everything, 10).await.unwrap() else {
+        panic!("gone")
+    };
+    assert_eq!(page.events.len(), 1, "the end of an emptied log is a place");
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_write_ahead_log_stays_bounded_under_load() {
+    const BOUND: u64 = 4 * 1024 * 1024;
+    let (dir, hands) = (tempfile::tempdir().unwrap(), Arc::new(Hands::new()));
+    let config = EngineConfig { wal_bytes_max: BOUND, ..EngineConfig::in_dir(dir.path()) };
+    let engine = Engine::open(config, hands).unwrap();
+    let (mut written, mut longest) = (0, 0);
+    for round in 0..60_usize {
+        let events: Vec<_> = (round * 1000..round * 1000 + 1000).map(event).collect();
+        engine.append(&events).await.unwrap();
+        written += events.iter().map(|event| event.to_json().len()).sum::<usize>();
+        longest = longest.max(dir.path().join("paybell.db-wal").metadata().unwrap().len());
+    }
+    assert!(written > 9 * 4 * 1024 * 1024, "the load is many times the bound: {written}");
+    assert!(longest < 3 * BOUND, "the log grew to {longest} bytes");
+    engine.close().await;
+    let rest = dir.path().join("paybell.db-wal").metadata().map_or(0, |found| found.len());
+    assert_eq!(rest, 0, "a closed file stands alone");
+}
+
+#[tokio::test]
+async fn a_stranger_reads_the_file_while_we_run() {
+    let (dir, hands) = (tempfile::tempdir().unwrap(), Arc::new(Hands::new()));
+    let engine = open(dir.path(), &hands);
+    engine.register(&key(1), &asks(1999)).await.unwrap();
+    settle(&engine, 2, State::Paid).await;
+    engine.append(&[event(2)]).await.unwrap();
+    let stranger = sqlite(dir.path());
+    let text = |sql: &str| stranger.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(
+        text("SELECT due_at FROM orders_readable WHERE registered_fen = 1999"),
+        "2026-11-20 12:00:15 +08:00"
+    );
+    assert_eq!(text("SELECT state FROM orders_readable WHERE registered_fen IS NULL"), "paid");
+    assert_eq!(text("SELECT type || ' ' || total_fen FROM events_readable"), "order.paid 1999");
+    assert!(text("SELECT group_concat(text) FROM readme").contains("orders_readable"));
+    assert_eq!(text("PRAGMA integrity_check"), "ok");
+    engine.close().await;
+}
