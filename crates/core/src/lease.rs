@@ -311,17 +311,26 @@ pub fn put_off(
     (Write::Put(Box::new(record)), Cleared::Done)
 }
 
-/// Ends the lease. A wake-up that came meanwhile makes the order due at once, unless I6 drops it.
+/// Ends the lease. A wake-up that came meanwhile makes the order due at once, unless I6 drops it; a manual check alone
+/// waits until the look that just ended is a second old.
 fn end_lease(record: &mut Record, due: Option<Due>, now: Timestamp) {
     record.lease = None;
     record.due = due;
     if let Some(again) = record.look_again.take()
         && !is_told(record, &again)
     {
+        let is_only_asked = again.cause == Cause::Manual && again.notified.is_none();
+        let at = if is_only_asked { fresh_until(record, now) } else { now };
         again.notified.into_iter().for_each(|hint| await_confirmation(record, hint));
-        record.due = Some(Due { at: now, cause: again.cause });
+        record.due = Some(Due { at, cause: again.cause });
     }
     debug_assert!(record.keeps_its_due_time(), "I8: a pending order is always looked at again");
+}
+
+/// A person who asked during a look has its result; the next query comes a second after it.
+fn fresh_until(record: &Record, now: Timestamp) -> Timestamp {
+    let until = record.progress.looked_at.map_or(now, |at| at + FRESH);
+    until.clamp(now, now + FRESH)
 }
 
 /// I6: the wake-ups were notifications of what the record says by now.

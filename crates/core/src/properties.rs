@@ -12,7 +12,7 @@ use crate::check::{Check, Reason};
 use crate::decide::Change;
 use crate::event::{Event, EventType};
 use crate::ids::LeaseToken;
-use crate::lease::{Cleared, Committed, LOST_BEFORE_BACKOFF, Taken};
+use crate::lease::{Cleared, Committed, FRESH, LOST_BEFORE_BACKOFF, Taken};
 use crate::observation::{Answer, NotPaid, Payment};
 use crate::policy::Unregistered;
 use crate::record::{Cause, Record, State};
@@ -331,7 +331,8 @@ impl World {
             return;
         };
         assert_eq!(record.look_again, None);
-        let is_due = record.due.is_some_and(|due| due.at <= self.desk.now);
+        let patience = if again.cause == Cause::Manual { FRESH } else { Millis(0) };
+        let is_due = record.due.is_some_and(|due| due.at <= self.desk.now + patience);
         let is_dropped = again.cause == Cause::Notified && record.state.rank() >= State::Mismatch.rank();
         assert!(is_due || is_dropped, "a wake-up was lost: {again:?} {record:#?}");
     }

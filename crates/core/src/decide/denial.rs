@@ -2,7 +2,7 @@
 
 use crate::decide::draft::Draft;
 use crate::decide::{
-    CLOSE_AGE_MIN, Change, Closing, Decision, Look, UNSTEADY_GAP, earlier, quick_after, quick_due,
+    CLOSE_AGE_MIN, Change, Closing, Decision, Look, STUCK_GAP, UNSTEADY_GAP, earlier, quick_after, quick_due,
 };
 use crate::event::EventType;
 use crate::observation::{NotPaid, Observation};
@@ -24,6 +24,13 @@ fn still_the_same(record: &Record, observation: &Observation, look: &Look<'_>) -
     let mut change = Change::keep(record, look, "observed", word(observation));
     change.progress.quick = quick_after(record, look.now);
     change.due = quick_due(change.progress.quick.as_ref());
+    let awaits_its_payment =
+        record.verdict.is_some() && matches!(record.state, State::Mismatch | State::Rejected);
+    if awaits_its_payment {
+        // WeChat contradicts what a person accepted: nobody else would make this order due again.
+        let at = look.now + STUCK_GAP;
+        change.due = earlier(change.due, Some(Due { at, cause: Cause::Accepted }));
+    }
     change
 }
 

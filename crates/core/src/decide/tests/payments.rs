@@ -125,6 +125,18 @@ fn accept_holds_for_the_amount_currency_and_transaction_that_the_person_saw() {
 }
 
 #[test]
+fn an_accepted_payment_that_wechat_denies_is_looked_at_again() {
+    let mut desk = Desk::in_state(State::Mismatch, true);
+    assert_eq!(desk.judge(&judgement(Ruling::Accept)), Judged::Stored);
+    for answer in [not_paid(NotPaid::NotPay), closed(), failed()] {
+        let change = desk.poll(&answer);
+        assert_eq!(change.state, State::Mismatch);
+        assert!(change.due.is_some(), "nobody else would make it due again: {answer:?}");
+        desk.wait(6 * 3600);
+    }
+}
+
+#[test]
 fn accept_of_a_payment_that_meanwhile_went_back_tells_both() {
     let mut desk = Desk::in_state(State::Mismatch, true);
     desk.judge(&judgement(Ruling::Accept));
