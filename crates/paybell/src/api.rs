@@ -71,6 +71,15 @@ impl Api {
         let token = args.token_file.as_deref().map(read_secret_file).transpose();
         let token = token.map_err(|what| Error::Usage(format!("--token-file: {what}")))?;
         let authorization = token.as_ref().map(bearer).transpose()?;
+        Self::at(base, authorization)
+    }
+
+    /// One that listens on this machine and asks for no token.
+    pub fn on_loopback(address: &str) -> Result<Self, Error> {
+        Self::at(format!("http://{address}"), None)
+    }
+
+    fn at(base: String, authorization: Option<HeaderValue>) -> Result<Self, Error> {
         let mut http = HttpConnector::new();
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
         http.enforce_http(false);

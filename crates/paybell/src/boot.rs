@@ -11,10 +11,10 @@
 //! loses nothing, because whatever was in hand is durable and looked at again.
 
 mod admin;
-mod listeners;
+pub(crate) mod listeners;
 mod roles;
 pub mod signals;
-mod tasks;
+pub(crate) mod tasks;
 pub mod telemetry;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -73,7 +73,7 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Role; 4] = [Role::Ingress, Role::Worker, Role::Scheduler, Role::Console];
+    pub(crate) const ALL: [Role; 4] = [Role::Ingress, Role::Worker, Role::Scheduler, Role::Console];
 }
 
 /// Runs until a signal.
@@ -94,6 +94,12 @@ async fn serve(config: Config, roles: HashSet<Role>, print_addresses: bool) -> R
     if matches!(served, Err(Error::Interrupted)) {
         return served;
     }
+    close(&engine, &mut signals).await?;
+    served
+}
+
+/// The engine's last writes; a signal cuts them short.
+pub(crate) async fn close(engine: &Engine, signals: &mut Signals) -> Result<(), Error> {
     let closed = tokio::select! {
         closed = timeout(CLOSE_TIMEOUT, engine.close()) => closed,
         _ = signals.next() => return Err(Error::Interrupted),
@@ -102,7 +108,7 @@ async fn serve(config: Config, roles: HashSet<Role>, print_addresses: bool) -> R
         Ok(()) => tracing::info!("ended"),
         Err(_) => tracing::warn!("the engine did not close within {} s", CLOSE_TIMEOUT.as_secs()),
     }
-    served
+    Ok(())
 }
 
 /// From the first socket to the last task.
@@ -138,7 +144,7 @@ async fn live(
 }
 
 /// Everything that runs.
-struct Process {
+pub(crate) struct Process {
     /// The roles: they take no more work once `drain` is cancelled, and end when their hands are empty.
     working: Tasks,
     drain: CancellationToken,
@@ -148,7 +154,7 @@ struct Process {
 }
 
 impl Process {
-    fn start(
+    pub(crate) fn start(
         config: &Config,
         roles: &HashSet<Role>,
         engine: &Arc<Engine>,
@@ -168,14 +174,15 @@ impl Process {
     }
 
     /// Waits for a task that ends although nobody told it to.
-    async fn first_to_fall(&mut self) -> Ended {
+    pub(crate) async fn first_to_fall(&mut self) -> Ended {
         tokio::select! {
             fallen = self.working.first_to_end() => fallen,
             fallen = self.telling.first_to_end() => fallen,
         }
     }
 
-    async fn finish(self) {
+    /// Takes no more work, waits for what is in hand, ends.
+    pub(crate) async fn finish(self) {
         self.drain.cancel();
         self.working.wait(DRAIN_TIMEOUT).await;
         self.end.cancel();

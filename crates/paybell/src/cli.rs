@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     boot,
     command::{config, dead, events, order, sign, simulate, verify},
+    demo,
     error::Error,
 };
 
@@ -21,6 +22,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show it all on this machine, with a simulated WeChat that loses, repeats and forges
+    Demo(demo::Args),
     /// Run the service: the roles named, or all four
     Run(boot::Args),
     /// Run a WeChat Pay v2 simulator alone
@@ -47,6 +50,7 @@ impl Cli {
     /// Carries the command out.
     pub fn carry_out(self) -> Result<(), Error> {
         match self.command {
+            Command::Demo(args) => demo::run(args),
             Command::Run(args) => boot::run(args),
             Command::Simulate(args) => simulate::run(args),
             Command::Config(command) => config::run(command),

@@ -7,6 +7,7 @@ pub mod boot;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod demo;
 pub mod engine;
 pub mod error;
 pub mod metrics;

@@ -18,9 +18,9 @@ pub struct Listeners {
 
 /// What is told about them.
 pub struct Addresses {
-    ingress: Option<String>,
-    console: Option<String>,
-    admin: String,
+    pub ingress: Option<String>,
+    pub console: Option<String>,
+    pub admin: String,
 }
 
 impl Listeners {

@@ -98,6 +98,7 @@ fn build_console(config: &Config, engine: &Engine, registry: &mut Registry) -> R
     if let Some(public_url) = &config.ingress.public_url {
         allowed_hosts.allow(public_url);
     }
+    config.console.allowed_hosts.iter().for_each(|host| allowed_hosts.allow(host));
     let tokens = config.console.tokens.iter().map(token).collect::<Result<Vec<_>, _>>()?;
     let console_config = ConsoleConfig {
         tokens,

@@ -17,9 +17,13 @@ pub struct LogArgs {
 
 /// Begins to log; a second call changes nothing.
 pub fn begin(args: &LogArgs) -> Result<(), Error> {
-    let filter = EnvFilter::try_new(&args.log).map_err(|error| {
-        Error::Usage(format!("--log {}: {error}; write a level or part=level,…", args.log))
-    })?;
+    begin_at(&args.log)
+}
+
+/// The same for a command with a default of its own.
+pub fn begin_at(filter: &str) -> Result<(), Error> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| Error::Usage(format!("--log {filter}: {error}; write a level or part=level,…")))?;
     let logs = fmt().with_env_filter(filter).with_writer(io::stderr);
     let is_terminal = io::stderr().is_terminal();
     let begun = if is_terminal {
