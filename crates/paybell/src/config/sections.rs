@@ -75,6 +75,8 @@ pub struct Token {
 #[derive(Debug, Clone)]
 pub struct Console {
     pub listen: ListenAddress,
+    /// Names under which services reach the listener, beside loopback and `listen` itself.
+    pub allowed_hosts: Vec<String>,
     pub tokens: Vec<Token>,
 }
 
@@ -144,6 +146,7 @@ pub(super) fn pem_pair(section: &mut Section<'_>, cert: &'static str, key: &'sta
 pub(super) fn console(root: &mut Section<'_>) -> Console {
     root.section("console", |section| {
         let listen = section.value("listen", "127.0.0.1:8081", ListenAddress::parse);
+        let allowed_hosts = section.list("allowed_hosts", &[], super::values::host);
         let all = vec![Scope::Events, Scope::Orders, Scope::Operate];
         let problems_before = section.problem_count();
         let single = section.optional("token_file", read_token);
@@ -163,7 +166,7 @@ pub(super) fn console(root: &mut Section<'_>) -> Console {
                 ),
             );
         }
-        Console { listen, tokens }
+        Console { listen, allowed_hosts, tokens }
     })
 }
 

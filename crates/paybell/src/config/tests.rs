@@ -170,6 +170,7 @@ const WRONG_VALUES: &[(&str, &[&str])] = &[
         &["console.token[0].file: missing", "console.token[0].scopes: name at"],
     ),
     ("[[console.token]]\nscopes = [\"root\"]", &["\"root\" must be \"events\" or \"orders\" or \"operate\""]),
+    ("[console]\nallowed_hosts = [\"a/b\"]", &["console.allowed_hosts: \"a/b\" is no host", "HOST:PORT"]),
     ("[admin]\nlisten = \"127.0.0.1:8081\"", &["admin: listen is 127.0.0.1:8081, which console listens on"]),
     ("[wechat]\nbase_urls = []", &["wechat.base_urls: name at least one"]),
     ("[wechat]\nbase_urls = [\"https://x/pay\"]", &["wechat.base_urls", "must not have a path"]),

@@ -52,6 +52,13 @@ pub(super) fn per_second(text: &str) -> Result<u32, String> {
     })
 }
 
+/// A name under which a listener is reached: `HOST` or `HOST:PORT`.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let is_host =
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"/@*".contains(&byte));
+    if is_host { Ok(text.to_owned()) } else { Err(format!("\"{text}\" is no host: write HOST or HOST:PORT")) }
+}
+
 /// Where a listener is to be bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenAddress(String);
