@@ -143,7 +143,7 @@ fn config(wechat: String, data_dir: PathBuf, scale: Scale) -> Config {
         rabbitmq: Rabbitmq { url: rabbitmq_url, prefix: rabbitmq_prefix, partitions: 1 },
         redis: Redis { url: redis_url, prefix: redis_prefix },
         ingress: Ingress { listen: free_port(), tls: None, public_url: None },
-        console: Console { listen: free_port(), tokens: Vec::new() },
+        console: Console { listen: free_port(), allowed_hosts: Vec::new(), tokens: Vec::new() },
         admin_listen: free_port(),
         base_urls: vec![wechat],
         cadence: scale.cadence(),
