@@ -6,7 +6,7 @@ use std::future::Future;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    boot,
+    bench, boot,
     command::{config, dead, events, order, sign, simulate, verify},
     demo,
     error::Error,
@@ -44,6 +44,9 @@ enum Command {
     Sign(sign::Args),
     /// Verify the sign of the XML document on standard input, and explain a mismatch
     Verify(verify::Args),
+    /// Measure this machine: speed and size beside baselines in the same run
+    #[command(subcommand)]
+    Bench(bench::Command),
 }
 
 impl Cli {
@@ -59,6 +62,7 @@ impl Cli {
             Command::Dead(command) => in_runtime(dead::run(command)),
             Command::Sign(args) => sign::run(args),
             Command::Verify(args) => verify::run(args),
+            Command::Bench(command) => bench::run(command),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! It holds no business rule: roles and engines live in crates of their own, and only [`boot`] knows all of them.
 
 pub mod api;
+pub mod bench;
 pub mod boot;
 pub mod cli;
 pub mod command;
