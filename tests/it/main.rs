@@ -14,9 +14,14 @@
 mod harness;
 
 mod api;
+mod bad_input;
 mod burst;
+mod disk;
 mod disputes;
+mod kill;
 mod life;
 mod looks;
+mod secrets;
+mod shutdown;
 mod unregistered;
 mod vectors;

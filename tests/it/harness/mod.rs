@@ -14,7 +14,7 @@ use std::{
 
 pub use http::{Answer, Request, get, post_xml};
 pub use notification::Notification;
-pub use process::{Ran, Running, Service, run};
+pub use process::{Running, Service, run};
 pub use shop::{Settings, Shop};
 pub use wechat::{Say, Wechat};
 

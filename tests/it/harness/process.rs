@@ -62,7 +62,7 @@ impl Ran {
 /// A process that stays until its owner goes.
 pub struct Running {
     child: Child,
-    lines: mpsc::Receiver<String>,
+    lines: Mutex<mpsc::Receiver<String>>,
     log: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
 }
@@ -87,13 +87,14 @@ impl Running {
                 copy.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..length]));
             }
         });
-        Self { child, lines, log, readers: vec![reader, logger] }
+        Self { child, lines: Mutex::new(lines), log, readers: vec![reader, logger] }
     }
 
     /// The next line of its standard output.
     #[track_caller]
     pub fn line(&mut self) -> String {
-        match self.lines.recv_timeout(PATIENCE) {
+        let line = self.lines.lock().unwrap().recv_timeout(PATIENCE);
+        match line {
             Ok(line) => line,
             Err(_) => panic!("it printed nothing; its log:\n{}", self.log()),
         }

@@ -1,0 +1,228 @@
+//! The promise under SIGKILL: the process dies at random moments under load, comes back on the same folder, and no
+//! payment is lost, told under two ids or told twice.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::harness::{APP, Answer, KEY, MCH, Request, Running, Settings, Shop, get, wait_for, wait_within};
+
+/// A lease that died with its owner ends after a minute; then its order is looked at again.
+const RECOVERY: Duration = Duration::from_secs(150);
+
+#[test]
+fn no_acknowledged_payment_is_lost_or_told_twice_however_often_the_process_is_killed() {
+    let is_full = std::env::var_os("PAYBELL_TEST_FULL").is_some();
+    let (kills, orders) = if is_full { (100, 4_000) } else { (20, 400) };
+    let seed = seed();
+    eprintln!("PAYBELL_KILL_SEED={seed}");
+    let simulator = Simulator::start(seed);
+    let ingress = free_address();
+    let mut shop = Shop::open(&Settings {
+        cadence: &["1s", "1s", "2s", "2s", "4s", "4s", "1h"],
+        ingress: &ingress.to_string(),
+        base_url: Some(format!("http://{}", simulator.address)),
+        ..Settings::default()
+    });
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let payer = scope.spawn(|| simulator.sell(orders, ingress, &is_over));
+        let mut random = Random(seed);
+        for _ in 0..kills {
+            // The moment is random on purpose: anything may be in hand.
+            let until =
+                Instant::now() + Duration::from_millis(random.below(if is_full { 1500 } else { 700 }));
+            register_some(&shop, &simulator, random.below(4));
+            wait_for("the moment to die", || (Instant::now() >= until).then_some(()));
+            shop.service.process.kill();
+            shop.start_again();
+        }
+        is_over.store(true, Ordering::SeqCst);
+        payer.join().unwrap();
+    });
+    simulator.heal();
+    register_some(&shop, &simulator, 0);
+    let truth = simulator.truth();
+    let paid: BTreeSet<String> = truth
+        .iter()
+        .filter(|order| order["trade_state"] == "SUCCESS")
+        .map(|order| order["out_trade_no"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(paid.len() >= 200, "there was load: {} payments", paid.len());
+    let begun = Instant::now();
+    let mut told = paid_in(&shop);
+    while told.len() < paid.len() {
+        let missing: Vec<_> = paid.iter().filter(|order| !told.contains_key(*order)).collect();
+        assert!(
+            begun.elapsed() < RECOVERY,
+            "not told: {missing:?}; the first: {:#?}",
+            shop.record(missing[0])
+        );
+        let before = told.len();
+        told = wait_within(RECOVERY, "another one is told", || {
+            let told = paid_in(&shop);
+            (told.len() > before).then_some(told)
+        });
+    }
+    eprintln!("{} payments told {} s after the last kill", told.len(), begun.elapsed().as_secs());
+
+    let log = shop.log();
+    assert_eq!(told.keys().cloned().collect::<BTreeSet<_>>(), paid, "exactly the payments");
+    for (order, ids) in &told {
+        assert_eq!(ids.len(), 1, "{order} has one order.paid under one id: {ids:?}");
+    }
+    let ids: HashSet<&str> = log.iter().map(|row| row["event"]["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), log.len(), "every row is a fact of its own");
+    let acknowledged = simulator.acknowledged();
+    assert!(acknowledged.len() >= 50, "notifications got through: {}", acknowledged.len());
+    assert!(acknowledged.is_subset(&paid), "nothing else was acknowledged");
+    assert_eq!(simulator.stats()["forgeries_acknowledged"], 0);
+    assert!(simulator.stats()["forgeries_sent"].as_i64() > Some(0));
+    assert_eq!(shop.dead_letters(), Vec::<Value>::new());
+    assert_eq!(integrity(&shop.folder.path().join("data")), "ok");
+}
+
+/// A crash between append and clear may put an event into the log again; the same id makes it one event.
+fn paid_in(shop: &Shop) -> BTreeMap<String, Vec<String>> {
+    let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in shop.log() {
+        let event = &row["event"];
+        assert_eq!(event["type"], "order.paid", "{event}");
+        let (order, id) = (event["subject"].as_str().unwrap(), event["id"].as_str().unwrap());
+        told.entry(order.to_owned()).or_default().push(id.to_owned());
+    }
+    told
+}
+
+/// Registers all orders that are paid in silence, or nobody could know of them, and a quarter of the others; some are
+/// told before they are registered.
+fn register_some(shop: &Shop, simulator: &Simulator, quarter: u64) {
+    for order in simulator.truth() {
+        let number = order["out_trade_no"].as_str().unwrap();
+        let is_mine = order["total_fee"].as_u64().unwrap() % 4 == quarter;
+        if number.starts_with("SILENT") || is_mine {
+            let answer = shop.register(number, &json!({ "total_fee": order["total_fee"] }));
+            assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+        }
+    }
+}
+
+/// What SQLite says of its file, read beside the running process.
+fn integrity(data_dir: &Path) -> String {
+    let file = rusqlite::Connection::open(data_dir.join("paybell.db")).unwrap();
+    file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
+}
+
+/// `paybell simulate`, with a WeChat that drops, repeats and forges.
+struct Simulator {
+    _process: Running,
+    address: SocketAddr,
+}
+
+impl Simulator {
+    fn start(seed: u64) -> Self {
+        let merchant = format!("{MCH}:{APP}:{KEY}");
+        let args = ["simulate", "--listen", "127.0.0.1:0", "--scale", "100", "--merchant", &merchant];
+        let mut process = Running::start(&args);
+        let address =
+            process.line().split('"').nth(1).unwrap().strip_prefix("http://").unwrap().parse().unwrap();
+        let simulator = Self { _process: process, address };
+        let faults = json!({
+            "seed": seed, "attempt_lost": 0.2, "duplicate": 0.3, "duplicate_copies": 2, "simultaneous": 0.2,
+            "tampered": 0.1, "unsigned": 0.1, "forged": 0.1, "query_slow": 0.3, "query_slow_ms": 100,
+            "query_http_500": 0.05, "query_reset": 0.05, "query_system_error": 0.05,
+        });
+        simulator.send("PUT", "/_sim/faults", &faults).expect(200);
+        simulator
+    }
+
+    /// Places and pays orders until there are enough or it is over. One in four is paid in silence.
+    fn sell(&self, orders: usize, ingress: SocketAddr, is_over: &AtomicBool) {
+        for number in 0..orders {
+            if is_over.load(Ordering::SeqCst) {
+                return;
+            }
+            let is_silent = number % 4 == 0;
+            let order = format!("{}{number:05}", if is_silent { "SILENT" } else { "T" });
+            let new = json!({
+                "mch_id": MCH, "out_trade_no": order, "total_fee": 100 + number,
+                "notify_url": format!("http://{ingress}/notify/pay"),
+            });
+            self.send("POST", "/_sim/orders", &new).expect(201);
+            let path = format!("/_sim/orders/{MCH}/{order}/pay");
+            self.send("POST", &path, &json!({ "silent": is_silent })).expect(200);
+            let next = Instant::now() + Duration::from_millis(15);
+            wait_for("the next customer", || (Instant::now() >= next).then_some(()));
+        }
+    }
+
+    /// Queries answer properly from now on, so that the end comes soon.
+    fn heal(&self) {
+        self.send("PUT", "/_sim/faults", &json!({})).expect(200);
+    }
+
+    fn truth(&self) -> Vec<Value> {
+        let (mut all, mut after) = (Vec::new(), "0".to_owned());
+        loop {
+            let page =
+                get(self.address, &format!("/_sim/orders?limit=1000&after={after}")).expect(200).json();
+            all.extend(page["orders"].as_array().unwrap().iter().cloned());
+            if page["has_more"] == false {
+                return all;
+            }
+            after = page["next"].as_str().unwrap().to_owned();
+        }
+    }
+
+    /// Orders of which a genuine notification was answered SUCCESS.
+    fn acknowledged(&self) -> BTreeSet<String> {
+        let posts = get(self.address, "/_sim/notifications?limit=1000").expect(200).json();
+        let posts = posts["notifications"].as_array().unwrap();
+        let acknowledged = posts.iter().filter(|post| post["outcome"] == "acknowledged");
+        acknowledged.filter_map(|post| post["out_trade_no"].as_str().map(str::to_owned)).collect()
+    }
+
+    fn stats(&self) -> Value {
+        get(self.address, "/_sim/stats").expect(200).json()
+    }
+
+    fn send(&self, method: &str, path: &str, body: &Value) -> Answer {
+        Request::new(method, path).json(body).send(self.address)
+    }
+}
+
+/// A port that every life of the process takes again; below those that the system gives away.
+fn free_address() -> SocketAddr {
+    let mut random = Random(u64::from(std::process::id()));
+    wait_for("a free port", || {
+        let port = 20_000 + random.below(10_000);
+        TcpListener::bind(format!("127.0.0.1:{port}")).ok()?.local_addr().ok()
+    })
+}
+
+fn seed() -> u64 {
+    match std::env::var("PAYBELL_KILL_SEED") {
+        Ok(text) => text.parse().unwrap(),
+        Err(_) => u64::try_from(crate::harness::now_ms()).unwrap(),
+    }
+}
+
+/// splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (bits ^ (bits >> 31)) % bound
+    }
+}
