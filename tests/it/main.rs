@@ -18,6 +18,7 @@ mod bad_input;
 mod burst;
 mod disk;
 mod disputes;
+mod edges;
 mod kill;
 mod life;
 mod looks;
