@@ -80,7 +80,7 @@ impl Worker {
     pub async fn handle(&self, delivery: Delivery) -> Settled {
         let reason = delivery.check.reason;
         let settled = match self.work(&delivery.check).await {
-            Ok(outcome) => match delivery.done().await {
+            Ok(outcome) => match self.parts.metrics.timed("done", delivery.done()).await {
                 Ok(()) => Settled::Done(outcome),
                 Err(error) => self.given_back(&error),
             },
@@ -102,7 +102,8 @@ impl Worker {
     async fn work(&self, check: &Check) -> Result<&'static str, PortError> {
         for _ in 0..RESTARTS_MAX {
             let request = self.lease_request(check);
-            let record = match self.parts.ledger.take(&request).await? {
+            let taken = self.parts.metrics.timed("take", self.parts.ledger.take(&request)).await?;
+            let record = match taken {
                 Taken::Leased(record) => *record,
                 Taken::Duplicate => return Ok("duplicate"),
                 Taken::Busy => return Ok("busy"),
@@ -146,7 +147,8 @@ impl Worker {
                     let outcome = change.outcome;
                     let commit =
                         Commit { key: record.key.clone(), token, facts: record.facts, change: *change };
-                    match self.parts.ledger.commit(&commit).await? {
+                    let committed = self.parts.metrics.timed("commit", self.parts.ledger.commit(&commit)).await?;
+                    match committed {
                         Committed::Ended => return Ok(Turn::Done(outcome)),
                         Committed::Outgoing => {
                             self.publish(&record, &commit.change.events, token).await?;
@@ -186,10 +188,10 @@ impl Worker {
 
     /// Emission, then the clear. A refused clear is fine: the record's due time or its new holder finishes the work.
     async fn publish(&self, record: &Record, events: &[Event], token: LeaseToken) -> Result<(), PortError> {
-        self.parts.log.append(events).await?;
+        self.parts.metrics.timed("publish", self.parts.log.append(events)).await?;
         let reading = self.parts.ledger.clock().await?;
         events.iter().for_each(|event| self.parts.metrics.emitted(event, reading.now));
-        self.parts.ledger.clear(&record.key, token).await?;
+        self.parts.metrics.timed("clear", self.parts.ledger.clear(&record.key, token)).await?;
         Ok(())
     }
 

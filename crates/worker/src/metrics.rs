@@ -7,6 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::time::Duration;
+use tokio::time::Instant;
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -21,6 +22,7 @@ pub struct WorkerMetrics {
     paid_to_emitted: Histogram,
     queries: Family<Labels, Counter>,
     query_seconds: Family<Labels, Histogram>,
+    step_seconds: Family<[(&'static str, &'static str); 1], Histogram>,
     key_used: KeyUsed,
 }
 
@@ -40,6 +42,7 @@ impl WorkerMetrics {
             ]),
             queries: Family::default(),
             query_seconds: Family::new_with_constructor(query_histogram),
+            step_seconds: Family::new_with_constructor(step_histogram),
             key_used: key_used.clone(),
         };
         registry.register("paybell_checks", "Checks by reason and outcome", metrics.checks.clone());
@@ -59,8 +62,21 @@ impl WorkerMetrics {
             "Duration of calls to WeChat",
             metrics.query_seconds.clone(),
         );
+        registry.register(
+            "paybell_check_step_seconds",
+            "Duration of a check's steps at the engines",
+            metrics.step_seconds.clone(),
+        );
         metrics.begin_at_zero(mch_ids);
         metrics
+    }
+
+    /// Does one step at an engine and counts how long it took.
+    pub(crate) async fn timed<T>(&self, step: &'static str, work: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        let done = work.await;
+        self.step_seconds.get_or_create(&[("step", step)]).observe(begun.elapsed().as_secs_f64());
+        done
     }
 
     fn begin_at_zero<'m>(&self, mch_ids: impl IntoIterator<Item = &'m str>) {
@@ -105,6 +121,10 @@ impl WorkerMetrics {
 
 fn event_labels(kind: EventType, learned_by: LearnedBy) -> Labels {
     vec![("type", kind.as_str().to_owned()), ("learned_by", learned_by.as_str().to_owned())]
+}
+
+fn step_histogram() -> Histogram {
+    Histogram::new([0.000_25, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5])
 }
 
 fn query_histogram() -> Histogram {

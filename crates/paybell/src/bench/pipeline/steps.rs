@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The histograms whose sums and counts are read, and the steps they time.
-const STEPS: [(&str, &str); 8] = [
+const STEPS: [(&str, &str); 7] = [
     ("ack", "paybell_ack_seconds"),
     ("query", "paybell_query_seconds"),
     ("take", "paybell_check_step_seconds{step=\"take\"}"),
@@ -16,7 +16,6 @@ const STEPS: [(&str, &str); 8] = [
     ("publish", "paybell_check_step_seconds{step=\"publish\"}"),
     ("clear", "paybell_check_step_seconds{step=\"clear\"}"),
     ("done", "paybell_check_step_seconds{step=\"done\"}"),
-    ("slot", "paybell_check_step_seconds{step=\"slot\"}"),
 ];
 
 /// Sum of seconds and count of each step.
