@@ -15,7 +15,7 @@ pub struct EngineConfig {
     /// Counted from when registered orders were created.
     pub cadence: Cadence,
     pub retention: Retention,
-    /// From this size of the write-ahead log on, the writer itself empties it between two groups.
+    /// The write-ahead log grows no longer than this and one group of writes, unless a foreign program reads on and on.
     pub wal_bytes_max: u64,
     /// Reader connections, each on a thread of its own.
     pub reader_threads: usize,

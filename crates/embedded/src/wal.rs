@@ -1,11 +1,11 @@
 //! Keeps the write-ahead log short: checkpoints run beside the writer, on a connection of their own.
 //!
-//! Only when the log has grown past its bound does the writer itself empty it, between two groups.
+//! When the log has grown past half its bound and no checkpoint runs, the writer itself empties it, between two
+//! groups; at the bound it waits for the running checkpoint first, so that the bound holds.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rusqlite::Connection;
 
@@ -15,14 +15,16 @@ use crate::schema;
 /// A frame is a page and its header.
 const FRAME_BYTES: u64 = 4096 + 24;
 
-/// So many frames that are not yet in the database file start a checkpoint (4 MB).
-const CHECKPOINT_FRAMES: u64 = 1024;
+/// So many frames that are not yet in the database file start a checkpoint (16 MB), fewer where the log must be short.
+const CHECKPOINT_FRAMES_MAX: u64 = 4096;
+
+/// The shortest log that may be asked for (1 MB).
+const FRAMES_MIN: u64 = 256;
 
 /// The writer's side.
 pub(crate) struct WalKeeper {
     start: SyncSender<()>,
-    /// The checkpoint thread is at work.
-    is_busy: Arc<AtomicBool>,
+    turn: Turn,
     frames_max: u64,
     is_urgent: bool,
 }
@@ -30,9 +32,13 @@ pub(crate) struct WalKeeper {
 /// The checkpoint thread's side.
 pub(crate) struct Checkpointer {
     started: Receiver<()>,
-    is_busy: Arc<AtomicBool>,
+    turn: Turn,
     data_dir: PathBuf,
 }
+
+/// Held by whoever copies the log into the database file.
+#[derive(Clone, Default)]
+struct Turn(Arc<Mutex<()>>);
 
 /// The log's length, and how much of it is in the database file.
 struct Frames {
@@ -43,23 +49,30 @@ struct Frames {
 /// Both sides.
 pub(crate) fn keeper(data_dir: &Path, wal_bytes_max: u64) -> (WalKeeper, Checkpointer) {
     let (start, started) = sync_channel(1);
-    let is_busy = Arc::new(AtomicBool::new(false));
-    let frames_max = (wal_bytes_max / FRAME_BYTES).max(CHECKPOINT_FRAMES);
-    let keeper = WalKeeper { start, is_busy: is_busy.clone(), frames_max, is_urgent: false };
-    (keeper, Checkpointer { started, is_busy, data_dir: data_dir.to_owned() })
+    let turn = Turn::default();
+    let frames_max = (wal_bytes_max / FRAME_BYTES).max(FRAMES_MIN);
+    let keeper = WalKeeper { start, turn: turn.clone(), frames_max, is_urgent: false };
+    (keeper, Checkpointer { started, turn, data_dir: data_dir.to_owned() })
 }
 
 impl WalKeeper {
     /// After each group.
     pub fn tend(&mut self, connection: &Connection) {
         let Ok(frames) = checkpoint(connection, "NOOP") else { return };
-        let is_over = frames.written > self.frames_max;
-        let is_far_over = frames.written > self.frames_max.saturating_mul(2);
-        if is_far_over || ((is_over || self.is_urgent) && !self.is_busy.load(Ordering::Acquire)) {
+        let turn = if frames.written > self.frames_max {
+            Some(self.turn.wait())
+        } else if self.is_urgent || frames.written > self.frames_max / 2 {
+            self.turn.try_take()
+        } else {
+            None
+        };
+        if turn.is_some() {
             self.is_urgent = false;
             // Busy means that somebody still reads the old log: the next group tries again.
             let _ = checkpoint(connection, "RESTART");
-        } else if frames.written.saturating_sub(frames.copied) > CHECKPOINT_FRAMES {
+        } else if frames.written.saturating_sub(frames.copied)
+            > CHECKPOINT_FRAMES_MAX.min(self.frames_max / 4)
+        {
             // A full channel means that a checkpoint is asked for already.
             let _ = self.start.try_send(());
         }
@@ -76,17 +89,30 @@ impl WalKeeper {
     }
 }
 
+impl Turn {
+    fn wait(&self) -> MutexGuard<'_, ()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_take(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.0.try_lock() {
+            Ok(turn) => Some(turn),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
 impl Checkpointer {
     /// Until the writer ends.
     pub fn run(self) {
         let mut connection = None;
         while self.started.recv().is_ok() {
-            self.is_busy.store(true, Ordering::Release);
+            let _turn = self.turn.wait();
             if let Err(error) = self.copy(&mut connection) {
                 connection = None;
                 tracing::warn!(store.error = ?error, "a checkpoint failed; the next one tries again");
             }
-            self.is_busy.store(false, Ordering::Release);
         }
     }
 

@@ -29,8 +29,8 @@ CREATE TABLE orders (
 -- Two due sets: a backlog of polls never delays a notification.
 CREATE INDEX orders_due_urgent ON orders (due_at) WHERE due_at IS NOT NULL AND due_cause <> 'cadence';
 CREATE INDEX orders_due_cadence ON orders (due_at) WHERE due_at IS NOT NULL AND due_cause = 'cadence';
--- Listings by state; most rows are paid, and those are found without an index.
-CREATE INDEX orders_not_paid ON orders (state, mch_id, out_trade_no) WHERE state <> 'paid';
+-- Listings by state, and the sum of what is unconfirmed; most rows are paid, and those are found without an index.
+CREATE INDEX orders_not_paid ON orders (state, mch_id, out_trade_no, created_at, total_fee) WHERE state <> 'paid';
 -- Retention.
 CREATE INDEX orders_at_rest ON orders (updated_at) WHERE due_at IS NULL;
 
