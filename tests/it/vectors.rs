@@ -154,7 +154,8 @@ impl<'v> Judged<'v> {
         assert_eq!(data["paid_at"], parsed["time_end"], "{}", self.id);
         assert_eq!(data["transaction_id"], *self.fields["transaction_id"], "{}", self.id);
         assert_eq!(data["coupons"], coupons(self.expected), "{}", self.id);
-        assert_eq!((&data["learned_by"], &data["registered"]), (&"notification".into(), &true.into()));
+        let how = (&data["learned_by"], &data["registered"]);
+        assert_eq!(how, (&"notification".into(), &true.into()), "{}: {event:#}", self.id);
         let attach = self.fields.get("attach").filter(|attach| !attach.is_empty());
         assert_eq!(data["attach"], json!(attach), "{}", self.id);
     }
