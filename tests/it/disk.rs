@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::harness::{Answer, Notification, SUCCESS, Say, Settings, Shop, eventually, get, wait_for};
+use crate::harness::{Answer, Notification, SUCCESS, Say, Settings, Shop, eventually, get, skip, wait_for};
 
 const TRY_AGAIN: &str =
     "<xml><return_code><![CDATA[FAIL]]></return_code><return_msg><![CDATA[TRY AGAIN]]></return_msg></xml>";
@@ -57,9 +57,7 @@ impl Drop for SmallDisk {
 #[test]
 fn a_full_disk_answers_503_and_recovers_when_there_is_space() {
     let Some(disk) = SmallDisk::of("4m") else {
-        eprintln!(
-            "SKIPPED: a full disk needs `mount -t tmpfs`, which this user may not; run the tests as root"
-        );
+        skip("a full disk needs `mount -t tmpfs`, which this user may not; run the tests as root");
         return;
     };
     let data_dir = disk.path().join("data");

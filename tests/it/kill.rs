@@ -2,7 +2,7 @@
 //! payment is lost, told under two ids or told twice.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::{SocketAddr, TcpListener},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
@@ -12,14 +12,16 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{APP, Answer, KEY, MCH, Request, Running, Settings, Shop, get, wait_for, wait_within};
+use crate::harness::{
+    APP, Answer, KEY, MCH, Request, Running, Settings, Shop, get, is_full, wait_for, wait_within,
+};
 
 /// A lease that died with its owner ends after a minute; then its order is looked at again.
 const RECOVERY: Duration = Duration::from_secs(150);
 
 #[test]
 fn no_acknowledged_payment_is_lost_or_told_twice_however_often_the_process_is_killed() {
-    let is_full = std::env::var_os("PAYBELL_TEST_FULL").is_some();
+    let is_full = is_full();
     let (kills, orders) = if is_full { (100, 4_000) } else { (20, 400) };
     let seed = seed();
     eprintln!("PAYBELL_KILL_SEED={seed}");
@@ -78,6 +80,7 @@ fn no_acknowledged_payment_is_lost_or_told_twice_however_often_the_process_is_ki
     for (order, ids) in &told {
         assert_eq!(ids.len(), 1, "{order} has one order.paid under one id: {ids:?}");
     }
+    compare_amounts(&log, &truth);
     let ids: HashSet<&str> = log.iter().map(|row| row["event"]["id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), log.len(), "every row is a fact of its own");
     let acknowledged = simulator.acknowledged();
@@ -87,6 +90,18 @@ fn no_acknowledged_payment_is_lost_or_told_twice_however_often_the_process_is_ki
     assert!(simulator.stats()["forgeries_sent"].as_i64() > Some(0));
     assert_eq!(shop.dead_letters(), Vec::<Value>::new());
     assert_eq!(integrity(&shop.folder.path().join("data")), "ok");
+}
+
+/// Amounts are the true ones, and a registration outlives every kill.
+fn compare_amounts(log: &[Value], truth: &[Value]) {
+    let fees: HashMap<&str, &Value> =
+        truth.iter().map(|order| (order["out_trade_no"].as_str().unwrap(), &order["total_fee"])).collect();
+    for row in log {
+        let data = &row["event"]["data"];
+        let order = data["out_trade_no"].as_str().unwrap();
+        assert_eq!(&&data["total_fee"], fees.get(order).unwrap(), "{order}");
+        assert!(data["registered"] == true || !order.starts_with("SILENT"), "{order} keeps its registration");
+    }
 }
 
 /// A crash between append and clear may put an event into the log again; the same id makes it one event.

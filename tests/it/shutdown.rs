@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::harness::{
-    Notification, SUCCESS, Say, Service, Settings, Shop, eventually, get, http::connect, run,
+    Notification, SUCCESS, Say, Service, Settings, Shop, eventually, get, http::connect, is_full, run, skip,
 };
 
 #[test]
@@ -104,8 +104,8 @@ fn a_restart_keeps_orders_due_times_events_and_cursors() {
 
 #[test]
 fn acknowledged_notifications_whose_queries_died_with_the_process_are_told_once_their_leases_end() {
-    if std::env::var_os("PAYBELL_TEST_FULL").is_none() {
-        eprintln!("skipped: a lease is a minute of real time, and the kill test waits for it too");
+    if !is_full() {
+        skip("a lease is a minute of real time, and the kill test waits for it too");
         return;
     }
     let mut shop = Shop::open(&Settings::default());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Notification, Say, Settings, Shop, eventually, wait_for, wait_within};
+use crate::harness::{Notification, Say, Settings, Shop, eventually, is_full, skip, wait_for, wait_within};
 
 #[test]
 fn they_are_told_as_unregistered_by_default() {
@@ -31,8 +31,8 @@ fn they_are_held_until_the_registration_comes_and_judged_by_it() {
 
 #[test]
 fn a_held_payment_that_nobody_registers_is_a_mismatch_after_a_minute() {
-    if std::env::var_os("PAYBELL_TEST_FULL").is_none() {
-        eprintln!("skipped: it takes a minute of real time; PAYBELL_TEST_FULL=1 runs it");
+    if !is_full() {
+        skip("it takes a minute of real time; PAYBELL_TEST_FULL=1 runs it");
         return;
     }
     let shop = Shop::open(&Settings { merchant: "unregistered = \"hold\"", ..Settings::default() });

@@ -8,6 +8,7 @@ pub mod shop;
 pub mod wechat;
 
 use std::{
+    io::Write,
     thread,
     time::{Duration, Instant},
 };
@@ -63,4 +64,15 @@ pub fn now_ms() -> i64 {
 /// A moment as the private API takes it, so many seconds from now.
 pub fn rfc3339_in(seconds: i64) -> String {
     wechat_pay::beijing::format_spaced(now_ms() + seconds * 1000).unwrap().replace(' ', "T") + "+08:00"
+}
+
+/// Says on the terminal, past the test runner's capture, that a test does nothing here and why.
+pub fn skip(why: &str) {
+    let name = thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "\nSKIPPED {name}: {why}");
+}
+
+/// Whether tests may take minutes.
+pub fn is_full() -> bool {
+    std::env::var_os("PAYBELL_TEST_FULL").is_some()
 }
