@@ -23,7 +23,8 @@ use super::Cause;
 pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
-const IDLE_CONNECTIONS_PER_HOST_MAX: usize = 64;
+/// As many as a worker has checks in hand: fewer, and every burst of queries opens connections only to close them again.
+const IDLE_CONNECTIONS_PER_HOST_MAX: usize = 320;
 const AGENT: &str = concat!("wechat-pay-rust/", env!("CARGO_PKG_VERSION"));
 
 pub(super) struct Transport {
