@@ -206,7 +206,12 @@ impl WriterThread {
     ) -> Result<(Effects, Vec<(usize, StoreError)>), StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => schema::open_writer(&self.data_dir)?,
+            None => {
+                let fresh = schema::open_writer(&self.data_dir)?;
+                // The failure may have been a log that cannot grow: make room before the group needs it.
+                self.wal.tend(&fresh);
+                fresh
+            }
         };
         let connection = self.connection.insert(connection);
         let now = self.clock.now();
@@ -281,5 +286,43 @@ fn in_savepoint(store: &mut Store<'_>, job: &mut dyn Job) -> Result<Result<(), S
             store.effects = before;
             Ok(Err(error))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use paybell_core::ports::{CheckQueue, Records};
+    use paybell_core::record::Record;
+    use paybell_core::{Check, Lane, OrderKey};
+
+    use super::*;
+    use crate::{Engine, EngineConfig, SystemClock};
+
+    /// Stores an order and a check, and then fails or not.
+    async fn ask(engine: &Engine, number: usize) -> Result<(), PortError> {
+        let work = move |store: &mut Store<'_>| {
+            let key = OrderKey::new("1", format!("T{number}")).unwrap();
+            store.put(None, &Record::new(key, store.now, store.now))?;
+            store.connection.execute("INSERT INTO checks (lane, document) VALUES ('urgent', '{}')", [])?;
+            store.effects.lane(Lane::Urgent).published += 1;
+            if number.is_multiple_of(3) { Err(StoreError::Corrupt("on purpose".to_owned())) } else { Ok(()) }
+        };
+        engine.inner.writer.call(work).await
+    }
+
+    #[tokio::test]
+    async fn a_failed_job_leaves_no_trace_and_sinks_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(SystemClock::new());
+        let engine = Engine::open(EngineConfig::in_dir(dir.path()), clock).unwrap();
+        let outcomes = futures_util::future::join_all((0..30).map(|number| ask(&engine, number))).await;
+        for (number, outcome) in outcomes.into_iter().enumerate() {
+            assert_eq!(outcome.is_err(), number % 3 == 0, "{number}");
+        }
+        let counted: u64 = engine.tally().await.unwrap().orders.iter().map(|(_, orders)| orders).sum();
+        assert_eq!((counted, engine.backlog(Lane::Urgent).await.unwrap()), (20, 20));
+        engine.publish(&[Check::manual(OrderKey::new("1", "T").unwrap())]).await.unwrap();
+        assert_eq!(engine.backlog(Lane::Urgent).await.unwrap(), 21);
+        engine.close().await;
     }
 }

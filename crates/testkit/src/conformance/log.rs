@@ -79,10 +79,13 @@ async fn repeat(mut desk: Desk) {
     let events = events(3);
     desk.on.log.append(&events[..2]).await.unwrap();
     desk.on.log.append(&events).await.unwrap();
-    desk.on.log.append(&[events[0].clone(), events[0].clone()]).await.unwrap();
+    let before = desk.page(None, 10).await;
+    assert_eq!(of_page(&before.events), events);
+    desk.on.log.append(&[events[1].clone(), events[0].clone(), events[0].clone()]).await.unwrap();
+    assert_eq!(desk.page(None, 10).await, before, "each event stays at its place");
     desk.reopen().await;
-    desk.on.log.append(&events).await.unwrap();
-    assert_eq!(of_page(&desk.page(None, 10).await.events), events);
+    desk.on.log.append(&events[..1]).await.unwrap();
+    assert_eq!(desk.page(None, 10).await, before);
 }
 
 /// Nine events: three merchants, each paid, closed, paid.
