@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use paybell_core::cadence::Cadence;
 use paybell_core::check::Lane;
-use paybell_core::ports::Tally;
+use paybell_core::ports::{PortError, Tally};
 use rusqlite::Connection;
 
 use crate::clock::{LedgerClock, WallClock};
@@ -16,9 +16,11 @@ use crate::error::{OpenError, StoreError};
 use crate::lane::LaneState;
 use crate::lock::FolderLock;
 use crate::readers::Readers;
+use crate::restart::free_leases;
 use crate::retention::Keeper;
 use crate::schema;
 use crate::shared::Shared;
+use crate::store::Store;
 use crate::wal;
 use crate::writer::{Writer, WriterThread};
 
@@ -85,6 +87,19 @@ impl Engine {
         let tally = tokio::sync::Mutex::new(None);
         let inner = Inner { writer, readers, shared, clock, cadence, retention, tally, threads };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Ends the leases that an earlier process held, and makes their orders due now. For the start of a process: the
+    /// folder's lock proves that the holders are dead.
+    pub async fn free_leases(&self) -> Result<usize, PortError> {
+        let write = |store: &mut Store<'_>| free_leases(store.connection, store.now);
+        self.inner.writer.call(write).await
+    }
+
+    /// Writes for real and changes nothing: an error means that nothing could be stored now.
+    pub async fn probe(&self) -> Result<(), PortError> {
+        let write = |store: &mut Store<'_>| schema::rewrite_version(store.connection);
+        self.inner.writer.call(write).await
     }
 
     /// Finishes the writes that wait, ends the threads and frees the folder. Everything asked later is `Unavailable`.

@@ -23,6 +23,7 @@ mod queue;
 mod readers;
 mod records;
 mod registry;
+mod restart;
 mod retention;
 mod row;
 mod schema;

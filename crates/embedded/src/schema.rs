@@ -75,6 +75,13 @@ pub(crate) fn migrate(connection: &mut Connection, data_dir: &Path) -> Result<()
     Ok(())
 }
 
+/// Writes the schema's version again: a page of the file, with everything that storing one needs.
+pub(crate) fn rewrite_version(connection: &Connection) -> Result<(), StoreError> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    connection.pragma_update(None, "user_version", version)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -272,3 +272,47 @@ async fn a_stranger_reads_the_file_while_we_run() {
     assert_eq!(text("PRAGMA integrity_check"), "ok");
     engine.close().await;
 }
+
+#[tokio::test]
+async fn a_restart_frees_the_leases_of_the_dead_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let hands = Arc::new(Hands::new());
+    let mut engine = open(dir.path(), &hands);
+    assert_eq!(engine.register(&key(1), &asks(1)).await.unwrap(), Registered::Added);
+    let request = |token| {
+        let check = Check::manual(key(1));
+        LeaseRequest {
+            check,
+            token: LeaseToken(token),
+            length: Millis::seconds(60),
+            lost_delays: [Millis(0); 7],
+        }
+    };
+    for (token, is_free) in [(1, true), (2, false)] {
+        assert!(matches!(engine.take(&request(token)).await.unwrap(), Taken::Leased(_)), "lease {token}");
+        engine.close().await;
+        engine = open(dir.path(), &hands);
+        engine.free_leases().await.unwrap();
+        let record = Records::read(&engine, &key(1)).await.unwrap().unwrap();
+        let now = engine.clock().await.unwrap().now;
+        assert_eq!(record.due.unwrap().at <= now, is_free, "lost {} before: {record:#?}", record.leases_lost);
+        assert!(record.keeps_its_due_time());
+    }
+    assert_eq!(
+        engine.take(&request(3)).await.unwrap(),
+        Taken::Busy,
+        "an order that kills must not be tried at once"
+    );
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_probe_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path(), &Arc::new(Hands::new()));
+    let wal = dir.path().join("paybell.db-wal");
+    let before = std::fs::metadata(&wal).map_or(0, |meta| meta.len());
+    engine.probe().await.unwrap();
+    assert!(std::fs::metadata(&wal).unwrap().len() > before, "nothing was written");
+    engine.close().await;
+}

@@ -8,7 +8,6 @@ use paybell_core::ports::{
     CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, PortError, Records, Registry,
 };
 use tokio::{task::spawn_blocking, time::timeout};
-use uuid::Uuid;
 
 use crate::{
     config::{Config, EngineKind},
@@ -48,12 +47,11 @@ impl Engine {
         self.store.close().await;
     }
 
-    /// Whether each part answers, a write through the ledger's writer included.
+    /// Whether each part answers; the ledger has to write for it.
     pub async fn parts(&self) -> [(&'static str, Result<(), PortError>); 3] {
         let ledger = async {
             self.ledger.clock().await?;
-            // No letter has this id: the write goes its whole way and changes nothing.
-            self.dead.remove(Uuid::nil()).await.map(drop)
+            self.store.probe().await
         };
         let queue = async { self.queue.backlog(Lane::Urgent).await.map(drop) };
         let log = async { self.log.end().await.map(drop) };
@@ -90,6 +88,13 @@ async fn open_embedded(config: &Config) -> Result<Engine, Error> {
         OpenError::Locked { .. } => Error::Usage(error.to_string()),
         other => Error::Failed(other.to_string()),
     })?;
+    let freed = store.free_leases().await.map_err(|error| Error::Failed(error.to_string()))?;
+    if freed > 0 {
+        tracing::info!(
+            orders = freed,
+            "{freed} orders were in hand when the last process ended: looking again"
+        );
+    }
     let shared = Arc::new(store.clone());
     Ok(Engine {
         queue: shared.clone(),
