@@ -23,8 +23,8 @@ use super::{
 use crate::{error::Error, output};
 
 const WARM_UP: Duration = Duration::from_millis(500);
-/// Distinct notifications; when they are used up they come again, and are stored again.
-const DISTINCT: usize = 1_000_000;
+/// Distinct notifications, fewest and most; when they are used up they come again, and are stored again.
+const DISTINCT: [u32; 2] = [100_000, 1_000_000];
 /// Connections of the run that counts memory.
 const MEMORY_CONNECTIONS: usize = 64;
 
@@ -72,8 +72,10 @@ pub async fn measure(args: Args) -> Result<Report, Error> {
     let folder = args.common.folder()?;
     let servers = start_servers(folder.path()).await?;
     let address = servers.first().map(|server| server.address).expect("three servers were started");
-    output::remark(&format!("signing {DISTINCT} notifications"));
-    let notifications = Rc::new(Notifications::sign(DISTINCT, address)?);
+    let [fewest, most] = DISTINCT;
+    let distinct = usize::try_from(args.notifications.clamp(fewest, most)).unwrap_or(usize::MAX);
+    output::remark(&format!("signing {distinct} notifications"));
+    let notifications = Rc::new(Notifications::sign(distinct, address)?);
     let mut samples = Vec::new();
     for round in 1..=args.rounds {
         for connections in &args.connections {
@@ -83,7 +85,7 @@ pub async fn measure(args: Args) -> Result<Report, Error> {
             }
         }
     }
-    describe(&mut report, &args);
+    describe(&mut report, &args, distinct);
     tell_samples(&mut report, &args, &samples, &servers);
     for server in servers {
         server.child.end().await?;
@@ -164,14 +166,14 @@ async fn sample(
     })
 }
 
-fn describe(report: &mut Report, args: &Args) {
+fn describe(report: &mut Report, args: &Args, distinct: usize) {
     let Args { rounds, seconds, .. } = args;
     report.method(format!(
         "{rounds} interleaved rounds of {seconds} s after {} ms of warm-up; medians; ratios are medians of the rounds' ratios",
         WARM_UP.as_millis()
     ));
     report.method(format!(
-        "closed loop on one thread of another process over loopback; {DISTINCT} distinct pre-signed notifications in turn"
+        "closed loop on one thread of another process over loopback; {distinct} distinct pre-signed notifications in turn"
     ));
     report.method(
         "paybell: `run ingress` on the embedded engine, every check fsynced before its answer; no worker: checks pile up",

@@ -209,7 +209,11 @@ impl Bench {
                 let (mut request, mut waited) = (Vec::new(), Duration::ZERO);
                 loop {
                     expected.place().await;
-                    let Some(serial) = left.borrow_mut().next() else { return Ok(waited) };
+                    let Some(serial) = left.borrow_mut().next() else {
+                        // For the next sender that waits: nothing more comes that would give it one.
+                        expected.give_back();
+                        return Ok(waited);
+                    };
                     let asked_at = on_time(pace(serial)).await;
                     notifications.write(serial, &mut request);
                     expected.notified(serial, asked_at);

@@ -58,6 +58,11 @@ impl Expected {
         }
     }
 
+    /// A place for which there was no payment.
+    pub fn give_back(&self) {
+        self.window.add_permits(1);
+    }
+
     pub fn notified(&self, serial: usize, at: Instant) {
         if let Some(place) = self.notified_at.borrow_mut().get_mut(serial) {
             *place = Some(at);
