@@ -147,7 +147,8 @@ impl Worker {
                     let outcome = change.outcome;
                     let commit =
                         Commit { key: record.key.clone(), token, facts: record.facts, change: *change };
-                    let committed = self.parts.metrics.timed("commit", self.parts.ledger.commit(&commit)).await?;
+                    let committed =
+                        self.parts.metrics.timed("commit", self.parts.ledger.commit(&commit)).await?;
                     match committed {
                         Committed::Ended => return Ok(Turn::Done(outcome)),
                         Committed::Outgoing => {
