@@ -5,12 +5,14 @@
 
 pub mod answer;
 pub mod beijing;
+pub mod bill;
 pub mod client;
 pub mod close;
 pub mod error_code;
 pub mod fields;
 pub mod notification;
 pub mod query;
+pub mod refund_notification;
 pub mod request;
 pub mod sign;
 pub mod xml;

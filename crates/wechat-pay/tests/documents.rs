@@ -1,0 +1,138 @@
+//! The vectors of refund notifications and bills.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails loudly")]
+
+use std::io::Read;
+
+use base64::Engine;
+use serde_json::Value;
+use wechat_pay::bill::{self, BillError, Opened};
+use wechat_pay::refund_notification::{RefundStatus, Sealed};
+use wechat_pay::sign::ApiKey;
+
+fn vectors(list: &str) -> Vec<Value> {
+    let all: Value = serde_json::from_str(include_str!("vectors.json")).unwrap();
+    all[list].as_array().unwrap().clone()
+}
+
+#[test]
+fn refund_notifications() {
+    let vectors = vectors("refund_notifications");
+    assert_eq!(vectors.len(), 10);
+    for vector in vectors {
+        let (id, expected) = (vector["id"].as_str().unwrap(), &vector["expected"]);
+        let context = &vector["inputs"]["context"];
+        let key = ApiKey::new(context["key"].as_str().unwrap()).unwrap();
+        let other = ApiKey::new("00000000000000000000000000000000").unwrap();
+        let body = vector["inputs"]["body"].as_str().unwrap();
+        let sealed = Sealed::parse(body.as_bytes());
+        let opened = sealed.as_ref().map_err(|error| *error).and_then(|sealed| sealed.open(&[&key]));
+        if expected["verdict"] == "reject" {
+            let error = opened.expect_err(id);
+            // Which fault a wrong key shows is chance: padding, or what it decrypts to.
+            let reason = expected["reason"].as_str().unwrap();
+            let is_by_chance = reason == "bad_padding" && error.reason().starts_with("plaintext_");
+            assert!(error.reason() == reason || is_by_chance, "{id}: {error:?}");
+            continue;
+        }
+        let (sealed, refund) = (sealed.unwrap(), opened.expect(id));
+        assert_eq!(sealed.mch_id(), context["mch_id"].as_str(), "{id}");
+        assert_eq!(sealed.appid(), context["appid"].as_str(), "{id}");
+        let fields = &expected["fields"];
+        assert_eq!(refund.refund_id, fields["refund_id"], "{id}");
+        assert_eq!(refund.out_refund_no, fields["out_refund_no"], "{id}");
+        assert_eq!(refund.transaction_id, fields["transaction_id"], "{id}");
+        assert_eq!(refund.out_trade_no, fields["out_trade_no"], "{id}");
+        assert_eq!(refund.refund_fee, expected["parsed"]["refund_fee"].as_i64().unwrap(), "{id}");
+        assert_eq!(refund.total_fee, expected["parsed"]["total_fee"].as_i64().unwrap(), "{id}");
+        let status = match fields["refund_status"].as_str().unwrap() {
+            "SUCCESS" => RefundStatus::Success,
+            "CHANGE" => RefundStatus::Change,
+            _ => RefundStatus::Closed,
+        };
+        assert_eq!(refund.status, status, "{id}");
+        let shown = refund.success_time_ms.and_then(wechat_pay::beijing::format_spaced);
+        assert_eq!(shown.as_deref(), fields["success_time"].as_str(), "{id}");
+        assert_eq!(sealed.open(&[&other, &key]), Ok(refund), "{id}: the previous key fits too");
+        assert!(sealed.open(&[&other]).is_err(), "{id}");
+    }
+}
+
+#[test]
+fn bills() {
+    let vectors = vectors("bills");
+    assert_eq!(vectors.len(), 11);
+    for vector in vectors {
+        let (id, expected) = (vector["id"].as_str().unwrap(), &vector["expected"]);
+        let encoded = vector["inputs"]["body_base64"].as_str().unwrap();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap();
+        // A byte at a time, as the slowest of networks would bring it.
+        for whole in [true, false] {
+            let input: Box<dyn Read> = match whole {
+                true => Box::new(bytes.as_slice()),
+                false => Box::new(Trickle(bytes.as_slice())),
+            };
+            compare(id, expected, bill::open(input).unwrap());
+        }
+    }
+}
+
+fn compare(id: &str, expected: &Value, opened: Opened<'_>) {
+    let mut bill = match opened {
+        Opened::Refused { return_msg, error_code } => {
+            assert_eq!(return_msg, expected["error"]["return_msg"], "{id}");
+            assert_eq!(error_code.as_deref(), expected["error"]["error_code"].as_str(), "{id}");
+            return;
+        }
+        Opened::Bill(bill) => bill,
+    };
+    assert!(!expected["error"].is_object(), "{id} is an error document");
+    let mut rows = Vec::new();
+    let end = loop {
+        match bill.next_row() {
+            Ok(Some(row)) => rows
+                .push(row.iter().map(|(k, v)| (k.to_owned(), v.into())).collect::<serde_json::Map<_, _>>()),
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    match (end, expected["error"].as_str()) {
+        (Ok(()), None) => {}
+        (Err(BillError::ColumnCount { line, found, expected }), Some(text)) => {
+            assert_eq!(text, format!("column_count line {line}: {found} != {expected}"), "{id}");
+            return;
+        }
+        (Err(BillError::MissingSummary), Some("missing_summary")) => return,
+        (end, text) => panic!("{id}: {end:?}, expected {text:?}"),
+    }
+    let columns: Vec<&str> =
+        expected["columns"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
+    assert_eq!(bill.columns(), columns, "{id}");
+    assert_eq!(
+        Value::from(rows.iter().cloned().map(Value::Object).collect::<Vec<_>>()),
+        expected["rows"],
+        "{id}"
+    );
+    let summary: serde_json::Map<String, Value> =
+        bill.summary().unwrap().iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
+    assert_eq!(Value::Object(summary), expected["summary"], "{id}");
+    assert!(bill.next_row().unwrap().is_none(), "{id}: the end stays the end");
+}
+
+struct Trickle<'b>(&'b [u8]);
+
+impl Read for Trickle<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = buffer.len().min(1);
+        self.0.read(&mut buffer[..length])
+    }
+}
+
+#[test]
+fn a_hostile_bill_is_refused_within_bounds() {
+    let endless = std::io::repeat(b'a');
+    assert!(matches!(bill::open(endless), Err(BillError::TooLong(1))));
+    assert!(matches!(bill::open(&b""[..]), Err(BillError::Empty)));
+    assert!(matches!(bill::open(&b"\xff\xfe"[..]), Err(BillError::Encoding(1))));
+    assert!(matches!(bill::open(&b"\x1f\x8bxx"[..]), Err(BillError::Io(_))));
+}
