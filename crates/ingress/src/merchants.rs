@@ -1,9 +1,8 @@
-//! Whose notifications we take: a pure lookup by number. Swapped whole when the configuration changes.
+//! Whose notifications we take: a pure lookup by number.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use wechat_pay::sign::{AcceptedAlgorithm, ApiKey};
 
 /// What the ingress knows of one merchant.
@@ -21,7 +20,7 @@ pub struct Merchant {
 /// All merchants of this process.
 #[derive(Debug)]
 pub struct Merchants {
-    by_mch_id: ArcSwap<HashMap<String, Arc<Merchant>>>,
+    by_mch_id: HashMap<String, Arc<Merchant>>,
 }
 
 /// A set of merchants that cannot be served.
@@ -36,18 +35,12 @@ pub enum MerchantsError {
 impl Merchants {
     /// From the configuration.
     pub fn new(merchants: impl IntoIterator<Item = Merchant>) -> Result<Self, MerchantsError> {
-        Ok(Self { by_mch_id: ArcSwap::from_pointee(index(merchants)?) })
-    }
-
-    /// Takes a new set; notifications in hand finish with the old one.
-    pub fn replace(&self, merchants: impl IntoIterator<Item = Merchant>) -> Result<(), MerchantsError> {
-        self.by_mch_id.store(Arc::new(index(merchants)?));
-        Ok(())
+        Ok(Self { by_mch_id: index(merchants)? })
     }
 
     /// The merchant of that number.
     pub fn find(&self, mch_id: &str) -> Option<Arc<Merchant>> {
-        self.by_mch_id.load().get(mch_id).cloned()
+        self.by_mch_id.get(mch_id).cloned()
     }
 }
 

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use paybell_core::{Answer, DeadReason};
 use tokio::time::Instant;
@@ -39,7 +38,7 @@ struct Alarm {
 /// Asks WeChat over the network.
 pub struct Asker {
     client: Client,
-    accounts: ArcSwap<HashMap<String, Arc<Account>>>,
+    accounts: HashMap<String, Arc<Account>>,
     metrics: WorkerMetrics,
 }
 
@@ -85,11 +84,11 @@ impl Asker {
     pub fn new(client: Client, accounts: impl IntoIterator<Item = Account>, metrics: WorkerMetrics) -> Self {
         let accounts =
             accounts.into_iter().map(|one| (one.account.mch_id().to_owned(), Arc::new(one))).collect();
-        Self { client, accounts: ArcSwap::from_pointee(accounts), metrics }
+        Self { client, accounts, metrics }
     }
 
     fn account(&self, ask: &Ask) -> Result<Arc<Account>, Answer> {
-        let account = self.accounts.load().get(ask.key.mch_id.as_str()).cloned().ok_or_else(|| {
+        let account = self.accounts.get(ask.key.mch_id.as_str()).cloned().ok_or_else(|| {
             let detail = format!("merchant {} is not in the configuration", ask.key.mch_id);
             Answer::Refused { reason: DeadReason::UnknownMerchant, detail }
         })?;
