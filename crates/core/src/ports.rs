@@ -135,18 +135,29 @@ pub struct Tally {
     pub dead_letters: u64,
 }
 
+/// A page of a listing of records.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OrderPage {
+    pub records: Vec<Record>,
+    /// Where to continue, also when the page is empty: opaque, of letters, digits, `-` and `_`.
+    pub next: String,
+    pub has_more: bool,
+}
+
 /// What anybody reads of records.
 #[async_trait]
 pub trait Records: Send + Sync {
     /// One record.
     async fn read(&self, key: &OrderKey) -> Result<Option<Record>, PortError>;
-    /// In the order of their keys, after `after`.
+    /// Walks all records that the filter lets through, in the engine's own order, from the place `after`; `None` if
+    /// that is no place of this listing. A walk meets every record that is there from its beginning to its end. A
+    /// page may be short, even empty, while there is more.
     async fn list(
         &self,
         filter: &OrderFilter,
-        after: Option<&OrderKey>,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Record>, PortError>;
+    ) -> Result<Option<OrderPage>, PortError>;
     /// Counts for metrics; may be as old as a few seconds.
     async fn tally(&self) -> Result<Tally, PortError>;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use paybell_core::ids::{MchId, OrderKey};
-use paybell_core::ports::{OrderFilter, PAGE_ROWS_MAX, PortError, Records, Tally};
+use paybell_core::ports::{OrderFilter, OrderPage, PAGE_ROWS_MAX, PortError, Records, Tally};
 use paybell_core::record::{Record, State};
 use paybell_core::time::{Millis, Timestamp};
 use rusqlite::{Connection, named_params};
@@ -20,6 +20,9 @@ const UNCONFIRMED: Millis = Millis::seconds(120);
 const TALLY_GOOD: Duration = Duration::from_secs(2);
 const TALLY_GOOD_PER_COST: u32 = 20;
 
+/// The cursor before the first record.
+const START: &str = "start";
+
 #[async_trait]
 impl Records for Engine {
     async fn read(&self, key: &OrderKey) -> Result<Option<Record>, PortError> {
@@ -30,12 +33,13 @@ impl Records for Engine {
     async fn list(
         &self,
         filter: &OrderFilter,
-        after: Option<&OrderKey>,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Record>, PortError> {
-        let (filter, after) = (filter.clone(), after.cloned());
-        let limit = i64::try_from(limit.min(PAGE_ROWS_MAX)).unwrap_or(i64::MAX);
-        self.inner.readers.call(move |connection| list(connection, &filter, after.as_ref(), limit)).await
+    ) -> Result<Option<OrderPage>, PortError> {
+        let Some(after) = after.map_or(Some(None), place) else { return Ok(None) };
+        let (filter, limit) = (filter.clone(), limit.min(PAGE_ROWS_MAX));
+        let page = self.inner.readers.call(move |connection| page(connection, &filter, after, limit)).await?;
+        Ok(Some(page))
     }
 
     async fn tally(&self) -> Result<Tally, PortError> {
@@ -54,6 +58,21 @@ impl Records for Engine {
         *last = Some((ended.saturating_add(good), tally.clone()));
         Ok(tally)
     }
+}
+
+/// One row more than asked for tells whether there is more.
+fn page(
+    connection: &Connection,
+    filter: &OrderFilter,
+    after: Option<OrderKey>,
+    limit: usize,
+) -> Result<OrderPage, StoreError> {
+    let asked = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let mut records = list(connection, filter, after.as_ref(), asked)?;
+    let has_more = records.len() > limit;
+    records.truncate(limit);
+    let last = records.last().map(|record| &record.key).or(after.as_ref());
+    Ok(OrderPage { next: last.map_or_else(|| START.to_owned(), cursor_of), records, has_more })
 }
 
 fn list(
@@ -88,6 +107,25 @@ fn list(
     Ok(records)
 }
 
+/// The key in hexadecimal: safe in a URL whatever a shop puts into its numbers.
+fn cursor_of(key: &OrderKey) -> String {
+    let text = format!("{}/{}", key.mch_id, key.out_trade_no);
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The key that a cursor names, none at the start; `None` if it is no cursor.
+fn place(cursor: &str) -> Option<Option<OrderKey>> {
+    if cursor == START {
+        return Some(None);
+    }
+    let digits = cursor.as_bytes().chunks(2);
+    let bytes: Option<Vec<u8>> =
+        digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
+    let text = String::from_utf8(bytes?).ok()?;
+    let (mch_id, out_trade_no) = text.split_once('/')?;
+    OrderKey::new(mch_id, out_trade_no).ok().map(Some)
+}
+
 fn tally(connection: &Connection, now: Timestamp) -> Result<Tally, StoreError> {
     let count = |count: i64| u64::try_from(count).unwrap_or(0);
     let mut tally = Tally::default();
@@ -114,4 +152,19 @@ fn tally(connection: &Connection, now: Timestamp) -> Result<Tally, StoreError> {
     let sql = "SELECT count(*) FROM dead_letters";
     tally.dead_letters = count(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?);
     Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_its_text_form() {
+        let key = OrderKey::new("1900000109", "T|*@-1").unwrap();
+        assert_eq!(place(&cursor_of(&key)), Some(Some(key)));
+        assert_eq!(place(START), Some(None));
+        for bad in ["", "zz", "31", "3", "\u{5546}", "2f2f"] {
+            assert_eq!(place(bad), None, "{bad}");
+        }
+    }
 }

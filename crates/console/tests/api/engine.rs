@@ -197,17 +197,20 @@ impl Records for Engine {
     async fn list(
         &self,
         filter: &OrderFilter,
-        after: Option<&OrderKey>,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Record>, PortError> {
+    ) -> Result<Option<OrderPage>, PortError> {
         self.up("ledger")?;
         let stored = self.stored.lock().unwrap();
+        let Ok(start) = after.map_or(Ok(0), str::parse::<usize>) else { return Ok(None) };
         let fits = |record: &&Record| {
             filter.state.is_none_or(|state| state == record.state)
                 && filter.mch_id.as_ref().is_none_or(|mch_id| *mch_id == record.key.mch_id)
-                && after.is_none_or(|after| record.key > *after)
         };
-        Ok(stored.records.values().filter(fits).take(limit).cloned().collect())
+        let all: Vec<_> = stored.records.values().filter(fits).cloned().collect();
+        let records: Vec<_> = all.iter().skip(start).take(limit).cloned().collect();
+        let end = start + records.len();
+        Ok(Some(OrderPage { records, next: end.to_string(), has_more: end < all.len() }))
     }
 
     async fn tally(&self) -> Result<Tally, PortError> {

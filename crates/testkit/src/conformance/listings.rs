@@ -1,10 +1,11 @@
 //! Reading records: pages, filters, counts.
 
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use paybell_core::ids::MchId;
+use paybell_core::ids::{MchId, OrderKey};
 use paybell_core::ports::{OrderFilter, PAGE_ROWS_MAX, Tally};
-use paybell_core::record::{Record, State};
+use paybell_core::record::State;
 use paybell_core::time::Millis;
 use tokio::time::timeout;
 
@@ -13,7 +14,8 @@ use super::desk::*;
 
 pub const CASES: &[Case] = &[
     Case { name: "an unknown order reads as none", run: |desk| Box::pin(unknown(desk)) },
-    Case { name: "pages follow the keys and miss none", run: |desk| Box::pin(pages(desk)) },
+    Case { name: "a walk over pages misses none", run: |desk| Box::pin(pages(desk)) },
+    Case { name: "a walk meets what was there from its beginning", run: |desk| Box::pin(grows(desk)) },
     Case { name: "a listing filters by state", run: |desk| Box::pin(by_state(desk)) },
     Case { name: "a listing filters by merchant", run: |desk| Box::pin(by_merchant(desk)) },
     Case { name: "a page has its bound", run: |desk| Box::pin(bounded(desk)) },
@@ -26,27 +28,65 @@ async fn unknown(desk: Desk) {
     assert_eq!(desk.stored(&key_of("1900000110", 1)).await, None);
 }
 
+/// Walks a listing to its end, page by page.
+async fn walk(desk: &Desk, filter: &OrderFilter, limit: usize) -> Vec<OrderKey> {
+    let (mut keys, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let page =
+            desk.on.records.list(filter, after.as_deref(), limit).await.unwrap().expect("a good cursor");
+        assert!(page.records.len() <= limit);
+        let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        assert!(!page.next.is_empty() && page.next.bytes().all(is_safe), "{:?} in a URL", page.next);
+        keys.extend(page.records.into_iter().map(|record| record.key));
+        if !page.has_more {
+            return keys;
+        }
+        after = Some(page.next);
+    }
+}
+
+/// A walk may meet a record twice, so only which ones it met counts.
+fn sorted(keys: impl IntoIterator<Item = OrderKey>) -> Vec<OrderKey> {
+    keys.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 async fn pages(desk: Desk) {
-    for number in [3, 1, 4, 0, 2] {
+    let numbers = [3, 1, 4, 0, 2];
+    for number in numbers {
         desk.register(&key(number), 1).await;
         desk.register(&key_of("18", number), 1).await;
     }
-    let mut expected: Vec<_> = (0..5).map(|number| key_of("18", number)).collect();
-    expected.extend((0..5).map(key));
-    let mut listed: Vec<Record> = Vec::new();
+    let expected = sorted(numbers.into_iter().flat_map(|number| [key(number), key_of("18", number)]));
+    for limit in [1, 3, 10, 1000] {
+        let walked = walk(&desk, &OrderFilter::default(), limit).await;
+        assert_eq!(sorted(walked), expected, "in pages of {limit}");
+    }
+    assert_eq!(desk.on.records.list(&OrderFilter::default(), Some("no-cursor"), 3).await.unwrap(), None);
+}
+
+async fn grows(desk: Desk) {
+    let number = |number: usize| {
+        let registry = desk.on.registry.clone();
+        async move { registry.register(&key(number), &asks(1)).await.unwrap() }
+    };
+    futures_util::future::join_all((0..60).map(&number)).await;
+    let (mut met, mut after) = (HashSet::new(), None::<String>);
+    let mut next_number = 60;
     loop {
-        let after = listed.last().map(|record| record.key.clone());
-        let page = desk.on.records.list(&OrderFilter::default(), after.as_ref(), 3).await.unwrap();
-        assert!(page.len() <= 3);
-        if page.is_empty() {
+        let filter = OrderFilter::default();
+        let page = desk.on.records.list(&filter, after.as_deref(), 7).await.unwrap().unwrap();
+        met.extend(page.records.into_iter().map(|record| record.key));
+        if !page.has_more {
             break;
         }
-        listed.extend(page);
+        after = Some(page.next);
+        if next_number < 2_000 {
+            futures_util::future::join_all((next_number..next_number + 200).map(&number)).await;
+            next_number += 200;
+        }
     }
-    assert_eq!(listed.iter().map(|record| record.key.clone()).collect::<Vec<_>>(), expected);
-    let after_a_gap =
-        desk.on.records.list(&OrderFilter::default(), Some(&key_of("18", 99)), 1).await.unwrap();
-    assert_eq!(after_a_gap[0].key, key(0), "the key before need not exist");
+    let missed: Vec<_> = (0..60).map(key).filter(|key| !met.contains(key)).collect();
+    assert!(missed.is_empty(), "a walk misses {missed:?}");
 }
 
 async fn by_state(desk: Desk) {
@@ -63,13 +103,11 @@ async fn by_state(desk: Desk) {
         (State::Refunded, vec![]),
     ] {
         let filter = OrderFilter { state: Some(state), mch_id: None };
-        let listed = desk.on.records.list(&filter, None, 10).await.unwrap();
-        let keys: Vec<_> = listed.into_iter().map(|record| record.key).collect();
-        assert_eq!(keys, numbers.into_iter().map(key).collect::<Vec<_>>(), "{state:?}");
+        for limit in [1, 2, 10] {
+            let keys = walk(&desk, &filter, limit).await;
+            assert_eq!(sorted(keys), numbers.iter().copied().map(key).collect::<Vec<_>>(), "{state:?}");
+        }
     }
-    let filter = OrderFilter { state: Some(State::Pending), mch_id: None };
-    let second = desk.on.records.list(&filter, Some(&key(0)), 1).await.unwrap();
-    assert_eq!(second[0].key, key(2));
 }
 
 async fn by_merchant(desk: Desk) {
@@ -79,11 +117,9 @@ async fn by_merchant(desk: Desk) {
     }
     let mch_id = Some(MchId::new("1900000109").unwrap());
     let filter = OrderFilter { state: None, mch_id: mch_id.clone() };
-    let both = desk.on.records.list(&filter, None, 10).await.unwrap();
-    assert_eq!(both.iter().map(|record| record.key.clone()).collect::<Vec<_>>(), [key(1), key(2)]);
+    assert_eq!(sorted(walk(&desk, &filter, 1).await), [key(1), key(2)]);
     let filter = OrderFilter { state: Some(State::Paid), mch_id };
-    let paid = desk.on.records.list(&filter, Some(&key(1)), 10).await.unwrap();
-    assert_eq!(paid.iter().map(|record| record.key.clone()).collect::<Vec<_>>(), [key(2)]);
+    assert_eq!(sorted(walk(&desk, &filter, 10).await), [key(2)]);
 }
 
 async fn bounded(desk: Desk) {
@@ -92,8 +128,9 @@ async fn bounded(desk: Desk) {
         async move { registry.register(&key(number), &asks(1)).await.unwrap() }
     });
     futures_util::future::join_all(registrations).await;
-    let page = desk.on.records.list(&OrderFilter::default(), None, usize::MAX).await.unwrap();
-    assert_eq!(page.len(), PAGE_ROWS_MAX);
+    let page = desk.on.records.list(&OrderFilter::default(), None, usize::MAX).await.unwrap().unwrap();
+    assert!(page.records.len() <= PAGE_ROWS_MAX && page.has_more);
+    assert_eq!(sorted(walk(&desk, &OrderFilter::default(), PAGE_ROWS_MAX).await).len(), PAGE_ROWS_MAX + 5);
 }
 
 async fn tally(mut desk: Desk) {
