@@ -1,5 +1,5 @@
-//! Dead letters: what waits for a person. A replay is a manual check of the letter's order; nothing else can be
-//! replayed, because there is one way to an event.
+//! Dead letters: what waits for a person. A replay is a manual check of the letter's order, because there is one way to
+//! an event, or takes a registration in again.
 
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::answer::{Body, json, no_content};
 use crate::console::{Call, Shared};
 use crate::error::Error;
 use crate::fields::Fields;
+use crate::posted;
 use crate::ruling::reason;
 
 #[derive(Serialize)]
@@ -53,14 +54,29 @@ pub(crate) async fn replay(shared: &Shared, call: &Call) -> Result<Response<Body
     call.query(&[])?;
     let why = reason(&Fields::read_optional(&call.body, &["reason"])?)?;
     let letter = letter(shared, call).await?;
+    if let Some(document) = &letter.document {
+        let taken =
+            posted::register(shared.ports.registry.as_ref(), &shared.config.mch_ids, document.as_bytes());
+        taken.await?.map_err(|(_, cause)| Error::RefusedAgain { cause })?;
+        return replayed(shared, call, &letter, &why).await;
+    }
     let key = letter.key().filter(|key| shared.config.mch_ids.contains(&key.mch_id));
     let key = key.ok_or_else(|| Error::NoReplay { reason: letter.reason.clone() })?;
     let_the_last_look_age(shared, &key).await?;
     shared.ports.queue.publish(&[Check::manual(key)]).await?;
+    replayed(shared, call, &letter, &why).await
+}
+
+async fn replayed(
+    shared: &Shared,
+    call: &Call,
+    letter: &DeadLetter,
+    why: &str,
+) -> Result<Response<Body>, Error> {
     shared.ports.dead.remove(letter.id).await?;
     let (id, who) = (letter.id, &call.who);
     tracing::info!(dead.id = %id, caller = %who, why = %why, "dead letter {id} replayed by {who}");
-    Ok(json(StatusCode::ACCEPTED, &Replayed { replayed: true, letter: &letter }))
+    Ok(json(StatusCode::ACCEPTED, &Replayed { replayed: true, letter }))
 }
 
 /// `DELETE /v1/dead/{id}`.

@@ -63,6 +63,8 @@ pub(crate) enum Error {
     OtherTransaction,
     #[error("the letter ({}) names no order of a configured merchant, so there is nothing to check; DELETE drops it", .reason.as_str())]
     NoReplay { reason: DeadReason },
+    #[error("the registration cannot be taken this time either: {cause}; DELETE drops the letter")]
+    RefusedAgain { cause: String },
     #[error(
         "the event after which you want to continue is not in the log (pruned, lost, or another log); continue after `oldest`, and read orders that you are unsure of"
     )]
@@ -104,6 +106,7 @@ impl Error {
             Error::NotWaiting { .. } => (S::CONFLICT, "not-waiting", "The order waits for no such word"),
             Error::OtherTransaction => (S::CONFLICT, "other-transaction", "Another payment"),
             Error::NoReplay { .. } => (S::CONFLICT, "no-replay", "Nothing to replay"),
+            Error::RefusedAgain { .. } => (S::CONFLICT, "refused-again", "Refused again"),
             Error::Gone { .. } => (S::GONE, "cursor-gone", "The place is gone"),
             Error::StreamsExhausted { .. } => (S::SERVICE_UNAVAILABLE, "streams", "Too many streams"),
             Error::Draining => (S::SERVICE_UNAVAILABLE, "draining", "Stopping"),

@@ -1,10 +1,10 @@
 //! The body that registers an order, parsed into core's terms. Amounts are whole fen: a float, a text or a zero is
 //! refused, never rounded.
 
-use paybell_core::ids::{AppId, MchId};
+use paybell_core::ids::{AppId, MchId, OutTradeNo};
 use paybell_core::money::FEN_MAX;
 use paybell_core::register::Application;
-use paybell_core::{Currency, Fen, Timestamp};
+use paybell_core::{Currency, Fen, OrderKey, Timestamp};
 
 use crate::error::Error;
 use crate::fields::Fields;
@@ -14,9 +14,33 @@ const KNOWN: [&str; 6] = ["total_fee", "fee_type", "appid", "sub_mch_id", "creat
 
 /// Reads a registration body.
 pub(crate) fn read(body: &[u8]) -> Result<Application, Error> {
-    let fields = Fields::read(body, &KNOWN).map_err(name_the_path)?;
-    let created_at = moment(&fields, "created_at")?;
-    let expires_at = moment(&fields, "expires_at")?;
+    application(&Fields::read(body, &KNOWN).map_err(name_the_path)?)
+}
+
+/// Reads a registration that came by message: the same body, and the order's numbers in it.
+pub(crate) fn read_posted(body: &[u8]) -> Result<(OrderKey, Application), (Option<OrderKey>, Error)> {
+    let known: Vec<&str> = ["mch_id", "out_trade_no"].into_iter().chain(KNOWN).collect();
+    let fields = Fields::read(body, &known).map_err(|error| (None, error))?;
+    let key = key(&fields).map_err(|error| (None, error))?;
+    match application(&fields) {
+        Ok(application) => Ok((key, application)),
+        Err(error) => Err((Some(key), error)),
+    }
+}
+
+fn key(fields: &Fields) -> Result<OrderKey, Error> {
+    let id = |name: &'static str| {
+        fields.text(name)?.ok_or_else(|| Error::field(name, "is missing: name the order it is about"))
+    };
+    let mch_id = MchId::new(id("mch_id")?).map_err(|error| id_error("mch_id", &error))?;
+    let out_trade_no = OutTradeNo::new(id("out_trade_no")?);
+    let out_trade_no = out_trade_no.map_err(|error| id_error("out_trade_no", &error))?;
+    Ok(OrderKey { mch_id, out_trade_no })
+}
+
+fn application(fields: &Fields) -> Result<Application, Error> {
+    let created_at = moment(fields, "created_at")?;
+    let expires_at = moment(fields, "expires_at")?;
     if let (Some(created_at), Some(expires_at)) = (created_at, expires_at)
         && expires_at <= created_at
     {
@@ -24,8 +48,8 @@ pub(crate) fn read(body: &[u8]) -> Result<Application, Error> {
     }
     let id = |name: &'static str| fields.text(name);
     Ok(Application {
-        total_fee: total_fee(&fields)?,
-        fee_type: fee_type(&fields)?,
+        total_fee: total_fee(fields)?,
+        fee_type: fee_type(fields)?,
         appid: id("appid")?.map(AppId::new).transpose().map_err(|error| id_error("appid", &error))?,
         sub_mch_id: id("sub_mch_id")?
             .map(MchId::new)
@@ -101,6 +125,25 @@ fn is_rfc3339(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_posted_registration_names_its_order() {
+        let posted = br#"{"mch_id":"1900000109","out_trade_no":"T1","total_fee":5}"#;
+        let (key, application) = read_posted(posted).unwrap();
+        assert_eq!((key, application.total_fee.get()), (OrderKey::new("1900000109", "T1").unwrap(), 5));
+        for (body, names_its_order, word) in [
+            ("{\"total_fee\":5}", false, "mch_id"),
+            ("{\"mch_id\":\"1\",\"total_fee\":5}", false, "out_trade_no"),
+            ("{\"mch_id\":\"1\",\"out_trade_no\":\"T\"}", true, "total_fee"),
+            ("{\"mch_id\":\"x y\",\"out_trade_no\":\"T\",\"total_fee\":5}", false, "mch_id"),
+            ("{\"mch_id\":\"1\",\"out_trade_no\":\"T\",\"total_fee\":5,\"fee\":1}", false, "fee"),
+            ("no json", false, "JSON"),
+        ] {
+            let (key, error) = read_posted(body.as_bytes()).unwrap_err();
+            assert_eq!(key.is_some(), names_its_order, "{body}");
+            assert!(error.to_string().contains(word), "{body}: {error}");
+        }
+    }
 
     fn refusal(body: &str) -> String {
         read(body.as_bytes()).unwrap_err().to_string()

@@ -25,6 +25,8 @@ pub enum DeadReason {
     Poison,
     /// A queue entry that is no check of ours.
     Malformed,
+    /// A registration that came by message and cannot be taken; nobody waits for its answer.
+    Registration,
 }
 
 impl DeadReason {
@@ -38,6 +40,7 @@ impl DeadReason {
             DeadReason::UnknownMerchant => "unknown_merchant",
             DeadReason::Poison => "poison",
             DeadReason::Malformed => "malformed",
+            DeadReason::Registration => "registration",
         }
     }
 }
@@ -57,6 +60,9 @@ pub struct DeadLetter {
     pub first_at: Timestamp,
     #[serde(with = "rfc3339")]
     pub last_at: Timestamp,
+    /// The registration as it came, so that it can be replayed; absent for checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<String>,
 }
 
 impl DeadLetter {
@@ -71,6 +77,7 @@ impl DeadLetter {
             count: 1,
             first_at: now,
             last_at: now,
+            document: None,
         }
     }
 
@@ -85,7 +92,24 @@ impl DeadLetter {
             count: 1,
             first_at: now,
             last_at: now,
+            document: None,
         }
+    }
+
+    /// A registration that came by message; `key` if it names an order.
+    pub fn registration(
+        key: Option<&OrderKey>,
+        document: String,
+        detail: impl Into<String>,
+        now: Timestamp,
+    ) -> Self {
+        let reason = DeadReason::Registration;
+        let (mch_id, out_trade_no) =
+            key.map_or(("", ""), |key| (key.mch_id.as_str(), key.out_trade_no.as_str()));
+        let id = dead_id(mch_id, out_trade_no, &reason);
+        let (mch_id, out_trade_no) = (mch_id.to_owned(), out_trade_no.to_owned());
+        let (detail, document) = (detail.into(), Some(document));
+        Self { id, mch_id, out_trade_no, reason, detail, count: 1, first_at: now, last_at: now, document }
     }
 
     /// The stored letter after one more occurrence.
@@ -93,6 +117,7 @@ impl DeadLetter {
         self.count = self.count.saturating_add(again.count);
         self.detail = again.detail;
         self.last_at = again.last_at;
+        self.document = again.document;
         self
     }
 

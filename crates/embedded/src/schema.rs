@@ -13,7 +13,11 @@ use crate::error::{OpenError, StoreError};
 pub(crate) const FILE_NAME: &str = "paybell.db";
 
 /// Step `n` leads from schema version `n` to `n + 1`; `PRAGMA user_version` holds the version.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1_tables.sql"), include_str!("schema/2_readable.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/1_tables.sql"),
+    include_str!("schema/2_readable.sql"),
+    include_str!("schema/3_documents.sql"),
+];
 
 /// How long a connection waits for a lock; only a foreign program can hold one against us for long.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
@@ -86,7 +90,7 @@ pub(crate) fn rewrite_version(connection: &Connection) -> Result<(), StoreError>
 mod tests {
     use super::*;
 
-    const LATEST: i64 = 2;
+    const LATEST: i64 = 3;
 
     fn version(connection: &Connection) -> i64 {
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()

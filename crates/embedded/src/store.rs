@@ -107,8 +107,8 @@ impl Store<'_> {
             None => letter.clone(),
         };
         let sql = "INSERT OR REPLACE INTO dead_letters \
-                   (id, mch_id, out_trade_no, reason, detail, count, first_at, last_at) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+                   (id, mch_id, out_trade_no, reason, detail, count, first_at, last_at, document) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         self.connection.prepare_cached(sql)?.execute(params![
             letter.id.to_string(),
             letter.mch_id,
@@ -118,6 +118,7 @@ impl Store<'_> {
             letter.count.cast_signed(),
             letter.first_at.millis(),
             letter.last_at.millis(),
+            letter.document,
         ])?;
         Ok(())
     }
@@ -144,7 +145,8 @@ pub(crate) fn load(connection: &Connection, key: &OrderKey) -> Result<Option<Rec
 }
 
 /// The columns that [`letter_of`] reads.
-pub(crate) const LETTER_COLUMNS: &str = "id, mch_id, out_trade_no, reason, detail, count, first_at, last_at";
+pub(crate) const LETTER_COLUMNS: &str =
+    "id, mch_id, out_trade_no, reason, detail, count, first_at, last_at, document";
 
 /// One dead letter.
 pub(crate) fn dead_letter(connection: &Connection, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
@@ -167,5 +169,6 @@ pub(crate) fn letter_of(row: &Row<'_>) -> Result<DeadLetter, StoreError> {
         count: row.get::<_, i64>(5)?.cast_unsigned(),
         first_at: Timestamp::from_millis(row.get(6)?),
         last_at: Timestamp::from_millis(row.get(7)?),
+        document: row.get(8)?,
     })
 }

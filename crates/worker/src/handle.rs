@@ -94,6 +94,22 @@ impl Worker {
         settled
     }
 
+    /// Gives the order of a check that the queue gave up on a due time, without working on it.
+    pub async fn rescue(&self, delivery: Delivery) -> Result<(), PortError> {
+        let (check, request) = (&delivery.check, self.lease_request(&delivery.check));
+        let taken = self.parts.ledger.take(&request).await?;
+        if let Taken::Leased(record) = &taken {
+            let delay = self.with_random(|random| self.retry.delay(record.progress.attempts, random));
+            let at = self.parts.ledger.clock().await?.now + delay;
+            // A refused put-off leaves the lease's own due time, which does as well.
+            self.parts.ledger.put_off(&check.key, request.token, at).await?;
+        }
+        tracing::error!(mch_id = %check.key.mch_id, out_trade_no = %check.key.out_trade_no,
+            "the queue gave up on a check of {}: its order is looked at again by its due time", check.key.out_trade_no);
+        self.parts.metrics.checked(check.reason, "rescued");
+        delivery.done().await
+    }
+
     fn given_back(&self, error: &PortError) -> Settled {
         tracing::warn!(error = %error, "check given back: {error}");
         Settled::GivenBack

@@ -18,5 +18,5 @@ pub use metrics::{KeyUsed, WorkerMetrics};
 pub use observe::{MerchantFacts, close_answer, observe};
 pub use policies::Policies;
 pub use retry::RetryPolicy;
-pub use run::{WorkerLimits, run};
+pub use run::{WorkerLimits, rescue, run};
 pub use wechat::{Ask, Asked, CloseAsked, Wechat};

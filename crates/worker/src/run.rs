@@ -53,6 +53,37 @@ pub async fn run(
     );
 }
 
+/// Gives checks that the queue gave up on a due time, one at a time, until `drain` is cancelled.
+///
+/// Such a check was handed out again and again without an end, so it is not handled here: its order gets a due time,
+/// and the ledger's own count of lost leases decides how often it is looked at.
+pub async fn rescue(worker: Arc<Worker>, given_up: Arc<dyn CheckSource>, drain: CancellationToken) {
+    let mut failures = 0_u32;
+    while !drain.is_cancelled() {
+        let rescued = async {
+            if failures > 0 {
+                tokio::time::sleep(pause(failures)).await;
+            }
+            for delivery in given_up.receive(Lane::Urgent, 1).await? {
+                worker.rescue(delivery).await?;
+            }
+            Ok::<(), PortError>(())
+        };
+        let rescued = tokio::select! {
+            biased;
+            () = drain.cancelled() => return,
+            rescued = rescued => rescued,
+        };
+        match rescued {
+            Ok(()) => failures = 0,
+            Err(error) => {
+                failures = failures.saturating_add(1);
+                tracing::warn!(error = %error, "a check that was given up on waits: {error}");
+            }
+        }
+    }
+}
+
 struct LaneServer {
     worker: Arc<Worker>,
     source: Arc<dyn CheckSource>,

@@ -77,6 +77,16 @@ impl Desk {
         Answered { status: head.status.as_u16(), headers: head.headers, text }
     }
 
+    /// What takes posted registrations in, over the same engine.
+    pub fn posted(&self) -> console::Posted {
+        console::Posted {
+            registry: self.engine.clone(),
+            dead: self.engine.clone(),
+            ledger: self.engine.clone(),
+            mch_ids: HashSet::from([MchId::new(MCH).unwrap()]),
+        }
+    }
+
     /// An order registered over 100 fen, and what a look then finds.
     pub async fn order(&self, out_trade_no: &str, found: Option<&Answer>) {
         let put = format!("PUT /v1/orders/{MCH}/{out_trade_no}\n\n{{\"total_fee\":100}}");

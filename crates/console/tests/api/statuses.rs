@@ -262,6 +262,45 @@ async fn dead_letters() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_posted_registration_is_taken_or_buried_and_can_be_replayed() {
+    let desk = Desk::open();
+    let posted = desk.posted();
+    let registration = |mch_id: &str, fee: &str| {
+        format!("{{\"mch_id\":\"{mch_id}\",\"out_trade_no\":\"T1\",\"total_fee\":{fee}}}")
+    };
+    assert_eq!(posted.take_in(registration(MCH, "5").as_bytes()).await.unwrap(), "added");
+    assert_eq!(posted.take_in(registration(MCH, "5").as_bytes()).await.unwrap(), "same");
+    assert_eq!(desk.ask("GET /v1/dead").await.json()["dead_letters"], serde_json::json!([]));
+    let key = OrderKey::new(MCH, "T1").unwrap();
+    for (bad, cause) in [
+        (registration(MCH, "6"), "different total_fee"),
+        (registration("1800000001", "5"), "not in the configuration"),
+        (registration(MCH, "\"5\""), "total_fee"),
+        ("<xml/>".to_owned(), "JSON"),
+    ] {
+        assert_eq!(posted.take_in(bad.as_bytes()).await.unwrap(), "refused", "{bad}");
+        let letters = desk.ask("GET /v1/dead").await.json();
+        let letters = letters["dead_letters"].as_array().unwrap();
+        let letter = letters.iter().find(|letter| letter["document"] == bad.as_str()).expect("a letter");
+        assert_eq!(letter["reason"], "registration");
+        assert!(letter["detail"].as_str().unwrap().contains(cause), "{letter}");
+        let path = format!("/v1/dead/{}", letter["id"].as_str().unwrap());
+        let again = desk.ask(&format!("POST {path}/replay")).await;
+        assert_eq!(again.status, 409, "{}", again.json());
+        assert!(again.json()["detail"].as_str().unwrap().contains(cause));
+        assert_eq!(desk.ask(&format!("DELETE {path}")).await.status, 204);
+    }
+    assert_eq!(desk.engine.record(&key).unwrap().registration.unwrap().total_fee.get(), 5);
+    let late = "{\"mch_id\":\"1900000109\",\"out_trade_no\":\"T9\",\"total_fee\":7}";
+    let at = Timestamp::from_millis(0);
+    let letter = DeadLetter::registration(None, late.to_owned(), "was refused by an older version", at);
+    desk.engine.bury_now(letter.clone());
+    assert_eq!(desk.ask(&format!("POST /v1/dead/{}/replay", letter.id)).await.status, 202);
+    assert_eq!(desk.ask("GET /v1/orders/1900000109/T9").await.json()["registration"]["total_fee"], 7);
+    assert_eq!(desk.engine.published(), 0, "a registration is no check");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_engine_that_is_away_is_503_without_its_own_words() {
     let desk = Desk::open();
     desk.engine.is_away.store(true, Ordering::SeqCst);

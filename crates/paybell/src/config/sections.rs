@@ -1,14 +1,17 @@
 //! What each section holds once it is checked. No later code checks again: an address can be bound, a key has its
 //! length, certificate and key belong together.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use http_server::TlsConfig;
 use paybell_core::{Cadence, OpenidPolicy, time::Millis};
 
 use super::{
     reader::Section,
-    secret::{PemPair, Secret, read_token},
+    secret::{PemPair, Secret, read_file, read_token},
     values::{
         ListenAddress, base_url, duration, duration_from, one_of, openid, path, prefix, public_url, url_of,
     },
@@ -98,23 +101,31 @@ pub(super) fn data_dir(root: &mut Section<'_>) -> PathBuf {
 
 pub(super) fn rabbitmq(root: &mut Section<'_>) -> Rabbitmq {
     root.section("rabbitmq", |section| Rabbitmq {
-        url: Secret::new(section.url(
-            "url",
-            "amqp://guest:guest@127.0.0.1:5672/%2f",
-            url_of(&["amqp", "amqps"]),
-        )),
+        url: server_url(section, "amqp://guest:guest@127.0.0.1:5672/%2f", &["amqp", "amqps"]),
         prefix: section.value("prefix", "paybell", prefix),
         partitions: section.integer("partitions", 4, 1..=256),
     })
 }
 
 pub(super) fn redis(root: &mut Section<'_>) -> Redis {
-    let schemes =
-        &["redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"];
+    let schemes = &["redis", "rediss", "redis+sentinel", "rediss+sentinel"];
     root.section("redis", |section| Redis {
-        url: Secret::new(section.url("url", "redis://127.0.0.1:6379", url_of(schemes))),
+        url: server_url(section, "redis://127.0.0.1:6379", schemes),
         prefix: section.value("prefix", "paybell", prefix),
     })
+}
+
+/// A server's URL, which may hold a password: in the file itself, or in a file of its own.
+fn server_url(section: &mut Section<'_>, default: &'static str, schemes: &'static [&'static str]) -> Secret {
+    let in_file = section.optional("url_file", |path| {
+        let secret = read_file(Path::new(path))?;
+        url_of(schemes)(secret.reveal()).map(Secret::new).map_err(|what| format!("the text in {path} {what}"))
+    });
+    let in_line = Secret::new(section.url("url", default, url_of(schemes)));
+    if section.is_given("url") && section.is_given("url_file") {
+        section.problem("url_file", "give url or url_file, not both".to_owned());
+    }
+    in_file.unwrap_or(in_line)
 }
 
 pub(super) fn ingress(root: &mut Section<'_>) -> Ingress {

@@ -237,6 +237,22 @@ fn an_api_key_is_never_repeated() {
 }
 
 #[test]
+fn a_server_s_url_may_lie_in_a_file_of_its_own() {
+    let folder = Folder::new();
+    let file = folder.put("url", "amqps://shop:hunter2@mq.example:5671/%2f\n").display().to_string();
+    let with = |line: &str| folder.load(&format!("[rabbitmq]\n{line}\n{MERCHANT}"), &[]);
+    let loaded = with(&format!("url_file = \"{file}\""));
+    assert!(!format!("{:?}", loaded.shown).contains("hunter2"));
+    let config = loaded.checked().unwrap();
+    assert_eq!(config.rabbitmq.url.reveal(), "amqps://shop:hunter2@mq.example:5671/%2f");
+    let both = with(&format!("url_file = \"{file}\"\nurl = \"amqp://127.0.0.1\""));
+    assert!(both.problems[0].to_string().contains("url or url_file, not both"), "{:?}", both.problems);
+    let other = folder.put("other", "http://shop:hunter2@mq.example").display().to_string();
+    let said = with(&format!("url_file = \"{other}\"")).problems[0].to_string();
+    assert!(said.contains("amqp://") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
 fn keys_are_given_in_one_way_and_once() {
     let folder = Folder::new();
     let file = folder.put("key", &format!("{OTHER_KEY} \r\n")).display().to_string();

@@ -12,6 +12,7 @@ pub const CASES: &[Case] = &[
     Case { name: "a repeat raises the count", run: |desk| Box::pin(repeat(desk)) },
     Case { name: "a letter without an order is kept", run: |desk| Box::pin(without_an_order(desk)) },
     Case { name: "letters come in pages", run: |desk| Box::pin(pages(desk)) },
+    Case { name: "a dead registration keeps its document", run: |desk| Box::pin(with_its_document(desk)) },
     Case { name: "a removed letter is gone", run: |desk| Box::pin(removed(desk)) },
 ];
 
@@ -35,6 +36,16 @@ async fn without_an_order(desk: Desk) {
     let malformed = DeadLetter::malformed("not a check document", Timestamp::from_millis(1_795_147_200_000));
     desk.on.dead.bury(&malformed).await.unwrap();
     assert_eq!(desk.on.dead.get(malformed.id).await.unwrap(), Some(malformed));
+}
+
+async fn with_its_document(mut desk: Desk) {
+    let at = Timestamp::from_millis(1_795_147_200_000);
+    let of = |document: &str| DeadLetter::registration(Some(&key(1)), document.to_owned(), "why", at);
+    desk.on.dead.bury(&of("{\"total_fee\":\"5\"}")).await.unwrap();
+    desk.on.dead.bury(&of("{\"total_fee\":'附加'}")).await.unwrap();
+    desk.reopen().await;
+    let stored = desk.on.dead.get(of("").id).await.unwrap().unwrap();
+    assert_eq!((stored.count, stored.document.as_deref()), (2, Some("{\"total_fee\":'附加'}")));
 }
 
 async fn pages(desk: Desk) {
