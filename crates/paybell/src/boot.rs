@@ -28,7 +28,7 @@ use crate::{
     cli::in_runtime,
     command::config::ConfigFile,
     config::{Config, EngineKind, load, process_environment},
-    engine::Engine,
+    engine::{Engine, Needs},
     error::Error,
     metrics::Gauges,
 };
@@ -89,7 +89,7 @@ pub fn run(args: Args) -> Result<(), Error> {
 async fn serve(config: Config, roles: HashSet<Role>, print_addresses: bool) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
     // First the engine: of two processes on one folder the second learns who holds it, not whose port it is.
-    let engine = Arc::new(Engine::open(&config).await?);
+    let engine = Arc::new(Engine::open(&config, Needs::of(&roles)).await?);
     let served = live(&config, &roles, &engine, &mut signals, print_addresses).await;
     if matches!(served, Err(Error::Interrupted)) {
         return served;

@@ -5,6 +5,7 @@ pub mod config;
 pub mod dead;
 pub mod events;
 pub mod order;
+pub mod republish;
 pub mod rows;
 pub mod sign;
 pub mod simulate;

@@ -1,6 +1,6 @@
 //! The one place that picks an engine. Everything above it sees ports and never learns which engine is behind them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use embedded::{OpenError, SystemClock};
 use paybell_core::Lane;
@@ -10,6 +10,7 @@ use paybell_core::ports::{
 use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
+    boot::Role,
     config::{Config, EngineKind},
     error::Error,
 };
@@ -17,22 +18,55 @@ use crate::{
 /// How long an engine may take to say that it is there.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The ports of an open engine.
-pub struct Engine {
-    pub queue: Arc<dyn CheckQueue>,
-    pub source: Arc<dyn CheckSource>,
+/// What the roles of a process work with. An ingress alone touches no ledger, and does not connect to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    pub ledger: bool,
+    pub log: bool,
+    pub deliveries: bool,
+}
+
+impl Needs {
+    pub const ALL: Needs = Needs { ledger: true, log: true, deliveries: true };
+
+    /// What these roles need.
+    pub fn of(roles: &HashSet<Role>) -> Self {
+        let any = |of: &[Role]| of.iter().any(|role| roles.contains(role));
+        Self {
+            ledger: any(&[Role::Worker, Role::Scheduler, Role::Console]),
+            log: any(&[Role::Worker, Role::Console]),
+            deliveries: any(&[Role::Worker]),
+        }
+    }
+}
+
+/// The ports over records.
+#[derive(Clone)]
+pub struct LedgerPorts {
     pub ledger: Arc<dyn Ledger>,
     pub due: Arc<dyn DueSet>,
     pub registry: Arc<dyn Registry>,
     pub records: Arc<dyn Records>,
     pub dead: Arc<dyn DeadLetters>,
-    pub log: Arc<dyn EventLog>,
-    store: embedded::Engine,
+}
+
+/// An open engine, as far as it is needed.
+pub struct Engine {
+    pub queue: Arc<dyn CheckQueue>,
+    ledger: Option<LedgerPorts>,
+    log: Option<Arc<dyn EventLog>>,
+    source: Option<Arc<dyn CheckSource>>,
+    backing: Backing,
+}
+
+/// What is behind the ports.
+enum Backing {
+    Embedded(embedded::Engine),
 }
 
 impl Engine {
     /// Opens the configured engine.
-    pub async fn open(config: &Config) -> Result<Self, Error> {
+    pub async fn open(config: &Config, _needs: Needs) -> Result<Self, Error> {
         match config.engine {
             EngineKind::Embedded => open_embedded(config).await,
             EngineKind::Cluster => Err(Error::Usage(
@@ -42,22 +76,48 @@ impl Engine {
         }
     }
 
+    /// The ports over records, if this process needs them.
+    pub fn ledger_if_needed(&self) -> Option<&LedgerPorts> {
+        self.ledger.as_ref()
+    }
+
+    /// The same for a role that does.
+    pub fn ledger(&self) -> &LedgerPorts {
+        self.ledger.as_ref().expect("a role that works with records was named when the engine was opened")
+    }
+
+    /// The event log, for a role that needs it.
+    pub fn log(&self) -> &Arc<dyn EventLog> {
+        self.log.as_ref().expect("a role that works with events was named when the engine was opened")
+    }
+
+    /// Where deliveries come from, for the role that handles them.
+    pub fn source(&self) -> &Arc<dyn CheckSource> {
+        self.source.as_ref().expect("the worker was named when the engine was opened")
+    }
+
     /// Finishes what was accepted and lets go of the storage.
     pub async fn close(&self) {
-        self.store.close().await;
+        match &self.backing {
+            Backing::Embedded(store) => store.close().await,
+        }
     }
 
     /// Whether each part answers; the ledger has to write for it.
-    pub async fn parts(&self) -> [(&'static str, Result<(), PortError>); 3] {
-        let ledger = async {
-            self.ledger.clock().await?;
-            self.store.probe().await
-        };
-        let queue = async { self.queue.backlog(Lane::Urgent).await.map(drop) };
-        let log = async { self.log.end().await.map(drop) };
-        let (ledger, queue, log) =
-            tokio::join!(bounded("ledger", ledger), bounded("queue", queue), bounded("log", log));
-        [("ledger", ledger), ("queue", queue), ("log", log)]
+    pub async fn parts(&self) -> Vec<(&'static str, Result<(), PortError>)> {
+        match &self.backing {
+            Backing::Embedded(store) => {
+                let ledger = async {
+                    self.ledger().ledger.clock().await?;
+                    store.probe().await
+                };
+                let queue = async { self.queue.backlog(Lane::Urgent).await.map(drop) };
+                let log = async { self.log().end().await.map(drop) };
+                let (ledger, queue, log) =
+                    tokio::join!(bounded("ledger", ledger), bounded("queue", queue), bounded("log", log));
+                vec![("ledger", ledger), ("queue", queue), ("log", log)]
+            }
+        }
     }
 }
 
@@ -98,13 +158,15 @@ async fn open_embedded(config: &Config) -> Result<Engine, Error> {
     let shared = Arc::new(store.clone());
     Ok(Engine {
         queue: shared.clone(),
-        source: shared.clone(),
-        ledger: shared.clone(),
-        due: shared.clone(),
-        registry: shared.clone(),
-        records: shared.clone(),
-        dead: shared.clone(),
-        log: shared,
-        store,
+        ledger: Some(LedgerPorts {
+            ledger: shared.clone(),
+            due: shared.clone(),
+            registry: shared.clone(),
+            records: shared.clone(),
+            dead: shared.clone(),
+        }),
+        log: Some(shared.clone()),
+        source: Some(shared),
+        backing: Backing::Embedded(store),
     })
 }

@@ -79,11 +79,12 @@ impl Gauges {
             self.engine_up.get_or_create(&vec![("part", part.to_owned())]).set(i64::from(answer.is_ok()));
         }
         // An engine that is away leaves the last known numbers; `paybell_engine_up` says so.
-        if let Ok(lag_ms) = engine.due.lag_ms().await {
+        let Some(ledger) = engine.ledger_if_needed() else { return };
+        if let Ok(lag_ms) = ledger.due.lag_ms().await {
             let lag = Duration::from_millis(u64::try_from(lag_ms).unwrap_or(0));
             self.due_lag_seconds.set(lag.as_secs_f64());
         }
-        if let Ok(tally) = engine.records.tally().await {
+        if let Ok(tally) = ledger.records.tally().await {
             self.show(&tally);
         }
     }

@@ -50,12 +50,12 @@ pub fn start(
     }
     if roles.contains(&Role::Worker) {
         let worker = build_worker(config, engine, registry, &key_used)?;
-        let source = engine.source.clone();
+        let source = engine.source().clone();
         tasks.spawn("worker", worker::run(Arc::new(worker), source, WorkerLimits::default(), drain.clone()));
     }
     if roles.contains(&Role::Scheduler) {
         let metrics = SchedulerMetrics::register(registry);
-        let scheduler = Scheduler::new(engine.due.clone(), engine.queue.clone(), metrics);
+        let scheduler = Scheduler::new(engine.ledger().due.clone(), engine.queue.clone(), metrics);
         tasks.spawn("scheduler", scheduler::run(Arc::new(scheduler), drain.clone()));
     }
     Ok(listeners.admin)
@@ -108,11 +108,11 @@ fn build_console(config: &Config, engine: &Engine, registry: &mut Registry) -> R
     };
     let ports = console::Ports {
         queue: engine.queue.clone(),
-        registry: engine.registry.clone(),
-        records: engine.records.clone(),
-        dead: engine.dead.clone(),
-        log: engine.log.clone(),
-        ledger: engine.ledger.clone(),
+        registry: engine.ledger().registry.clone(),
+        records: engine.ledger().records.clone(),
+        dead: engine.ledger().dead.clone(),
+        log: engine.log().clone(),
+        ledger: engine.ledger().ledger.clone(),
     };
     Ok(Console::new(ports, console_config, ConsoleMetrics::register(registry)))
 }
@@ -155,8 +155,8 @@ fn build_worker(
     getrandom::fill(&mut seed)
         .map_err(|error| Error::Failed(format!("the system gives no random numbers: {error}")))?;
     Ok(Worker::new(WorkerParts {
-        ledger: engine.ledger.clone(),
-        log: engine.log.clone(),
+        ledger: engine.ledger().ledger.clone(),
+        log: engine.log().clone(),
         wechat: Arc::new(asker),
         policies: Arc::new(policies(config)),
         metrics,

@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     order::{PageArgs, Print},
+    republish::{Republish, republish},
     rows::{cell, continuation, entries, row},
 };
 use crate::{
@@ -32,6 +33,8 @@ pub enum Command {
     Tail(Tail),
     /// List events, oldest first
     List(List),
+    /// Emit again what the ledger knows to be emitted, under the same ids (engine "cluster")
+    Republish(Republish),
 }
 
 #[derive(Debug, Args)]
@@ -80,6 +83,7 @@ pub async fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Tail(args) => tail(args).await,
         Command::List(args) => list(args).await,
+        Command::Republish(args) => republish(args).await,
     }
 }
 

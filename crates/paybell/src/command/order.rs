@@ -12,6 +12,9 @@ use crate::{
     output,
 };
 
+/// Rows of a listing unless told otherwise, as in the private API.
+const ROWS_BY_DEFAULT: usize = 100;
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Say what an order must cost, so that a payment of another amount is not taken for it
@@ -202,14 +205,7 @@ async fn judge(args: Judge, verb: &str) -> Result<(), Error> {
 }
 
 async fn list(args: List) -> Result<(), Error> {
-    let limit = args.page.limit.map(|limit| limit.to_string());
-    let query = [
-        ("state", args.state.as_deref()),
-        ("mch_id", args.mch_id.as_deref()),
-        ("limit", limit.as_deref()),
-        ("after", args.page.after.as_deref()),
-    ];
-    let page = Api::new(&args.api)?.get("/v1/orders", &query).await?;
+    let page = whole_page(&args).await?;
     if args.print.json {
         return output::json(&page);
     }
@@ -229,6 +225,29 @@ async fn list(args: List) -> Result<(), Error> {
         output::remark(&more);
     }
     Ok(())
+}
+
+/// As many rows as were asked for: a page of the cluster's ledger may be short while there is more.
+async fn whole_page(args: &List) -> Result<Value, Error> {
+    let api = Api::new(&args.api)?;
+    let wanted = args.page.limit.map_or(ROWS_BY_DEFAULT, usize::from);
+    let (mut orders, mut after) = (Vec::new(), args.page.after.clone());
+    loop {
+        let limit = (wanted - orders.len()).to_string();
+        let query = [
+            ("state", args.state.as_deref()),
+            ("mch_id", args.mch_id.as_deref()),
+            ("limit", Some(limit.as_str())),
+            ("after", after.as_deref()),
+        ];
+        let page = api.get("/v1/orders", &query).await?;
+        orders.extend_from_slice(entries(&page, "orders"));
+        let has_more = page.get("has_more").and_then(Value::as_bool).unwrap_or(false);
+        if !has_more || orders.len() >= wanted {
+            return Ok(json!({ "orders": orders, "next": page.get("next"), "has_more": has_more }));
+        }
+        after = page.get("next").and_then(Value::as_str).map(str::to_owned);
+    }
 }
 
 fn given(pairs: &[(&str, &Option<String>)]) -> Map<String, Value> {

@@ -15,7 +15,7 @@ use crate::{
     config::{
         Config, Console, EngineKind, Ingress, ListenAddress, Merchant, Rabbitmq, Redis, Retention, Secret,
     },
-    engine::Engine,
+    engine::{Engine, Needs},
     error::Error,
 };
 
@@ -85,7 +85,7 @@ impl Stage {
             Simulator::start(simulator_config, simulator_stop.clone()).await.map_err(of_simulator)?;
         let folder = tempfile::Builder::new().prefix("paybell-demo-").tempdir()?;
         let config = config(simulator.base_url(), folder.path().to_owned(), scale);
-        let engine = Arc::new(Engine::open(&config).await?);
+        let engine = Arc::new(Engine::open(&config, Needs::ALL).await?);
         let roles = HashSet::from(Role::ALL);
         let listeners = Listeners::bind(&config, &roles).await?;
         let addresses = listeners.addresses();

@@ -1,0 +1,121 @@
+//! `paybell events republish`: emits again what the ledger knows to be emitted, under the same ids.
+//!
+//! For the day after a RabbitMQ machine lost power: the event stream is not fsynced, so its last seconds may be gone,
+//! while the ledger has them. Also for a subscriber that lost its own data. Reads the ledger, appends to the log, and
+//! changes no record.
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use paybell_core::{
+    Event, MchId, Timestamp,
+    event::EventType,
+    ports::{OrderFilter, PAGE_ROWS_MAX},
+};
+use serde_json::json;
+
+use super::config::ConfigFile;
+use crate::{
+    config::{EngineKind, load, process_environment},
+    engine::{Engine, Needs},
+    error::Error,
+    output,
+};
+
+/// Events confirmed together.
+const BATCH: usize = 200;
+
+#[derive(Debug, Args)]
+pub struct Republish {
+    /// Events learned at this time or later: RFC 3339 with an offset, such as 2026-11-20T12:00:00+08:00
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Timestamp,
+    /// Events learned before this time [default: now]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Timestamp>,
+    /// Only this type, such as order.paid
+    #[arg(long = "type", value_name = "TYPE", value_parser = kind)]
+    kind: Option<EventType>,
+    /// Only events of this merchant
+    #[arg(long, value_name = "MCH_ID", value_parser = mch_id)]
+    mch_id: Option<MchId>,
+    /// Count them, and emit nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the counts as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    from: ConfigFile,
+}
+
+/// Carries the command out.
+pub async fn republish(args: Republish) -> Result<(), Error> {
+    let config = load(args.from.config.as_deref(), process_environment()).checked()?;
+    if config.engine == EngineKind::Embedded {
+        return Err(Error::Usage(
+            "the embedded engine keeps records and events in one fsynced file, so there is nothing that one has and \
+             the other lost; read them again with `paybell events list`"
+                .to_owned(),
+        ));
+    }
+    let engine = Engine::open(&config, Needs { ledger: true, log: true, deliveries: false }).await?;
+    let done = walk(&args, &engine).await;
+    engine.close().await;
+    let (orders, events) = done?;
+    if args.json {
+        return output::json(&json!({ "orders": orders, "events": events, "dry_run": args.dry_run }));
+    }
+    let verb = if args.dry_run { "would be emitted again" } else { "emitted again" };
+    output::line(&format!("{events} events {verb}, of {orders} orders looked at"))
+}
+
+async fn walk(args: &Republish, engine: &Engine) -> Result<(u64, u64), Error> {
+    let filter = OrderFilter { state: None, mch_id: args.mch_id.clone() };
+    let until = match args.until {
+        Some(until) => until,
+        None => engine.ledger().ledger.clock().await.map_err(failed)?.now,
+    };
+    let is_meant = |event: &&Event| {
+        event.time >= args.since && event.time < until && args.kind.is_none_or(|kind| kind == event.kind)
+    };
+    let progress = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let (mut orders, mut events, mut after) = (0, 0, None::<String>);
+    loop {
+        let page = engine.ledger().records.list(&filter, after.as_deref(), PAGE_ROWS_MAX).await;
+        let page = page.map_err(failed)?.expect("the place comes from the listing itself");
+        // What is still outgoing is published by whoever ends the lease.
+        let history = page.records.iter().flat_map(|record| &record.history);
+        let meant: Vec<Event> =
+            history.filter_map(|entry| entry.event.as_deref()).filter(is_meant).cloned().collect();
+        if !args.dry_run {
+            for batch in meant.chunks(BATCH) {
+                engine.log().append(batch).await.map_err(failed)?;
+            }
+        }
+        orders += u64::try_from(page.records.len()).unwrap_or(u64::MAX);
+        events += u64::try_from(meant.len()).unwrap_or(u64::MAX);
+        progress.set_position(orders);
+        if !page.has_more {
+            progress.finish_and_clear();
+            return Ok((orders, events));
+        }
+        after = Some(page.next);
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::Failed(error.to_string())
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse_rfc3339(text)
+        .map_err(|_| "give RFC 3339 with an offset: 2026-11-20T12:00:00+08:00".to_owned())
+}
+
+fn kind(text: &str) -> Result<EventType, String> {
+    EventType::parse(text).ok_or_else(|| format!("\"{text}\" is no type of event, such as order.paid"))
+}
+
+fn mch_id(text: &str) -> Result<MchId, String> {
+    MchId::new(text).map_err(|error| error.to_string())
+}
