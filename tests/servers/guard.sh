@@ -1,0 +1,158 @@
+# shellcheck shell=bash
+# The guard: runs servers for tests and leaves nothing of them behind. Sourced by `redis`, `sentinels`, `rabbitmq`.
+#
+# Each guard owns a temporary folder, a block of loopback ports and the servers in it. It lives as long as its standard
+# input is open: when its owner ends, however it ends, the kernel closes the pipe, and the guard kills its servers and
+# removes the folder. The owner (tests/run, or the harness in crates/testkit) speaks one line at a time:
+#
+#   guard says   folder PATH            first of all
+#                port NAME NUMBER       for each port
+#                ok | failed WHY        for the first start, and for every command after it
+#   owner says   start|stop|kill|pause|resume NAME...
+#
+# What a server says goes to FOLDER/NAME.log, its process number to FOLDER/NAME.pid.
+#
+# The script that sources this gives two functions, and then calls `guard NAME...`:
+#   launch NAME     becomes the server (exec)
+#   is_ready NAME   whether it serves
+
+set -uo pipefail
+
+START_SECONDS_MAX=${PAYBELL_TEST_START_SECONDS:-150}
+STOP_SECONDS_MAX=60
+
+# Signals for the owner's terminal are the owner's business; whoever ends this guard itself ends its servers with it.
+trap 'exit 1' INT TERM HUP
+trap finish EXIT
+
+declare -A PIDS=()
+folder=$(mktemp -d "${TMPDIR:-/tmp}/paybell-test.XXXXXX") || exit 1
+echo "folder $folder"
+
+finish() {
+  local name
+  for name in "${!PIDS[@]}"; do
+    end "$name" KILL
+  done
+  cd / && rm -rf "$folder"
+}
+
+# Ports below the ephemeral range, so that no client of anybody takes the port of a server that is down. The block is
+# chosen by our process number, so guards that start together do not want the same one.
+PORT_FIRST=20000
+BLOCKS=500
+BLOCK_PORTS=16
+
+# Gives PORTS=(16 numbers) that nobody uses.
+take_ports() {
+  local try port hex used
+  used=$(local_addresses)
+  for ((try = 0; try < BLOCKS; try++)); do
+    PORTS=()
+    for ((port = PORT_FIRST + ($$ + try) % BLOCKS * BLOCK_PORTS; ${#PORTS[@]} < BLOCK_PORTS; port++)); do
+      printf -v hex '%04X' "$port"
+      [[ $used == *:"$hex "* ]] && continue 2
+      PORTS+=("$port")
+    done
+    return
+  done
+  fail "no free ports from $PORT_FIRST on"
+}
+
+# Every local end of a TCP connection or listener of this machine.
+local_addresses() {
+  local address
+  while read -r _ address _; do
+    echo -n "$address "
+  done < <(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null)
+}
+
+fail() {
+  echo "failed $*"
+  # The owner reads the logs before it lets go of us.
+  cat >/dev/null
+  exit 1
+}
+
+# Whether the process is still our own child, and not somebody else's that got its number.
+is_alive() {
+  local key value
+  while read -r key value; do
+    case "$key" in
+      State:) [[ $value == Z* ]] && return 1 ;;
+      PPid:) [[ $value == "$$" ]]; return ;;
+    esac
+  done 2>/dev/null <"/proc/${PIDS[$1]:-none}/status"
+  return 1
+}
+
+# Sends the signal that ends a server, and waits until it is gone.
+end() {
+  local name=$1 signal=$2 pid=${PIDS[$1]:-} waited
+  is_alive "$name" || { unset "PIDS[$name]"; return 0; }
+  kill "-$signal" "$pid"
+  # A paused server hears nothing else.
+  kill -CONT "$pid" 2>/dev/null
+  for ((waited = 0; waited < STOP_SECONDS_MAX * 50; waited++)); do
+    is_alive "$name" || break
+    sleep 0.02
+  done
+  is_alive "$name" && return 1
+  unset "PIDS[$name]"
+}
+
+# Starts servers side by side. Says why if one does not serve in time. The owner says nothing meanwhile, so whatever
+# comes from it is its end.
+start() {
+  local name state
+  for name in "$@"; do
+    is_alive "$name" && continue
+    (
+      trap - INT TERM HUP EXIT
+      cd "$folder" && launch "$name"
+    ) </dev/null >>"$folder/$name.log" 2>&1 &
+    PIDS[$name]=$!
+    echo $! >"$folder/$name.pid"
+    # Its end is no news to be printed.
+    disown
+  done
+  local until=$((SECONDS + START_SECONDS_MAX))
+  for name in "$@"; do
+    while ! is_ready "$name" 2>/dev/null; do
+      is_alive "$name" || { echo "failed $name ended by itself"; return; }
+      ((SECONDS < until)) || { echo "failed $name does not serve after $START_SECONDS_MAX s"; return; }
+      read -r -t 0.05
+      state=$?
+      ((state > 128)) || exit 1
+    done
+  done
+  echo ok
+}
+
+each() {
+  local what=$1 name
+  shift
+  for name in "$@"; do
+    case "$what" in
+      stop) end "$name" TERM || { echo "failed $name does not stop"; return; } ;;
+      kill) end "$name" KILL || { echo "failed $name cannot be killed"; return; } ;;
+      pause) is_alive "$name" && kill -STOP "${PIDS[$name]}" ;;
+      resume) is_alive "$name" && kill -CONT "${PIDS[$name]}" ;;
+    esac || { echo "failed $name is not running"; return; }
+  done
+  echo ok
+}
+
+guard() {
+  local what names
+  start "$@"
+  while read -r what names; do
+    # Names are words without blanks or patterns.
+    # shellcheck disable=SC2086
+    case "$what" in
+      start) start $names ;;
+      stop | kill | pause | resume) each "$what" $names ;;
+      *) echo "failed there is no command $what" ;;
+    esac
+  done
+}
