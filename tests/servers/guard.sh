@@ -22,7 +22,7 @@ START_SECONDS_MAX=${PAYBELL_TEST_START_SECONDS:-150}
 STOP_SECONDS_MAX=60
 
 # Signals for the owner's terminal are the owner's business; whoever ends this guard itself ends its servers with it.
-trap 'exit 1' INT TERM HUP
+trap 'exit 1' INT TERM HUP PIPE
 trap finish EXIT
 
 declare -A PIDS=()
@@ -74,14 +74,12 @@ fail() {
   exit 1
 }
 
-# Whether the process is still our own child, and not somebody else's that got its number.
+# Whether the process is still our own child, and not somebody else's that got its number. A zombie counts: its other
+# threads may still hold its sockets, and the shell buries it as soon as they do not.
 is_alive() {
   local key value
   while read -r key value; do
-    case "$key" in
-      State:) [[ $value == Z* ]] && return 1 ;;
-      PPid:) [[ $value == "$$" ]]; return ;;
-    esac
+    [[ $key == PPid: ]] && { [[ $value == "$$" ]]; return; }
   done 2>/dev/null <"/proc/${PIDS[$1]:-none}/status"
   return 1
 }
@@ -108,7 +106,7 @@ start() {
   for name in "$@"; do
     is_alive "$name" && continue
     (
-      trap - INT TERM HUP EXIT
+      trap - INT TERM HUP PIPE EXIT
       cd "$folder" && launch "$name"
     ) </dev/null >>"$folder/$name.log" 2>&1 &
     PIDS[$name]=$!

@@ -272,8 +272,8 @@ fn a_test_that_ends_while_its_servers_start_leaves_nothing() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(guard.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let folder = lines.filter_map(|line| Some(PathBuf::from(line.strip_prefix("folder ")?))).next().unwrap();
+    let mut lines = BufReader::new(guard.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let folder = PathBuf::from(lines.next().unwrap().strip_prefix("folder ").unwrap());
     eventually("a node starts", || folder.join("n3.log").metadata().is_ok_and(|log| log.len() > 0));
     assert!(processes_in(&folder).len() >= 4);
     drop(guard.stdin.take());
