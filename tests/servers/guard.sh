@@ -77,11 +77,11 @@ fail() {
 # Whether the process is still our own child, and not somebody else's that got its number. A zombie counts: its other
 # threads may still hold its sockets, and the shell buries it as soon as they do not.
 is_alive() {
-  local key value
+  local key value parent=none
   while read -r key value; do
-    [[ $key == PPid: ]] && { [[ $value == "$$" ]]; return; }
+    [[ $key == PPid: ]] && parent=$value
   done 2>/dev/null <"/proc/${PIDS[$1]:-none}/status"
-  return 1
+  [[ $parent == "$$" ]]
 }
 
 # Sends the signal that ends a server, and waits until it is gone.
