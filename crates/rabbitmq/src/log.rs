@@ -1,0 +1,205 @@
+//! The event log over a stream: appending, reading from a cursor, following the end.
+//!
+//! A cursor's position is the offset of its event plus one, so that 0 is the place before everything. Offsets rise
+//! without being dense: the broker uses some for itself. Repeats of an id are not kept out.
+
+mod append;
+pub(crate) mod entry;
+mod follower;
+mod page;
+mod reading;
+mod recent;
+mod tail;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use paybell_core::event::Event;
+use paybell_core::ports::{Cursor, EventFilter, EventLog, LogRead, PAGE_ROWS_MAX, PortError};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Settings;
+use crate::fanout::Fanout;
+use crate::link::{Link, LinkError};
+use crate::topology::names;
+use append::Appender;
+use follower::{Asker, Follower};
+use page::{Old, Wanted};
+use recent::Found;
+use tail::Tail;
+
+/// How the port names this engine's log.
+const PART: &str = "log";
+
+/// How long a read takes at most.
+const READ_TIMEOUT: Duration = Duration::from_millis(2_500);
+
+/// Pages of the older part that are read at once; each is a consumer at the broker.
+const OLD_PAGES_MAX: usize = 8;
+
+/// Readers that wait to hear the end.
+const ASKERS_MAX: usize = 1_024;
+
+/// What a process does with the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub appends: bool,
+    pub reads: bool,
+}
+
+/// The event log of one process.
+pub(crate) struct StreamLog {
+    writer: Option<Writer>,
+    reader: Option<Reader>,
+}
+
+/// The side that appends: the stream first, then the subscribers.
+struct Writer {
+    appender: Appender,
+    fanout: Fanout,
+}
+
+/// The side that reads.
+struct Reader {
+    link: Link,
+    stream: String,
+    tail: Arc<Tail>,
+    askers: mpsc::Sender<Asker>,
+    old_pages: Semaphore,
+}
+
+impl StreamLog {
+    /// Opens the connections that the process needs, and begins to follow the end if it reads.
+    pub fn start(settings: &Arc<Settings>, access: Access, cancel: &CancellationToken) -> Self {
+        let link = |purpose| Link::start(settings.clone(), purpose, cancel.clone());
+        let prefix = settings.shape.prefix.as_str();
+        let stream = names::event_log(prefix);
+        let writer = access.appends.then(|| {
+            let (fanout, carrier) = Fanout::new(link("fanout"), names::events(prefix), cancel.clone());
+            settings.tasks.spawn(carrier);
+            Writer { appender: Appender::new(link("append"), stream.clone()), fanout }
+        });
+        let reader = access.reads.then(|| {
+            let (reader, follower) = Reader::new(link("read"), stream.clone());
+            settings.tasks.spawn(cancel.clone().run_until_cancelled_owned(follower));
+            reader
+        });
+        Self { writer, reader }
+    }
+
+    /// Whether everything that this process opened of the log works.
+    pub fn state(&self) -> Result<(), PortError> {
+        let writer = self.writer.iter().flat_map(|writer| [writer.appender.link(), writer.fanout.link()]);
+        let reader = self.reader.iter().map(|reader| &reader.link);
+        writer
+            .chain(reader)
+            .try_for_each(|link| link.session().map(drop).map_err(|cause| cause.unavailable(PART)))
+    }
+
+    /// Waits until no append is under way.
+    pub async fn settled(&self) {
+        if let Some(writer) = &self.writer {
+            writer.appender.settled().await;
+        }
+    }
+
+    /// Events that some subscriber's queue refused, since the start.
+    pub fn fanout_refused(&self) -> u64 {
+        self.writer.as_ref().map_or(0, |writer| writer.fanout.refused())
+    }
+
+    /// Messages in the stream that are no events, as far as this process met them.
+    pub fn foreign_messages(&self) -> u64 {
+        self.reader.as_ref().map_or(0, |reader| reader.tail.foreign())
+    }
+}
+
+#[async_trait]
+impl EventLog for StreamLog {
+    async fn append(&self, events: &[Event]) -> Result<(), PortError> {
+        self.writer.as_ref().ok_or_else(not_opened)?.append(events).await
+    }
+
+    async fn read(
+        &self,
+        after: Option<Cursor>,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<LogRead, PortError> {
+        let reader = self.reader.as_ref().ok_or_else(not_opened)?;
+        let wanted = Wanted { filter, limit: limit.clamp(1, PAGE_ROWS_MAX) };
+        in_time(reader.page(after, wanted)).await
+    }
+
+    async fn end(&self) -> Result<Cursor, PortError> {
+        in_time(self.reader.as_ref().ok_or_else(not_opened)?.end()).await
+    }
+
+    async fn grown(&self, past: Cursor) -> Result<(), PortError> {
+        let mut end = self.reader.as_ref().ok_or_else(not_opened)?.tail.watch();
+        // A cursor of another log is answered at once too: reading it will tell.
+        let is_past = |end: &Option<Cursor>| end.is_some_and(|end| end != past);
+        end.wait_for(is_past).await.map(drop).map_err(|_| unavailable("closed"))
+    }
+}
+
+impl Writer {
+    /// The events are in the stream and were handed to subscribers. The stream comes first: it is the record. The
+    /// subscribers belong to the same step, because only then are the events cleared; after a crash between the two
+    /// everything is repeated under the same ids.
+    async fn append(&self, events: &[Event]) -> Result<(), PortError> {
+        let bodies: Vec<Arc<[u8]>> = events.iter().map(|event| event.to_json().into_bytes().into()).collect();
+        self.appender.append(events, &bodies).await.map_err(unavailable)?;
+        self.fanout.publish(events, &bodies).await.map_err(unavailable)
+    }
+}
+
+impl Reader {
+    /// Reads over one connection; the second value follows the end.
+    fn new(link: Link, stream: String) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (askers, asked) = mpsc::channel(ASKERS_MAX);
+        let tail = Arc::new(Tail::new());
+        let follower =
+            Follower { link: link.clone(), stream: stream.clone(), tail: tail.clone(), askers: asked };
+        (Self { link, stream, tail, askers, old_pages: Semaphore::new(OLD_PAGES_MAX) }, follower.run())
+    }
+
+    async fn page(&self, after: Option<Cursor>, wanted: Wanted<'_>) -> Result<LogRead, LinkError> {
+        let end = self.end().await?;
+        match after.map_or(Found::Older, |after| self.tail.page(after, wanted)) {
+            Found::Page(page) => return Ok(LogRead::Page(page)),
+            found @ (Found::Older | Found::Gone) => {
+                let _turn = self.old_pages.acquire().await.map_err(|_| LinkError::Closed)?;
+                let session = self.link.session()?;
+                let old = Old { session: &session, stream: &self.stream, end };
+                if found == Found::Gone { old.gone().await } else { old.page(after, wanted).await }
+            }
+        }
+    }
+
+    /// The end at this moment: everything that was confirmed on our node before is in the tail.
+    async fn end(&self) -> Result<Cursor, LinkError> {
+        self.link.session()?;
+        let (asker, told) = oneshot::channel();
+        self.askers.send(asker).await.map_err(|_| LinkError::Closed)?;
+        told.await.map_err(|_| LinkError::Stream("its end was lost from sight"))
+    }
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, LinkError>>) -> Result<T, PortError> {
+    match timeout(READ_TIMEOUT, work).await {
+        Ok(read) => read.map_err(unavailable),
+        Err(_) => Err(unavailable(LinkError::Timeout { what: "read", limit: READ_TIMEOUT })),
+    }
+}
+
+fn not_opened() -> PortError {
+    unavailable("this process did not open the event log for that")
+}
+
+fn unavailable(cause: impl std::fmt::Display) -> PortError {
+    PortError::Unavailable { part: PART, cause: cause.to_string() }
+}

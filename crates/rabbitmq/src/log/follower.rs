@@ -1,0 +1,124 @@
+//! The one consumer at the end of the stream that a process keeps while somebody reads: it feeds the tail, and tells
+//! readers what the end is at this moment.
+//!
+//! It takes up again where it was, after any interruption; where its newest entry is not at its place any more, the
+//! log is another one or has lost its tail, and everything that was kept is forgotten.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use paybell_core::ports::Cursor;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use super::reading::{Reading, Start};
+use super::tail::Tail;
+use crate::link::{Link, LinkError, Session};
+
+/// Deliveries ahead of us.
+const PREFETCH: u16 = 512;
+
+/// How long an entry that is there may take.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Looks at a stream that seems empty, and the time between them.
+const EMPTY_LOOKS: u32 = 4;
+const EMPTY_LOOK_GAP: Duration = Duration::from_millis(40);
+
+/// Between two attempts to follow.
+const RETRY_GAP: Duration = Duration::from_millis(300);
+
+/// A reader that wants to know the end; who gave up is not answered.
+pub(super) type Asker = oneshot::Sender<Cursor>;
+
+pub(super) struct Follower {
+    pub link: Link,
+    pub stream: String,
+    pub tail: Arc<Tail>,
+    pub askers: mpsc::Receiver<Asker>,
+}
+
+impl Follower {
+    /// Follows for ever.
+    pub async fn run(mut self) {
+        loop {
+            let session = self.link.up().await;
+            let Err(cause) = self.follow(&session).await;
+            if !session.has_ended() {
+                tracing::warn!(%cause, "the end of the event log is lost from sight: {cause}");
+                self.link.broken(&session, cause);
+                sleep(RETRY_GAP).await;
+            }
+        }
+    }
+
+    /// Feeds the tail as long as the connection stands.
+    async fn follow(&mut self, session: &Session) -> Result<Infallible, LinkError> {
+        let mut reading = self.attach(session).await?;
+        loop {
+            self.tail.publish();
+            tokio::select! {
+                entry = reading.next() => {
+                    self.tail.push(entry?);
+                    self.drain(&mut reading).await?;
+                }
+                Some(asker) = self.askers.recv() => {
+                    let mut askers = vec![asker];
+                    while let Ok(asker) = self.askers.try_recv() {
+                        askers.push(asker);
+                    }
+                    self.catch_up(&mut reading).await?;
+                    let end = self.tail.publish();
+                    for asker in askers {
+                        // Who asked may have given up.
+                        drop(asker.send(end));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A consumer at the end, everything before it in the tail.
+    async fn attach(&self, session: &Session) -> Result<Reading, LinkError> {
+        if let Some((offset, newest)) = self.tail.newest() {
+            let mut reading = Reading::open(session, &self.stream, Start::Offset(offset), PREFETCH).await?;
+            let first = timeout(FIRST_TIMEOUT, reading.next()).await.ok().transpose()?;
+            if first.is_some_and(|first| first.cursor() == newest) {
+                self.catch_up(&mut reading).await?;
+                return Ok(reading);
+            }
+            tracing::warn!(offset, "the event log does not hold what it held at {offset}: it is read anew");
+            self.tail.forget();
+        }
+        let mut reading = Reading::open(session, &self.stream, Start::Last, PREFETCH).await?;
+        for _ in 0..EMPTY_LOOKS {
+            self.catch_up(&mut reading).await?;
+            if self.tail.newest().is_some() {
+                break;
+            }
+            sleep(EMPTY_LOOK_GAP).await;
+        }
+        Ok(reading)
+    }
+
+    /// Takes everything that was there when this was called.
+    async fn catch_up(&self, reading: &mut Reading) -> Result<(), LinkError> {
+        // A whole prefetch at once may have hidden more behind it.
+        loop {
+            reading.fence().await?;
+            if self.drain(reading).await? < usize::from(PREFETCH) / 2 {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn drain(&self, reading: &mut Reading) -> Result<usize, LinkError> {
+        let mut entries = 0;
+        while let Some(entry) = reading.ready().await? {
+            self.tail.push(entry);
+            entries += 1;
+        }
+        Ok(entries)
+    }
+}

@@ -1,0 +1,119 @@
+//! What exists on the broker: said in one place (`topology/plan.rs`), declared at every connection, checked on demand.
+//!
+//! It creates what is missing and names what differs. It never deletes or changes anything: what a broker has is an
+//! operator's to take away. What AMQP does not tell is not checked: policies, bindings, the members of a queue.
+
+mod declare;
+mod definitions;
+pub(crate) mod names;
+mod plan;
+
+use serde::Serialize;
+
+pub use definitions::definitions;
+pub use plan::{Argument, Item, Kind, Shape, plan};
+
+use crate::link::{LinkError, Session};
+use declare::{Answer, Desk};
+
+/// In what a broker differs from the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "finding", rename_all = "kebab-case")]
+pub enum Finding {
+    /// It is not there; declaring creates it.
+    #[error("{} {name} is missing: `paybell topology apply` creates it", kind.as_str())]
+    Missing { name: String, kind: Kind },
+    /// It is there and is something else. Arguments cannot be changed: restore the setting, or delete it when it is
+    /// empty and declare it again.
+    #[error("{} {name} differs: {difference}", kind.as_str())]
+    Different { name: String, kind: Kind, difference: String },
+    /// The broker took the argument and does nothing with it.
+    #[error("{} {name}: the broker accepts {argument} and ignores it; RabbitMQ 3.10 or newer keeps it", kind.as_str())]
+    Ignored { name: String, kind: Kind, argument: &'static str },
+}
+
+/// Why the topology could not be brought about.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TopologyError {
+    /// What the broker has is not what we need.
+    #[error("{}", told(.0))]
+    Wrong(Vec<Finding>),
+    /// The broker could not be asked.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+/// Declares everything, and says all that differs.
+///
+/// The first session of a process also asks whether the broker keeps the one argument whose loss nobody would notice.
+pub(crate) async fn ensure(session: &Session, shape: &Shape) -> Result<(), TopologyError> {
+    let mut desk = Desk::at(session);
+    let mut findings = Vec::new();
+    let items = plan(shape);
+    for item in &items {
+        match desk.declare(item).await? {
+            Answer::Fine => desk.bind(item).await?,
+            Answer::Missing => findings.push(Finding::missing(item)),
+            Answer::Refused(difference) => findings.push(Finding::different(item, difference)),
+        }
+    }
+    if session.generation() <= 1 && findings.is_empty() {
+        let guarded = items.iter().find(|item| item.arguments.contains_key(DEAD_LETTER_STRATEGY));
+        if let Some(item) = guarded {
+            findings.extend(ignored(&mut desk, item, DEAD_LETTER_STRATEGY).await?);
+        }
+    }
+    if findings.is_empty() { Ok(()) } else { Err(TopologyError::Wrong(findings)) }
+}
+
+/// Brokers before 3.10 take it and lose dead checks.
+const DEAD_LETTER_STRATEGY: &str = "x-dead-letter-strategy";
+
+/// Compares a broker with the plan; creates nothing.
+pub(crate) async fn compare(session: &Session, shape: &Shape) -> Result<Vec<Finding>, LinkError> {
+    let mut desk = Desk::at(session);
+    let mut findings = Vec::new();
+    let mut probed = Vec::new();
+    for item in &plan(shape) {
+        // Looking comes first: declaring what is missing would create it.
+        if desk.look(item).await? != Answer::Fine {
+            findings.push(Finding::missing(item));
+            continue;
+        }
+        if let Answer::Refused(difference) = desk.declare(item).await? {
+            findings.push(Finding::different(item, difference));
+            continue;
+        }
+        for argument in declare::probes(item) {
+            if !probed.contains(&(item.kind, argument)) {
+                probed.push((item.kind, argument));
+                findings.extend(ignored(&mut desk, item, argument).await?);
+            }
+        }
+    }
+    Ok(findings)
+}
+
+async fn ignored(
+    desk: &mut Desk<'_>,
+    item: &Item,
+    argument: &'static str,
+) -> Result<Option<Finding>, LinkError> {
+    let answer = desk.contradict(item, argument).await?;
+    let is_kept = answer != Answer::Fine;
+    Ok((!is_kept).then(|| Finding::Ignored { name: item.name.clone(), kind: item.kind, argument }))
+}
+
+impl Finding {
+    fn missing(item: &Item) -> Self {
+        Finding::Missing { name: item.name.clone(), kind: item.kind }
+    }
+
+    fn different(item: &Item, difference: String) -> Self {
+        Finding::Different { name: item.name.clone(), kind: item.kind, difference }
+    }
+}
+
+fn told(findings: &[Finding]) -> String {
+    findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("; ")
+}

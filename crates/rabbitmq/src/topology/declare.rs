@@ -1,0 +1,165 @@
+//! One item and a broker: is it there, is it what we want, bring it there.
+//!
+//! The broker answers a wrong declaration by closing the channel, so every refusal costs one; the next item gets a
+//! fresh one. Nothing is ever deleted or changed: an argument cannot be.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, ErrorKind, ExchangeKind};
+
+use super::plan::{Argument, Item, Kind};
+use crate::link::{LinkError, Session, bounded};
+
+/// How long the broker may take for one declaration: a new quorum queue is a small election.
+const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
+
+const NOT_FOUND: u16 = 404;
+const PRECONDITION_FAILED: u16 = 406;
+
+/// What the broker said to one question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    Fine,
+    Missing,
+    /// Its words about the difference.
+    Refused(String),
+}
+
+/// Asks a broker, one question after the other.
+pub(super) struct Desk<'a> {
+    session: &'a Session,
+    channel: Option<Channel>,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) fn at(session: &'a Session) -> Self {
+        Self { session, channel: None }
+    }
+
+    /// Declares it as we want it, creating it if it is not there.
+    pub(super) async fn declare(&mut self, item: &Item) -> Result<Answer, LinkError> {
+        self.ask(item, &item.arguments, false).await
+    }
+
+    /// Whether something of that name is there; creates nothing.
+    pub(super) async fn look(&mut self, item: &Item) -> Result<Answer, LinkError> {
+        self.ask(item, &BTreeMap::new(), true).await
+    }
+
+    /// Declares what is there with another value for one argument. A broker that keeps the argument refuses; one that
+    /// does not know it says yes, and changes nothing.
+    pub(super) async fn contradict(
+        &mut self,
+        item: &Item,
+        argument: &'static str,
+    ) -> Result<Answer, LinkError> {
+        let mut arguments = item.arguments.clone();
+        if let Some(value) = arguments.get_mut(argument) {
+            *value = other_value(argument, value);
+        }
+        self.ask(item, &arguments, false).await
+    }
+
+    /// Feeds the item from its exchange.
+    pub(super) async fn bind(&mut self, item: &Item) -> Result<(), LinkError> {
+        let Some(exchange) = &item.bound_to else { return Ok(()) };
+        let channel = self.channel().await?;
+        let (queue, exchange) = (item.name.as_str().into(), exchange.as_str().into());
+        let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+        let bound = channel.queue_bind(queue, exchange, "".into(), options, none);
+        bounded("bind", DECLARE_TIMEOUT, bound).await
+    }
+
+    async fn ask(&mut self, item: &Item, arguments: &Arguments, passive: bool) -> Result<Answer, LinkError> {
+        let channel = self.channel().await?;
+        let name = item.name.as_str().into();
+        let arguments = table(arguments);
+        let asked = async {
+            let answered = match item.kind.exchange() {
+                Some(kind) => {
+                    let options = ExchangeDeclareOptions { durable: true, passive, ..Default::default() };
+                    channel.exchange_declare(name, exchange_kind(kind), options, arguments).await
+                }
+                None => {
+                    let options = QueueDeclareOptions { durable: true, passive, ..Default::default() };
+                    channel.queue_declare(name, options, arguments).await.map(drop)
+                }
+            };
+            match answered {
+                Ok(()) => Ok(Answer::Fine),
+                Err(error) => answer_of(error),
+            }
+        };
+        let answer = bounded("declare", DECLARE_TIMEOUT, asked).await;
+        if !matches!(answer, Ok(Answer::Fine)) {
+            self.channel = None;
+        }
+        answer
+    }
+
+    async fn channel(&mut self) -> Result<Channel, LinkError> {
+        if let Some(channel) = &self.channel {
+            return Ok(channel.clone());
+        }
+        let channel = self.session.channel().await?;
+        Ok(self.channel.insert(channel).clone())
+    }
+}
+
+type Arguments = BTreeMap<&'static str, Argument>;
+
+/// A refusal is an answer; everything else is trouble with the connection.
+fn answer_of(error: lapin::Error) -> Result<Answer, lapin::Error> {
+    match error.kind() {
+        ErrorKind::ProtocolError(told) => match told.get_id() {
+            NOT_FOUND => Ok(Answer::Missing),
+            PRECONDITION_FAILED => Ok(Answer::Refused(words(told.get_message().as_str()))),
+            _ => Err(error),
+        },
+        _ => Err(error),
+    }
+}
+
+/// `PRECONDITION_FAILED - inequivalent arg …` without its first word.
+fn words(text: &str) -> String {
+    text.split_once(" - ").map_or(text, |(_, words)| words).to_owned()
+}
+
+fn exchange_kind(kind: &str) -> ExchangeKind {
+    ExchangeKind::Custom(kind.to_owned())
+}
+
+fn table(arguments: &Arguments) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (key, value) in arguments {
+        let value = match value {
+            Argument::Number(number) => AMQPValue::LongLongInt(*number),
+            Argument::Text(text) => AMQPValue::LongString(text.as_str().into()),
+        };
+        table.insert((*key).into(), value);
+    }
+    table
+}
+
+/// A value that a broker would accept as well, and that differs.
+fn other_value(argument: &str, value: &Argument) -> Argument {
+    let text = |text: &str| Argument::Text(text.to_owned());
+    match (argument, value) {
+        ("x-queue-type", _) => text("classic"),
+        ("x-queue-leader-locator", _) => text("client-local"),
+        ("x-overflow", _) => text("drop-head"),
+        ("x-dead-letter-strategy", _) => text("at-most-once"),
+        ("x-max-age", Argument::Text(was)) => Argument::Text(format!("1{was}")),
+        (_, Argument::Number(number)) => Argument::Number(number.saturating_add(1)),
+        (_, Argument::Text(was)) => Argument::Text(format!("{was}.other")),
+    }
+}
+
+/// Which arguments tell a broker apart that accepts and ignores them.
+pub(super) fn probes(item: &Item) -> impl Iterator<Item = &'static str> {
+    let is_queue = matches!(item.kind, Kind::QuorumQueue | Kind::Stream);
+    item.arguments.keys().copied().filter(move |_| is_queue)
+}
