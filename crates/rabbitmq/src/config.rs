@@ -1,0 +1,196 @@
+//! What the engine is told at the start, judged before anything is connected. The URL's password leaves this file only
+//! inside the client library's own address, which prints nothing of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use lapin::uri::AMQPUri;
+use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
+
+use crate::error::ConfigError;
+use crate::topology::Shape;
+
+/// Queues per lane, at most.
+pub(crate) const PARTITIONS_MAX: u16 = 256;
+
+/// Characters of a prefix: a queue's name has room for 255.
+const PREFIX_CHARS_MAX: usize = 64;
+
+/// Seconds between heartbeats unless the URL says otherwise: a peer that fell silent is noticed after two of them.
+const HEARTBEAT_S: u16 = 5;
+
+/// Settings of the engine.
+#[derive(Clone)]
+pub struct RabbitConfig {
+    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or `amqps://`; `?heartbeat=SECONDS` if five do not fit.
+    pub url: String,
+    /// The beginning of every name.
+    pub prefix: String,
+    /// Queues per lane of checks that this process publishes to. It consumes all that exist.
+    pub partitions: u16,
+    /// How often the broker hands a check out before it puts it aside.
+    pub delivery_limit: u32,
+    /// How long the event log keeps events.
+    pub events_age: Duration,
+    /// Urgent checks that this process holds, in hand or waiting for one.
+    pub urgent_prefetch: u16,
+    /// The same for cadence polls.
+    pub cadence_prefetch: u16,
+}
+
+impl RabbitConfig {
+    /// The defaults, for a broker at this URL.
+    pub fn at(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            prefix: "paybell".to_owned(),
+            partitions: 4,
+            delivery_limit: 20,
+            events_age: Duration::from_secs(35 * 24 * 3600),
+            urgent_prefetch: 512,
+            cadence_prefetch: 128,
+        }
+    }
+
+    /// What the topology under this prefix depends on.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            prefix: self.prefix.clone(),
+            partitions: self.partitions,
+            delivery_limit: self.delivery_limit,
+            events_age: self.events_age,
+            segment_bytes: Shape::SEGMENT_BYTES,
+        }
+    }
+}
+
+impl fmt::Debug for RabbitConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RabbitConfig")
+            .field("url", &"hidden")
+            .field("prefix", &self.prefix)
+            .field("partitions", &self.partitions)
+            .field("delivery_limit", &self.delivery_limit)
+            .field("events_age", &self.events_age)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The judged settings, shared by everything of one engine.
+pub(crate) struct Settings {
+    pub uri: AMQPUri,
+    pub shape: Shape,
+    pub urgent_prefetch: u16,
+    pub cadence_prefetch: u16,
+    /// Every task of the engine; `close` waits for them.
+    pub tasks: TaskTracker,
+    /// Connections of one process declare one after the other: a broker dislikes twins.
+    pub declaring: Mutex<()>,
+}
+
+impl Settings {
+    pub fn judged(config: &RabbitConfig) -> Result<Self, ConfigError> {
+        let is_named = |prefix: &str| {
+            (1..=PREFIX_CHARS_MAX).contains(&prefix.len())
+                && prefix.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        };
+        if !is_named(&config.prefix) {
+            return Err(ConfigError::Prefix(config.prefix.clone()));
+        }
+        if !(1..=PARTITIONS_MAX).contains(&config.partitions) {
+            return Err(ConfigError::Partitions(config.partitions));
+        }
+        for (name, value) in [
+            ("delivery_limit", config.delivery_limit),
+            ("urgent_prefetch", config.urgent_prefetch.into()),
+            ("cadence_prefetch", config.cadence_prefetch.into()),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::Zero(name));
+            }
+        }
+        Ok(Self {
+            uri: address(&config.url)?,
+            shape: config.shape(),
+            urgent_prefetch: config.urgent_prefetch,
+            cadence_prefetch: config.cadence_prefetch,
+            tasks: TaskTracker::new(),
+            declaring: Mutex::new(()),
+        })
+    }
+}
+
+/// The client library's own words about a bad URL may repeat it, password and all: ours never do.
+fn address(url: &str) -> Result<AMQPUri, ConfigError> {
+    let told = |text: &str| Err(ConfigError::Url(text.to_owned()));
+    let Some((scheme, rest)) = url.split_once("://") else { return told("it has no ://") };
+    if !matches!(scheme, "amqp" | "amqps") {
+        return told("it begins with neither amqp:// nor amqps://");
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if host.is_empty() || host.starts_with(':') {
+        return told("it names no host");
+    }
+    let Ok(mut uri) = url.parse::<AMQPUri>() else {
+        return told("its host, port, virtual host or options cannot be read");
+    };
+    // The library takes an IPv6 address for no host at all and would go to localhost.
+    if let Some((inside, _)) = host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+        inside.clone_into(&mut uri.authority.host);
+    }
+    if matches!(uri.query.heartbeat, None | Some(0)) {
+        uri.query.heartbeat = Some(HEARTBEAT_S);
+    }
+    Ok(uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_read_as_an_operator_means_it() {
+        let uri = address("amqps://shop:p%40ss@mq.example/%2f?heartbeat=9").unwrap();
+        assert_eq!((uri.authority.host.as_str(), uri.authority.port), ("mq.example", 5671));
+        assert_eq!((uri.authority.userinfo.password.as_str(), uri.vhost.as_str()), ("p@ss", "/"));
+        assert_eq!(uri.query.heartbeat, Some(9));
+        let uri = address("amqp://guest:guest@[::1]:5673/vhost?heartbeat=0").unwrap();
+        assert_eq!(
+            (uri.authority.host.as_str(), uri.authority.port, uri.vhost.as_str()),
+            ("::1", 5673, "vhost")
+        );
+        assert_eq!(uri.query.heartbeat, Some(HEARTBEAT_S), "silence is always noticed");
+    }
+
+    #[test]
+    fn a_bad_setting_is_told_without_the_password() {
+        for url in [
+            "hunter2",
+            "http://u:hunter2@h/",
+            "amqp://u:hunter2@/%2f",
+            "amqp://u:hunter2@:5672",
+            "amqp://u:hunter2@h:99999/",
+            "amqp://u:hunter2@h/?heartbeat=often",
+        ] {
+            let error = Settings::judged(&RabbitConfig::at(url)).err().unwrap().to_string();
+            assert!(error.starts_with("rabbitmq.url: ") && !error.contains("hunter2"), "{url}: {error}");
+        }
+        let config = RabbitConfig::at("amqp://u:hunter2@h/");
+        assert!(!format!("{config:?}").contains("hunter2"));
+        let with = |change: fn(&mut RabbitConfig)| {
+            let mut config = config.clone();
+            change(&mut config);
+            Settings::judged(&config).err()
+        };
+        assert_eq!(
+            with(|config| config.prefix = "a b".to_owned()),
+            Some(ConfigError::Prefix("a b".to_owned()))
+        );
+        assert_eq!(with(|config| config.partitions = 0), Some(ConfigError::Partitions(0)));
+        assert_eq!(with(|config| config.partitions = 257), Some(ConfigError::Partitions(257)));
+        assert_eq!(with(|config| config.delivery_limit = 0), Some(ConfigError::Zero("delivery_limit")));
+        assert_eq!(with(|_| ()), None);
+    }
+}

@@ -1,0 +1,62 @@
+//! What can go wrong: at the start, as [`ConfigError`] for the operator; afterwards, as [`LinkError`] inside and as the
+//! ports' own `PortError` outside. None of them carries a password: the URL is never part of a text.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use paybell_core::ports::PortError;
+
+/// A setting with which nothing can ever be connected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error(
+        "rabbitmq.url: {0}; it looks like amqp://USER:PASSWORD@HOST:5672/%2f, or amqps:// for TLS, with / in the \
+         virtual host written as %2f"
+    )]
+    Url(String),
+    #[error("rabbitmq.prefix: {0:?} must be 1 to 64 letters, digits, dots, dashes or underscores")]
+    Prefix(String),
+    #[error("rabbitmq.partitions: {0} must be from 1 to {max}", max = crate::config::PARTITIONS_MAX)]
+    Partitions(u16),
+    #[error("rabbitmq: {0} must not be 0")]
+    Zero(&'static str),
+}
+
+/// Why the broker cannot be worked with now. All of them pass: the supervisor mends what it can, for ever.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum LinkError {
+    /// There is no connection.
+    #[error("no connection for {} ms: {cause}", down_for.as_millis())]
+    Down { down_for: Duration, cause: Arc<str> },
+    /// The broker takes nothing: it is short of memory or disk.
+    #[error("the broker blocks publishers: {0}")]
+    Blocked(Arc<str>),
+    /// No answer in time. Whether it was done is unknown.
+    #[error("{what}: no answer within {} ms", limit.as_millis())]
+    Timeout { what: &'static str, limit: Duration },
+    /// The broker or the connection refused.
+    #[error("{what}: {cause}")]
+    Amqp { what: &'static str, cause: lapin::Error },
+    /// Confirmed as unroutable: nothing was stored.
+    #[error("the broker has no queue {0}")]
+    Unroutable(String),
+    /// The queue is full, or the broker failed to store it.
+    #[error("the broker refused a publish to {0}")]
+    Refused(String),
+    /// Confirm mode was lost.
+    #[error("a publish was not confirmed: the channel is not in confirm mode")]
+    Unconfirmed,
+    /// Reading the event log ended, or what is read is no event log.
+    #[error("event log: {0}")]
+    Stream(&'static str),
+    /// This process is ending.
+    #[error("closed")]
+    Closed,
+}
+
+impl LinkError {
+    /// As the ports say it.
+    pub fn unavailable(&self, part: &'static str) -> PortError {
+        PortError::Unavailable { part, cause: self.to_string() }
+    }
+}

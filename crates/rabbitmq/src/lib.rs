@@ -1,0 +1,17 @@
+//! Check queue and event log on RabbitMQ; the only user of the AMQP client.
+//!
+//! It moves checks and events and knows nothing of what they mean: no decision is made here, and nothing is read from
+//! or written to the ledger, but for the letters about what cannot be read.
+//!
+//! Every connection is a [`link`]: kept up for ever by a supervisor of its own, which also declares the [`topology`].
+//! A check's walk: [`queue`] → [`publisher`] (confirmed) → the broker → [`source`] → the worker's hand → acknowledged.
+
+mod config;
+mod error;
+mod fanout;
+mod link;
+mod log;
+pub mod topology;
+
+pub use config::RabbitConfig;
+pub use error::ConfigError;

@@ -1,0 +1,85 @@
+//! A connection that stands, until it ends: what everybody else gets of it. It never connects again; its successor is
+//! another session.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use lapin::{Channel, Connection};
+use tokio_util::sync::CancellationToken;
+
+use super::bounded;
+use super::dial::Plug;
+use crate::error::LinkError;
+
+/// How long the broker may take to open a channel.
+const CHANNEL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a farewell may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// One connection. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Session(Arc<Inner>);
+
+struct Inner {
+    connection: Connection,
+    plug: Plug,
+    generation: u64,
+    ended: CancellationToken,
+    cause: OnceLock<Arc<str>>,
+}
+
+impl Session {
+    pub(super) fn new(connection: Connection, plug: Plug, generation: u64) -> Self {
+        let (ended, cause) = (CancellationToken::new(), OnceLock::new());
+        Self(Arc::new(Inner { connection, plug, generation, ended, cause }))
+    }
+
+    /// A new channel.
+    pub(crate) async fn channel(&self) -> Result<Channel, LinkError> {
+        bounded("open a channel", CHANNEL_TIMEOUT, self.0.connection.create_channel()).await
+    }
+
+    /// Counts the link's connections, from 1.
+    pub(crate) fn generation(&self) -> u64 {
+        self.0.generation
+    }
+
+    /// Returns when the connection is gone. From then on everything on it fails at once.
+    pub(crate) async fn ended(&self) {
+        self.0.ended.cancelled().await;
+    }
+
+    /// Whether it is gone.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.ended.is_cancelled()
+    }
+
+    /// Ends it; the first cause is the one that counts.
+    pub(super) fn end(&self, cause: Arc<str>) {
+        // A later cause is a consequence.
+        drop(self.0.cause.set(cause));
+        self.0.ended.cancel();
+        self.0.plug.pull();
+    }
+
+    /// Takes leave of the broker first.
+    pub(super) async fn close(&self, cause: Arc<str>) {
+        let farewell = self.0.connection.close(200, "closing".into());
+        if let Err(error) = bounded("close", CLOSE_TIMEOUT, farewell).await {
+            tracing::debug!(error = %error, "no farewell from the broker: {error}");
+        }
+        self.end(cause);
+    }
+
+    pub(super) fn cause(&self) -> Arc<str> {
+        self.0.cause.get().cloned().unwrap_or_else(|| "the connection ended".into())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The library's own farewell would wait for a silent peer for ever, in a thread of its own.
+        self.plug.pull();
+    }
+}
