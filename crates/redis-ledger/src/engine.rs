@@ -1,0 +1,165 @@
+//! Opening and closing, and how the ledger is: up, skewed. The ports are in the files named after them.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use paybell_core::cadence::Cadence;
+use paybell_core::ports::{PortError, Reading, Tally};
+use redis::{Pipeline, Value};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::clock::LedgerClock;
+use crate::config::{RedisConfig, Retention};
+use crate::error::{OpenError, unavailable};
+use crate::keys::Keys;
+use crate::recent::Recent;
+use crate::session::ANSWER_MAX;
+use crate::step::Planner;
+use crate::supervisor::{Link, State, Supervisor};
+use crate::writer::Writer;
+
+/// How long opening waits for the first attempt; a Redis that is away then is no error.
+const FIRST_ATTEMPT_MAX: Duration = Duration::from_secs(5);
+
+/// The ledger on Redis; a handle that is cheap to clone. Implements the ports of records, due sets and dead letters.
+#[derive(Clone)]
+pub struct RedisLedger {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub link: Link,
+    pub writer: Writer,
+    pub clock: Arc<LedgerClock>,
+    pub keys: Arc<Keys>,
+    pub cadence: Cadence,
+    pub retention: Retention,
+    /// What this process stored last for orders that it works on.
+    pub recent: Recent,
+    /// The last tally, and until when it is good.
+    pub tally: tokio::sync::Mutex<Option<(Duration, Tally)>>,
+    writing: CancellationToken,
+    connecting: CancellationToken,
+    tasks: TaskTracker,
+    /// Without a close, dropping the last handle ends the tasks.
+    _guard: DropGuard,
+}
+
+impl RedisLedger {
+    /// Tries to connect once, and goes on trying for ever. Fails only where an operator must change something.
+    pub async fn open(config: RedisConfig) -> Result<Self, OpenError> {
+        Self::open_shifted(config, Arc::new(AtomicI64::new(0))).await
+    }
+
+    /// The same with a ledger's clock that goes before Redis' by so many milliseconds: for tests.
+    pub async fn open_shifted(config: RedisConfig, shift_ms: Arc<AtomicI64>) -> Result<Self, OpenError> {
+        let keys = Arc::new(Keys::new(&config.prefix));
+        let clock = Arc::new(LedgerClock::new(shift_ms));
+        let seed = getrandom::u64().unwrap_or_default();
+        let (supervisor, link) = Supervisor::new(config.address, keys.clone(), clock.clone(), seed);
+        let (writer, writer_task) = Writer::new(link.clone(), keys.clone(), clock.clone());
+        let (writing, connecting) = (CancellationToken::new(), CancellationToken::new());
+        let tasks = TaskTracker::new();
+        tasks.spawn(supervisor.run(connecting.clone()));
+        tasks.spawn(writer_task.run(writing.clone()));
+        tasks.close();
+        let guard = connecting.clone().drop_guard();
+        let (cadence, retention) = (config.cadence, config.retention);
+        let (recent, tally) = (Recent::default(), tokio::sync::Mutex::new(None));
+        let ledger = Self {
+            inner: Arc::new(Inner {
+                link,
+                writer,
+                clock,
+                keys,
+                cadence,
+                retention,
+                recent,
+                tally,
+                writing,
+                connecting,
+                tasks,
+                _guard: guard,
+            }),
+        };
+        ledger.first_attempt().await?;
+        Ok(ledger)
+    }
+
+    /// Whether the ledger could be used now, by what the last look at it said.
+    pub fn is_up(&self) -> Result<(), PortError> {
+        match self.inner.link.session()?.write_refusal() {
+            Some(cause) => Err(unavailable(cause)),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes for real and changes nothing: an error means that nothing could be stored now.
+    pub async fn probe(&self) -> Result<(), PortError> {
+        self.inner.link.session()?;
+        within(self.inner.writer.fence()).await
+    }
+
+    /// This machine's clock minus Redis'; `None` before the first connection.
+    pub fn skew_ms(&self) -> Option<i64> {
+        self.inner.clock.skew_ms()
+    }
+
+    /// Finishes the writes that wait and ends the connections. Everything asked later is `Unavailable`.
+    pub async fn close(&self) {
+        self.inner.writing.cancel();
+        self.inner.writer.closed().await;
+        self.inner.connecting.cancel();
+        self.inner.tasks.wait().await;
+    }
+
+    async fn first_attempt(&self) -> Result<(), OpenError> {
+        let mut seen = self.inner.link.0.clone();
+        let decided = seen.wait_for(|state| !matches!(state, State::Connecting));
+        match tokio::time::timeout(FIRST_ATTEMPT_MAX, decided).await {
+            Ok(Ok(state)) => match &*state {
+                State::Refused(error) => Err(error.clone()),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Inner {
+    /// The ledger's time, while there is a connection.
+    pub fn reading(&self) -> Result<Reading, PortError> {
+        self.link.session()?;
+        self.clock.reading().ok_or_else(|| unavailable("Redis has not said its time yet"))
+    }
+
+    /// What steps are planned with.
+    pub fn planner(&self) -> Planner<'_> {
+        Planner { keys: &self.keys, retention: &self.retention, shift_ms: self.clock.shift_ms() }
+    }
+
+    /// Reads, within the deadline of every call.
+    pub async fn read(&self, pipeline: &Pipeline) -> Result<Vec<Value>, PortError> {
+        Ok(self.link.session()?.read(pipeline).await?)
+    }
+
+    /// What was read may be known to one server only: before anything is answered on its strength, a replica that is
+    /// there must have it too.
+    pub async fn confirm_what_was_read(&self) -> Result<(), PortError> {
+        if self.link.session()?.has_replicas() { self.writer.fence().await } else { Ok(()) }
+    }
+}
+
+/// The deadline of every call that writes. Its outcome is then unknown.
+pub(crate) async fn within<T>(call: impl Future<Output = Result<T, PortError>>) -> Result<T, PortError> {
+    let answered = tokio::time::timeout(ANSWER_MAX, call).await;
+    answered.unwrap_or_else(|_| Err(unavailable(format!("no answer within {} s", ANSWER_MAX.as_secs()))))
+}
+
+impl std::fmt::Debug for RedisLedger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisLedger").field("retention", &self.inner.retention).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,56 @@
+//! The ledger port: each method is one transition of `paybell-core` within one compare-and-set.
+
+use async_trait::async_trait;
+use paybell_core::dead::DeadLetter;
+use paybell_core::ids::{LeaseToken, OrderKey};
+use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken};
+use paybell_core::ports::{Ledger, PortError, Reading};
+use paybell_core::time::Timestamp;
+
+use crate::change::{Begin, Decided};
+use crate::engine::RedisLedger;
+
+#[async_trait]
+impl Ledger for RedisLedger {
+    async fn clock(&self) -> Result<Reading, PortError> {
+        self.inner.reading()
+    }
+
+    async fn take(&self, request: &LeaseRequest) -> Result<Taken, PortError> {
+        let run = |stored: Option<&_>, now| {
+            let taking = lease::take(stored, request, now);
+            Decided { write: taking.write, letter: taking.dead, answer: taking.taken }
+        };
+        self.inner.change(&request.check.key, Begin::Read, run).await
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<Committed, PortError> {
+        let run = |stored: Option<&_>, now| {
+            let (write, committed) = lease::commit(stored, commit, now);
+            Decided { letter: letter_of(commit, &committed), write, answer: committed }
+        };
+        self.inner.change(&commit.key, Begin::Recent, run).await
+    }
+
+    async fn clear(&self, key: &OrderKey, token: LeaseToken) -> Result<Cleared, PortError> {
+        let run = |stored: Option<&_>, now| {
+            let (write, cleared) = lease::clear(stored, token, now);
+            Decided { write, letter: None, answer: cleared }
+        };
+        self.inner.change(key, Begin::Recent, run).await
+    }
+
+    async fn put_off(&self, key: &OrderKey, token: LeaseToken, at: Timestamp) -> Result<Cleared, PortError> {
+        let run = |stored: Option<&_>, now| {
+            let (write, cleared) = lease::put_off(stored, token, at, now);
+            Decided { write, letter: None, answer: cleared }
+        };
+        self.inner.change(key, Begin::Recent, run).await
+    }
+}
+
+/// A commit that is refused buries nothing.
+fn letter_of(commit: &Commit, committed: &Committed) -> Option<DeadLetter> {
+    let is_stored = matches!(committed, Committed::Ended | Committed::Outgoing);
+    commit.change.dead.clone().filter(|_| is_stored)
+}

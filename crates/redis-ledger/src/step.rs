@@ -1,0 +1,238 @@
+//! What a step changes in Redis: the record, the sets it is in, the sums it counts in, and a letter. Pure: from the
+//! record before and the record after to the arguments of `store.lua`.
+
+use paybell_core::check::Lane;
+use paybell_core::dead::DeadLetter;
+use paybell_core::ids::OrderKey;
+use paybell_core::record::{Record, State};
+use paybell_core::time::{Millis, Timestamp};
+use redis::Cmd;
+use uuid::Uuid;
+
+use crate::codec;
+use crate::config::Retention;
+use crate::error::Fault;
+use crate::keys::{Keys, Shard, state_number};
+
+/// Registered fen are summed over the orders of this length of creation time.
+pub(crate) const FEN_SPAN_MS: i64 = 10_000;
+
+/// One compare-and-set.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub shard: Shard,
+    pub record: Option<RecordStep>,
+    pub letter: Option<LetterStep>,
+}
+
+/// A record to store over the bytes it was decided on.
+#[derive(Debug)]
+pub(crate) struct RecordStep {
+    pub key: String,
+    /// Empty if there was none.
+    pub expected: Vec<u8>,
+    /// Empty to delete it.
+    pub new: Vec<u8>,
+    moves: Moves,
+}
+
+/// A letter to store over the text it was merged with.
+#[derive(Debug)]
+pub(crate) struct LetterStep {
+    pub id: Uuid,
+    pub expected: Vec<u8>,
+    pub new: Vec<u8>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Moves {
+    /// 1 urgent, 2 cadence, 3 both.
+    due_out: usize,
+    due_in: usize,
+    due_score: i64,
+    state_out: usize,
+    state_in: usize,
+    state_score: Score,
+    expires_at: Option<i64>,
+    fen: Vec<(String, i64)>,
+}
+
+/// A score in the index of a state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Score {
+    /// It has a due time: it stays.
+    #[default]
+    Endless,
+    /// When it expires, in the server's time.
+    At(i64),
+}
+
+/// What steps are planned with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Planner<'a> {
+    pub keys: &'a Keys,
+    pub retention: &'a Retention,
+    /// The ledger's clock minus the server's: expiry goes by the server's.
+    pub shift_ms: i64,
+}
+
+impl Planner<'_> {
+    /// From `stored` (with the bytes it was read from) to `new`.
+    pub fn change(
+        &self,
+        key: &OrderKey,
+        stored: Option<&Record>,
+        bytes: Vec<u8>,
+        new: Option<&Record>,
+    ) -> Result<Step, Fault> {
+        let moves = self.moves(stored, new);
+        self.step(key, bytes, new, moves)
+    }
+
+    /// Puts a record's entries where they belong: `bytes` stay, whatever sets the order was found in.
+    pub fn repair(&self, key: &OrderKey, record: Option<&Record>, bytes: Vec<u8>) -> Step {
+        let mut moves = self.moves(record, record);
+        moves.due_out = match moves.due_in {
+            1 => 2,
+            2 => 1,
+            _ => 3,
+        };
+        let new = bytes.clone();
+        let record = RecordStep { key: self.keys.record(key), expected: bytes, new, moves };
+        Step { shard: Shard::of(key), record: Some(record), letter: None }
+    }
+
+    fn step(
+        &self,
+        key: &OrderKey,
+        expected: Vec<u8>,
+        new: Option<&Record>,
+        moves: Moves,
+    ) -> Result<Step, Fault> {
+        let new = new.map(codec::encode).transpose()?.unwrap_or_default();
+        let shard = Shard::of(key);
+        let record = RecordStep { key: self.keys.of(shard).record(key), expected, new, moves };
+        Ok(Step { shard, record: Some(record), letter: None })
+    }
+
+    fn moves(&self, stored: Option<&Record>, new: Option<&Record>) -> Moves {
+        let lane = |record: Option<&Record>| record.and_then(due_of).map_or(0, |(lane, _)| lane_number(lane));
+        let state = |record: Option<&Record>| {
+            record.and_then(|record| state_number(record.state)).unwrap_or_default()
+        };
+        let rests = new.filter(|record| record.due.is_none() && record.lease.is_none());
+        let expires_at = rests.map(|record| self.expires_at(record));
+        let state_score = match expires_at {
+            Some(at) => Score::At(at),
+            None if new.is_some_and(|record| record.due.is_none()) => Score::At(i64::from(u32::MAX) << 16),
+            None => Score::Endless,
+        };
+        let left = |before: usize, after: usize| if before == after { 0 } else { before };
+        Moves {
+            due_out: left(lane(stored), lane(new)),
+            due_in: lane(new),
+            due_score: new.and_then(due_of).map_or(0, |(_, at)| at.millis()),
+            state_out: left(state(stored), state(new)),
+            state_in: state(new),
+            state_score,
+            expires_at,
+            fen: fen_changes(stored, new),
+        }
+    }
+
+    fn expires_at(&self, record: &Record) -> i64 {
+        let age = match record.state {
+            State::Mismatch | State::Rejected => {
+                Millis(self.retention.disputed.0.max(self.retention.orders.0))
+            }
+            _ => self.retention.orders,
+        };
+        (record.updated_at + age).millis().saturating_sub(self.shift_ms)
+    }
+}
+
+impl LetterStep {
+    /// Adds an occurrence to what is stored under the letter's id.
+    pub fn merge(letter: &DeadLetter, stored: Vec<u8>) -> Result<Self, Fault> {
+        let merged = match stored.as_slice() {
+            [] => letter.clone(),
+            json => letter_of(json)?.repeated(letter.clone()),
+        };
+        let new = serde_json::to_vec(&merged).map_err(|error| {
+            Fault::Corrupt(format!("dead letter {} cannot be written: {error}", letter.id))
+        })?;
+        Ok(Self { id: letter.id, expected: stored, new })
+    }
+}
+
+/// A letter as it is stored.
+pub(crate) fn letter_of(json: &[u8]) -> Result<DeadLetter, Fault> {
+    serde_json::from_slice(json).map_err(|error| Fault::Corrupt(format!("a dead letter: {error}")))
+}
+
+impl Step {
+    /// Appends the step's arguments; the record's key is among the call's keys already.
+    pub fn write(&self, to: &mut Cmd) {
+        let none = Moves::default();
+        let moves = self.record.as_ref().map_or(&none, |record| &record.moves);
+        let digits = [
+            usize::from(self.record.is_some()),
+            moves.due_out,
+            moves.due_in,
+            moves.state_out,
+            moves.state_in,
+            usize::from(moves.expires_at.is_some()),
+            moves.fen.len(),
+            usize::from(self.letter.is_some()),
+        ];
+        to.arg(digits.map(|digit| b'0'.saturating_add(u8::try_from(digit).unwrap_or(0))).as_slice());
+        if let Some(record) = &self.record {
+            to.arg(record.expected.as_slice()).arg(record.new.as_slice());
+        }
+        if moves.due_in != 0 {
+            to.arg(moves.due_score);
+        }
+        if moves.state_in != 0 {
+            match moves.state_score {
+                Score::Endless => to.arg("+inf"),
+                Score::At(at) => to.arg(at),
+            };
+        }
+        if let Some(at) = moves.expires_at {
+            to.arg(at);
+        }
+        for (field, amount) in &moves.fen {
+            to.arg(field).arg(*amount);
+        }
+        if let Some(letter) = &self.letter {
+            to.arg(letter.id.to_string()).arg(letter.expected.as_slice()).arg(letter.new.as_slice());
+        }
+    }
+}
+
+fn due_of(record: &Record) -> Option<(Lane, Timestamp)> {
+    let due = record.due?;
+    Some((if due.cause.is_urgent() { Lane::Urgent } else { Lane::Cadence }, due.at))
+}
+
+fn lane_number(lane: Lane) -> usize {
+    match lane {
+        Lane::Urgent => 1,
+        Lane::Cadence => 2,
+    }
+}
+
+/// What a record counts in the sum of what is registered and pending.
+fn fen_of(record: &Record) -> Option<(String, i64)> {
+    let registration = record.registration.as_ref().filter(|_| record.state == State::Pending)?;
+    let span = record.created_at.millis().div_euclid(FEN_SPAN_MS);
+    Some((format!("{}:{span}", record.key.mch_id.as_str()), registration.total_fee.get()))
+}
+
+fn fen_changes(stored: Option<&Record>, new: Option<&Record>) -> Vec<(String, i64)> {
+    let (before, after) = (stored.and_then(fen_of), new.and_then(fen_of));
+    if before == after {
+        return Vec::new();
+    }
+    before.into_iter().map(|(field, fen)| (field, -fen)).chain(after).filter(|(_, fen)| *fen != 0).collect()
+}

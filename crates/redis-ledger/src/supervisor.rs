@@ -1,0 +1,193 @@
+//! Keeps a session with the master: connects, watches, connects anew, for ever. The one place where a loss and a
+//! recovery are logged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use paybell_core::ports::PortError;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use redis::Pipeline;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::address::{Address, Host};
+use crate::clock::LedgerClock;
+use crate::error::{Fault, OpenError, unavailable};
+use crate::find::find;
+use crate::greet::{Info, Trouble, claim_layout, greet, time_of, trouble};
+use crate::keys::Keys;
+use crate::session::Session;
+
+/// How often the session is looked at, and the clock sampled.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Beats between two questions to the sentinels: a master that they have left must not be written to for long.
+const BEATS_PER_SEARCH: u32 = 3;
+
+/// Pauses between attempts to connect double up to this.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Whether there is a session.
+#[derive(Clone)]
+pub(crate) enum State {
+    Connecting,
+    Up(Arc<Session>),
+    Down(String),
+    Refused(OpenError),
+    Closed,
+}
+
+/// The state as everybody sees it.
+#[derive(Clone)]
+pub(crate) struct Link(pub watch::Receiver<State>);
+
+impl Link {
+    /// The session, or why there is none.
+    pub fn session(&self) -> Result<Arc<Session>, PortError> {
+        match &*self.0.borrow() {
+            State::Up(session) => Ok(session.clone()),
+            State::Connecting => Err(unavailable("not connected yet")),
+            State::Down(cause) => Err(unavailable(cause.clone())),
+            State::Refused(error) => Err(unavailable(error.to_string())),
+            State::Closed => Err(unavailable("closed")),
+        }
+    }
+}
+
+/// The task that keeps the session.
+pub(crate) struct Supervisor {
+    address: Address,
+    keys: Arc<Keys>,
+    clock: Arc<LedgerClock>,
+    state: watch::Sender<State>,
+    random: StdRng,
+}
+
+impl Supervisor {
+    pub fn new(address: Address, keys: Arc<Keys>, clock: Arc<LedgerClock>, seed: u64) -> (Self, Link) {
+        let (state, seen) = watch::channel(State::Connecting);
+        (Self { address, keys, clock, state, random: StdRng::seed_from_u64(seed) }, Link(seen))
+    }
+
+    /// Until it is stopped.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let _ = stop.run_until_cancelled(self.keep()).await;
+        self.state.send_replace(State::Closed);
+    }
+
+    async fn keep(&mut self) {
+        let mut failures = 0;
+        loop {
+            let trouble = match self.connect().await {
+                Ok((session, told, host)) => {
+                    if failures > 0 {
+                        tracing::info!("Redis is back: connected to {host}");
+                    }
+                    failures = 0;
+                    self.state.send_replace(State::Up(session.clone()));
+                    Trouble::Away(self.watch_over(&session, told, &host).await)
+                }
+                Err(trouble) => trouble,
+            };
+            failures += 1;
+            self.tell(trouble, failures);
+            let pause = self.pause(failures);
+            sleep(pause).await;
+        }
+    }
+
+    /// Once per outage, and again when its cause is one that an operator must mend.
+    fn tell(&self, trouble: Trouble, failures: u32) {
+        let was_refused = matches!(&*self.state.borrow(), State::Refused(_));
+        let state = match trouble {
+            Trouble::Away(cause) => {
+                if failures == 1 {
+                    tracing::warn!(redis.cause = cause, "Redis is away: {cause}");
+                }
+                State::Down(cause)
+            }
+            Trouble::Refused(error) => {
+                if !was_refused {
+                    tracing::error!(redis.cause = %error, "Redis cannot be used: {error}");
+                }
+                State::Refused(error)
+            }
+        };
+        self.state.send_replace(state);
+    }
+
+    fn pause(&mut self, failures: u32) -> Duration {
+        let doubled = PAUSE_MIN.saturating_mul(1_u32.checked_shl(failures.min(10)).unwrap_or(u32::MAX));
+        let longest = doubled.min(PAUSE_MAX);
+        longest.mul_f64(self.random.random_range(0.5..1.0))
+    }
+
+    async fn connect(&self) -> Result<(Arc<Session>, mpsc::Receiver<String>, Host), Trouble> {
+        let host = find(&self.address).await?;
+        let client = self.address.client_of_server(&host).map_err(Trouble::Refused)?;
+        let (session, told) = Session::connect(&client).await.map_err(|error| trouble(&error))?;
+        greet(&session, &self.keys, &self.clock).await?;
+        Ok((Arc::new(session), told, host))
+    }
+
+    /// Until the session is of no use any more; says why.
+    async fn watch_over(&self, session: &Session, mut told: mpsc::Receiver<String>, host: &Host) -> String {
+        let mut beats = interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beat: u32 = 0;
+        loop {
+            tokio::select! {
+                cause = told.recv() => return cause.unwrap_or_default(),
+                _ = beats.tick() => {}
+            }
+            beat = beat.wrapping_add(1);
+            let looked = self.look(session, beat, host);
+            let cause = tokio::select! {
+                cause = told.recv() => return cause.unwrap_or_default(),
+                looked = looked => looked,
+            };
+            if let Err(Fault::Broken(cause) | Fault::Refused(cause) | Fault::Corrupt(cause)) = cause {
+                return cause;
+            }
+        }
+    }
+
+    /// One look: the clock, the role and the replicas, whether writes are taken, and whom the sentinels follow.
+    async fn look(&self, session: &Session, beat: u32, host: &Host) -> Result<(), Fault> {
+        let mut questions = Pipeline::new();
+        questions.cmd("TIME").cmd("INFO").arg("replication");
+        let mut word = Pipeline::new();
+        word.add_command(claim_layout(&self.keys));
+        let asked = self.clock.monotonic();
+        let questioned = async {
+            let answers = session.read(&questions).await?;
+            let mut answers = answers.into_iter();
+            self.clock.sample(time_of(&answers.next().unwrap_or_default())?.0, asked);
+            Info::of(answers.next().unwrap_or_default())
+        };
+        let (info, written) = futures_util::future::join(questioned, session.write(&word)).await;
+        let info = info?;
+        if !info.is_master() {
+            return Err(Fault::Broken("the server has become a replica".to_owned()));
+        }
+        session.set_has_replicas(info.has_replicas());
+        let mut written = written?.pop().unwrap_or_default();
+        match session.judge(&mut written) {
+            Ok(()) => session.set_write_refusal(None),
+            Err(Fault::Refused(cause)) => session.set_write_refusal(Some(cause)),
+            Err(broken) => return Err(broken),
+        }
+        if self.address.service().is_some() && beat.is_multiple_of(BEATS_PER_SEARCH) {
+            // Sentinels that are away say nothing about the master.
+            if let Ok(master) = find(&self.address).await
+                && master != *host
+            {
+                return Err(Fault::Broken(format!("the sentinels have left {host} for {master}")));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! A page of a listing: walks piece by piece, reads the records, and shows those that the filter lets through.
+//!
+//! A walk meets every record that is there all the time. It does not survive the server's restart or failover: a
+//! record may then be missed.
+
+use paybell_core::ids::{MchId, OrderKey};
+use paybell_core::ports::{OrderFilter, OrderPage, PortError};
+use paybell_core::record::{Record, State};
+use redis::{Pipeline, Value};
+
+use crate::change::{bytes_of, stored_of};
+use crate::cursor::Place;
+use crate::engine::Inner;
+use crate::error::Fault;
+use crate::keys::order_of;
+
+/// Keys that one page may look at: a filter that lets little through gives short pages instead of long waits.
+const LOOKED_MAX: usize = 20_000;
+
+/// Keys that Redis is asked for at once.
+const PIECE_MIN: usize = 16;
+const PIECE_MAX: usize = 1_000;
+
+/// One call of a listing.
+pub(crate) struct Walk<'a> {
+    pub inner: &'a Inner,
+    pub filter: &'a OrderFilter,
+    /// At least 1.
+    pub limit: usize,
+}
+
+impl Walk<'_> {
+    /// From a place on.
+    pub async fn page(&self, mut place: Place) -> Result<OrderPage, PortError> {
+        let mut records: Vec<Record> = Vec::new();
+        let (mut looked, mut empty_pieces) = (0, 0);
+        while looked < LOOKED_MAX && records.len() < self.limit && place != Place::End {
+            let room = self.limit - records.len();
+            let asked = asked_for(room, empty_pieces);
+            let (cursor, orders) = self.piece(&place, asked).await?;
+            looked += asked.max(orders.len());
+            let mut more = self.matching(orders).await?;
+            empty_pieces = if more.is_empty() { empty_pieces + 1 } else { 0 };
+            if more.len() <= room {
+                records.append(&mut more);
+                place = place.next(cursor);
+                continue;
+            }
+            // Rather a short page than half a piece: only the first piece of a page is cut.
+            if records.is_empty() {
+                more.truncate(room);
+                place = place.after_showing(more.iter().map(|record| &record.key));
+                records = more;
+            }
+            break;
+        }
+        Ok(OrderPage { records, next: place.to_text(), has_more: place != Place::End })
+    }
+
+    /// The orders of a piece that no earlier page showed, and Redis' next cursor.
+    async fn piece(&self, place: &Place, asked: usize) -> Result<(u64, Vec<OrderKey>), PortError> {
+        let keys = &self.inner.keys;
+        let mch_id = self.filter.mch_id.as_ref().map(MchId::as_str);
+        let mut question = Pipeline::new();
+        let cursor = place.piece().map_or(0, |piece| piece.cursor);
+        let is_index = if let Place::Index(shard, _) = place {
+            let index = self.filter.state.and_then(|state| keys.of(*shard).state(state));
+            let pattern = mch_id.map_or_else(|| "*".to_owned(), |mch_id| format!("{mch_id}:*"));
+            question.cmd("ZSCAN").arg(index.unwrap_or_default()).arg(cursor).arg("MATCH").arg(pattern);
+            true
+        } else {
+            question.cmd("SCAN").arg(cursor).arg("MATCH").arg(keys.pattern(mch_id));
+            false
+        };
+        question.arg("COUNT").arg(asked);
+        let answer = self.inner.read(&question).await?.pop().unwrap_or_default();
+        let answer: Result<(u64, Vec<Vec<u8>>), _> = redis::from_redis_value(answer);
+        let (next, names) = answer.map_err(|_| Fault::strange("SCAN"))?;
+        let order = |name: &Vec<u8>| match is_index {
+            true => std::str::from_utf8(name).ok().and_then(order_of),
+            false => keys.order_of(name),
+        };
+        // The index gives its scores too.
+        let names = names.iter().step_by(if is_index { 2 } else { 1 });
+        let is_new = |order: &OrderKey| place.piece().is_none_or(|piece| !piece.has_shown(order));
+        Ok((next, names.filter_map(order).filter(is_new).collect()))
+    }
+
+    async fn matching(&self, orders: Vec<OrderKey>) -> Result<Vec<Record>, PortError> {
+        let is_meant =
+            |key: &OrderKey| self.filter.mch_id.as_ref().is_none_or(|mch_id| *mch_id == key.mch_id);
+        let orders: Vec<OrderKey> = orders.into_iter().filter(is_meant).collect();
+        let mut question = Pipeline::new();
+        for key in &orders {
+            question.cmd("GET").arg(self.inner.keys.record(key));
+        }
+        if question.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answers: Vec<Value> = self.inner.read(&question).await?;
+        let mut records = Vec::new();
+        for (key, answer) in orders.iter().zip(answers) {
+            let Some(stored) = stored_of(key, bytes_of(answer)?)? else { continue };
+            let is_in_state = |state: State| state == stored.record.state;
+            if self.filter.state.is_none_or(is_in_state) {
+                records.push(stored.record);
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Somewhat less than there is room for, because Redis may give more; more where the filter lets nothing through.
+fn asked_for(room: usize, empty_pieces: u32) -> usize {
+    let usual = (room / 4 * 3).clamp(PIECE_MIN, PIECE_MAX);
+    usual.saturating_mul(1_usize.checked_shl(empty_pieces).unwrap_or(usize::MAX)).min(PIECE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_fit_the_room_and_grow_where_nothing_is_found() {
+        assert_eq!([asked_for(1, 0), asked_for(100, 0), asked_for(100_000, 0)], [16, 75, 1_000]);
+        assert_eq!([asked_for(1, 3), asked_for(1, 60), asked_for(1, 64)], [128, 1_000, 1_000]);
+    }
+}
