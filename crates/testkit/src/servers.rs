@@ -8,6 +8,7 @@
     reason = "a test whose server does not start has failed; it says so with the server's log"
 )]
 
+mod clients;
 mod guard;
 mod ports;
 mod proxy;
@@ -15,6 +16,7 @@ mod rabbit;
 mod redis;
 mod shared;
 
+pub use clients::StockClient;
 pub use proxy::Proxy;
 pub use rabbit::{Rabbit, RabbitCluster};
 pub use redis::{Fsync, Redis, RedisOptions, Sentinels};
