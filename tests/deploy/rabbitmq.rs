@@ -1,0 +1,293 @@
+//! rabbitmq.conf, cluster.conf, definitions.json and the subscribers' rules on a real broker: it takes every key, makes
+//! no guest, keeps a subscriber to what is its own, and no subscriber stops the fan-out.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
+    options::{
+        BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
+        ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions,
+    },
+    types::{AMQPValue, FieldTable},
+};
+
+use crate::{
+    guard::{Guard, moved, shown},
+    make_secrets, output_of, read, root,
+};
+
+/// A node with our files, its database new.
+struct Broker {
+    guard: Guard,
+    secrets: PathBuf,
+}
+
+impl Broker {
+    fn start() -> Self {
+        let mut guard = Guard::start("tests/servers/rabbitmq");
+        guard.tell("stop n1");
+        fs::remove_dir_all(guard.folder.join("n1")).unwrap();
+        let secrets = guard.folder.join("secrets");
+        make_secrets(&secrets);
+        let listen = format!("listeners.tcp.default = {}", guard.port("n1"));
+        let definitions = secrets.join("rabbitmq-definitions.json");
+        let places = [
+            ("listeners.tcp.default = 5672", &*listen),
+            ("/etc/rabbitmq/definitions.json", shown(&definitions)),
+            // A machine that builds this may have a nearly full disk.
+            ("disk_free_limit.absolute = 2GB", "disk_free_limit.absolute = 50MB"),
+        ];
+        guard.write("rabbitmq.conf", &moved(&read("deploy/rabbitmq/rabbitmq.conf"), &places));
+        guard.write("enabled_plugins", "[rabbitmq_shovel].\n");
+        guard.tell("start n1");
+        let broker = Self { guard, secrets };
+        broker.ctl(&["await_startup"]);
+        broker
+    }
+
+    #[track_caller]
+    fn ctl(&self, args: &[&str]) -> String {
+        let mut command = Command::new(self.guard.folder.join("tool"));
+        output_of(command.args(["rabbitmqctl", "-q", "-n", "n1@localhost"]).args(args))
+    }
+
+    /// Rows of a listing without its header.
+    fn rows(&self, args: &[&str]) -> Vec<String> {
+        let said = self.ctl(&[args, &["--no-table-headers"]].concat());
+        let mut rows: Vec<String> = said.lines().map(str::to_owned).collect();
+        rows.sort();
+        rows
+    }
+
+    /// What applies to a queue, the operator's bounds included.
+    fn effective_policy(&self, queue: &str) -> String {
+        let name = format!("rabbit_misc:r(<<\"paybell\">>, queue, <<\"{queue}\">>)");
+        let lookup = format!("{{ok, Queue}} = rabbit_amqqueue:lookup({name})");
+        self.ctl(&["eval", &format!("{lookup}, rabbit_policy:effective_definition(Queue).")])
+    }
+
+    fn secret(&self, name: &str) -> String {
+        fs::read_to_string(self.secrets.join(name)).unwrap().trim().to_owned()
+    }
+
+    async fn connect(&self, user: &str, password: &str, vhost: &str) -> Connection {
+        let url = format!("amqp://{user}:{password}@127.0.0.1:{}/{vhost}", self.guard.port("n1"));
+        Connection::connect(&url, ConnectionProperties::default()).await.unwrap()
+    }
+
+    async fn paybell(&self) -> Channel {
+        let connection = self.connect("paybell", &self.secret("rabbitmq-paybell-password"), "paybell").await;
+        let channel = connection.create_channel().await.unwrap();
+        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        channel
+    }
+}
+
+fn quorum() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    arguments
+}
+
+async fn declare(channel: &Channel, queue: &str) -> lapin::Result<()> {
+    let options = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(queue.into(), options, quorum()).await.map(drop)
+}
+
+async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> lapin::Result<()> {
+    let options = QueueBindOptions::default();
+    channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await
+}
+
+async fn declare_events(channel: &Channel) {
+    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let (name, kind) = ("paybell.events".into(), ExchangeKind::Topic);
+    channel.exchange_declare(name, kind, options, FieldTable::default()).await.unwrap();
+}
+
+/// Publishes as the fan-out does: persistent, confirmed, not mandatory. Whether the broker took it.
+async fn publish(channel: &Channel, exchange: &str, key: &str, body: &str) -> bool {
+    let properties = BasicProperties::default().with_delivery_mode(2).with_message_id(body.into());
+    let options = BasicPublishOptions::default();
+    let sent = channel.basic_publish(exchange.into(), key.into(), options, body.as_bytes(), properties).await;
+    match sent {
+        Ok(confirm) => matches!(confirm.await, Ok(Confirmation::Ack(None))),
+        Err(_) => false,
+    }
+}
+
+/// Every body in a queue, taken one by one.
+async fn bodies(channel: &Channel, queue: &str) -> Vec<String> {
+    let mut bodies = Vec::new();
+    while let Some(message) = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await.unwrap()
+    {
+        bodies.push(String::from_utf8(message.delivery.data.clone()).unwrap());
+    }
+    bodies
+}
+
+/// One broker for everything: it takes most of the time.
+#[tokio::test]
+async fn the_broker_runs_with_our_files() {
+    let mut broker = Broker::start();
+    takes_the_settings(&broker);
+    paybell_may_use_its_own_names(&broker).await;
+    a_subscriber_is_kept_to_its_own(&broker).await;
+    a_full_subscriber_stops_nobody(&broker).await;
+    the_script_makes_what_the_definitions_have(&broker);
+    a_subscriber_of_its_own_vhost_gets_the_events(&broker).await;
+    the_cluster_settings_are_taken(&mut broker);
+}
+
+fn takes_the_settings(broker: &Broker) {
+    assert_eq!(broker.rows(&["list_users"]), ["paybell\t[]", "sub-shop\t[]"], "and no guest");
+    for (key, value) in [
+        ("consumer_timeout", "1800000"),
+        ("queue_leader_locator", "<<\"balanced\">>"),
+        ("cluster_partition_handling", "pause_minority"),
+        ("heartbeat", "15"),
+        ("channel_max", "256"),
+        ("max_message_size", "1048576"),
+    ] {
+        let said = broker.ctl(&["eval", &format!("application:get_env(rabbit, {key}).")]);
+        assert_eq!(said.trim(), format!("{{ok,{value}}}"), "{key}");
+    }
+}
+
+async fn paybell_may_use_its_own_names(broker: &Broker) {
+    let channel = broker.paybell().await;
+    declare_events(&channel).await;
+    declare(&channel, "paybell.checks.0").await.unwrap();
+    assert!(publish(&channel, "", "paybell.checks.0", "check").await);
+    assert_eq!(bodies(&channel, "paybell.checks.0").await, ["check"]);
+    let refused = declare(&channel, "other.queue").await.unwrap_err().to_string();
+    assert!(refused.contains("ACCESS_REFUSED") || refused.contains("403"), "{refused}");
+}
+
+async fn a_subscriber_is_kept_to_its_own(broker: &Broker) {
+    let connection =
+        broker.connect("sub-shop", &broker.secret("rabbitmq-sub-shop-password"), "paybell").await;
+    let channel = connection.create_channel().await.unwrap();
+    declare(&channel, "sub.shop.orders").await.unwrap();
+    bind(&channel, "sub.shop.orders", "paybell.events", "order.paid.#").await.unwrap();
+    let paybell = broker.paybell().await;
+    assert!(publish(&paybell, "paybell.events", "order.paid.1900000109", "paid").await);
+    assert!(publish(&paybell, "paybell.events", "order.closed.1900000109", "closed").await);
+    assert_eq!(bodies(&channel, "sub.shop.orders").await, ["paid"]);
+
+    // Each refusal closes its channel.
+    let mut refusals = Vec::new();
+    for attempt in 0..7 {
+        let channel = connection.create_channel().await.unwrap();
+        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        let (checks, none) = ("paybell.checks.0".into(), FieldTable::default());
+        refusals.push(match attempt {
+            0 => {
+                channel.basic_consume(checks, "".into(), BasicConsumeOptions::default(), none).await.is_err()
+            }
+            1 => channel.queue_purge(checks, QueuePurgeOptions::default()).await.is_err(),
+            2 => declare(&channel, "sub.other.orders").await.is_err(),
+            3 => declare(&channel, "paybell.checks.9").await.is_err(),
+            4 => bind(&channel, "sub.shop.orders", "amq.topic", "#").await.is_err(),
+            5 => !publish(&channel, "paybell.events", "order.paid.1900000109", "forged").await,
+            _ => !publish(&channel, "", "paybell.checks.0", "forged").await,
+        });
+    }
+    assert_eq!(refusals, [true; 7]);
+    assert_eq!(bodies(&broker.paybell().await, "paybell.checks.0").await, [""; 0]);
+}
+
+/// With the bounds made small: a full queue loses its oldest events, and the broker confirms every publish.
+async fn a_full_subscriber_stops_nobody(broker: &Broker) {
+    let shop = broker.effective_policy("sub.shop.orders");
+    for part in ["<<\"drop-head\">>", "268435456", "604800000", "1209600000", "<<\"sub.shop.dead\">>"] {
+        assert!(shop.contains(part), "no {part} in {shop}");
+    }
+    let checks = broker.effective_policy("paybell.checks.0");
+    assert!(!checks.contains("max-length"), "a subscriber's bounds are on our own queue: {checks}");
+
+    let small = [
+        "set_operator_policy",
+        "-p",
+        "paybell",
+        "--apply-to",
+        "queues",
+        "small",
+        r"^sub\.",
+        r#"{"max-length": 5}"#,
+        "--priority",
+        "9",
+    ];
+    broker.ctl(&small);
+    let channel = broker.paybell().await;
+    for number in 0..20 {
+        assert!(
+            publish(&channel, "paybell.events", "order.paid.1", &number.to_string()).await,
+            "event {number}"
+        );
+    }
+    let connection =
+        broker.connect("sub-shop", &broker.secret("rabbitmq-sub-shop-password"), "paybell").await;
+    let kept = bodies(&connection.create_channel().await.unwrap(), "sub.shop.orders").await;
+    assert_eq!(kept, ["15", "16", "17", "18", "19"]);
+    broker.ctl(&["clear_operator_policy", "-p", "paybell", "small"]);
+}
+
+fn the_script_makes_what_the_definitions_have(broker: &Broker) {
+    let listings: [&[&str]; 3] = [
+        &["list_policies", "-p", "paybell"],
+        &["list_permissions", "-p", "paybell"],
+        &["list_user_limits", "--user", "sub-shop"],
+    ];
+    let state = || listings.map(|listing| broker.rows(listing));
+    let before = state();
+    // The script is the way to the same state: remove the user and its policies, and run it.
+    broker.ctl(&["delete_user", "sub-shop"]);
+    broker.ctl(&["clear_policy", "-p", "paybell", "sub-shop"]);
+    broker.ctl(&["clear_policy", "-p", "paybell", "sub-shop-dead"]);
+    assert_ne!([broker.rows(listings[0]), broker.rows(listings[1])], before[..2]);
+    let tool = format!("{} rabbitmqctl -n n1@localhost", shown(&broker.guard.folder.join("tool")));
+    let script = root().join("deploy/rabbitmq/add-subscriber");
+    for _ in 0..2 {
+        let password = broker.secrets.join("rabbitmq-sub-shop-password");
+        let mut command = Command::new(&script);
+        output_of(command.env("RABBITMQCTL", &tool).arg("shop").arg(password));
+        assert_eq!(state(), before);
+    }
+    let password = broker.secret("rabbitmq-sub-shop-password");
+    broker.ctl(&["authenticate_user", "sub-shop", &password]);
+    let refused = Command::new(&script).env("RABBITMQCTL", &tool).arg("a.b").output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "a name that is a pattern reaches further than its own");
+}
+
+async fn a_subscriber_of_its_own_vhost_gets_the_events(broker: &Broker) {
+    broker.ctl(&["import_definitions", shown(&root().join("deploy/rabbitmq/subscriber-own-vhost.json"))]);
+    broker.ctl(&["change_password", "sub-erp", "erp"]);
+    let connection = broker.connect("sub-erp", "erp", "sub-erp").await;
+    let channel = connection.create_channel().await.unwrap();
+    declare(&channel, "sub.erp.orders").await.unwrap();
+    bind(&channel, "sub.erp.orders", "paybell.events", "order.paid.#").await.unwrap();
+    // It waits in the relay's queue until the shovel runs.
+    assert!(publish(&broker.paybell().await, "paybell.events", "order.paid.1900000109", "shovelled").await);
+    for _ in 0..300 {
+        let got = bodies(&channel, "sub.erp.orders").await;
+        if !got.is_empty() {
+            assert_eq!(got, ["shovelled"]);
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("no event came through:\n{}", broker.ctl(&["shovel_status"]));
+}
+
+fn the_cluster_settings_are_taken(broker: &mut Broker) {
+    broker.guard.tell("stop n1");
+    let path = broker.guard.folder.join("rabbitmq.conf");
+    let both = format!("{}\n{}", fs::read_to_string(&path).unwrap(), read("deploy/rabbitmq/cluster.conf"));
+    fs::write(&path, both).unwrap();
+    broker.guard.tell("start n1");
+    broker.ctl(&["await_startup"]);
+    let said = broker.ctl(&["eval", "application:get_env(rabbit, cluster_nodes)."]);
+    assert!(said.contains("rabbit@rabbitmq-3"), "{said}");
+}
