@@ -115,6 +115,19 @@ impl fmt::Display for OrderKey {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseToken(pub u128);
 
+impl LeaseToken {
+    /// The half that a process keeps for all its leases: 64 random bits that name it.
+    pub fn holder(self) -> u64 {
+        // The upper half of 128 bits is 64 bits.
+        u64::try_from(self.0 >> 64).unwrap_or(u64::MAX)
+    }
+
+    /// A token of that process.
+    pub fn of(holder: u64, random: u64) -> Self {
+        Self(u128::from(holder) << 64 | u128::from(random))
+    }
+}
+
 impl fmt::Debug for LeaseToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)

@@ -28,6 +28,8 @@ pub struct LeaseRequest {
     pub check: Check,
     pub token: LeaseToken,
     pub length: Millis,
+    /// A lease that the same caller took earlier and gave up on after an error: nobody works under it any more.
+    pub given_up: Option<LeaseToken>,
     /// One transient backoff per lost lease from the third on, brought by the caller because it has the randomness.
     pub lost_delays: [Millis; 7],
 }
@@ -69,8 +71,27 @@ impl Taking {
     }
 }
 
+/// What an engine knows of the process that holds a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// Nothing: the lease's end decides.
+    Unknown,
+    /// It was heard of lately, and the engine will know when that ends.
+    Alive,
+    /// It has not been heard of for long: nobody works under the lease.
+    Dead,
+}
+
+/// A process that dies is known to be dead after so long; then the order is looked at, not only at the lease's end.
+pub const HOLDER_LOOK: Millis = Millis::seconds(10);
+
 /// Takes the lease of a check's order, creating the record if there is none.
 pub fn take(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp) -> Taking {
+    take_from(stored, request, now, Holder::Unknown)
+}
+
+/// The same for an engine that may know whether the present holder lives.
+pub fn take_from(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp, holder: Holder) -> Taking {
     let check = &request.check;
     if let Some(claim) = check.claim
         && stored.is_none_or(|record| record.claim != claim.number)
@@ -84,15 +105,30 @@ pub fn take(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp) -> 
     if brings_a_hint && stored.has_seen(check.transaction_id.as_ref()) {
         return Taking::without_write(Taken::Duplicate);
     }
-    if is_held(stored, now) || is_poison_at_rest(stored, check, now) {
+    let is_free = holder == Holder::Dead || gave_up(stored, request);
+    let is_held = is_held(stored, now) && !is_free;
+    if is_held || is_poison_at_rest(stored, check, now) {
         let mut record = stored.clone();
         look_again(&mut record, check);
+        if is_held && holder == Holder::Alive {
+            // Should the holder die now, nobody has to wait for the lease's end.
+            record.due = record.due.map(|due| Due { at: due.at.min(now + HOLDER_LOOK), ..due });
+        }
         return Taking { write: Write::Put(Box::new(record)), taken: Taken::Busy, dead: None };
     }
     if check.reason == Reason::Manual && was_just_looked_at(stored, now) {
         return Taking::without_write(Taken::Fresh);
     }
-    lease(stored.clone(), request, now)
+    let mut record = stored.clone();
+    if gave_up(stored, request) {
+        // It ended in an error of an engine, which says nothing about the order.
+        record.lease = None;
+    }
+    lease(record, request, now)
+}
+
+fn gave_up(record: &Record, request: &LeaseRequest) -> bool {
+    record.lease.is_some_and(|lease| Some(lease.token) == request.given_up)
 }
 
 fn is_held(record: &Record, now: Timestamp) -> bool {

@@ -226,6 +226,29 @@ pub trait EventLog: Send + Sync {
     async fn grown(&self, past: Cursor) -> Result<(), PortError>;
 }
 
+/// Bytes of a note's text, at most.
+pub const NOTE_BYTES_MAX: usize = 1024 * 1024;
+
+/// A stored note.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// 1 for the first text, one more with every text after it.
+    pub version: u64,
+    pub text: String,
+}
+
+/// Small documents that a role keeps across restarts and shares with its other processes. No retention touches them.
+#[async_trait]
+pub trait Notes: Send + Sync {
+    /// One note.
+    async fn read(&self, name: &str) -> Result<Option<Note>, PortError>;
+    /// Stores the text if the note's version is `expected` (`None`: there is no such note), as the next version.
+    /// `false` if it is another: nothing was stored, somebody else wrote. A text over [`NOTE_BYTES_MAX`] is an error.
+    async fn write(&self, name: &str, expected: Option<u64>, text: &str) -> Result<bool, PortError>;
+    /// The names that begin with `prefix`, in the order of their bytes; [`PAGE_ROWS_MAX`] at most.
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError>;
+}
+
 impl Cursor {
     /// The place before the first event of a log.
     pub const START: Cursor = Cursor { position: 0, id: Uuid::nil() };

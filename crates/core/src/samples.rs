@@ -218,6 +218,7 @@ impl Desk {
             check: check.clone(),
             token,
             length: LEASE,
+            given_up: None,
             lost_delays: LOST_DELAYS_S.map(Millis::seconds),
         };
         let taking = take(self.stored.as_ref(), &request, self.now);

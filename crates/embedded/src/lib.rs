@@ -4,7 +4,8 @@
 //! to reader connections of their own. The rules of leases, claims and registrations are not here: each job loads a
 //! record, calls the transition of `paybell-core`, and stores what that says, all within one transaction.
 //!
-//! Walk of a write: a port method (`queue`, `ledger`, `due`, `registry`, `dead`, `log`) → [`writer`] (one transaction
+//! Walk of a write: a port method (`queue`, `ledger`, `due`, `registry`, `dead`, `log`,
+//! `notes`) → [`writer`] (one transaction
 //! per group) → [`store`] (rows) → [`shared`] (counters and wake-ups, after the commit) → the caller's answer.
 //!
 //! Knows nothing of HTTP, of WeChat, or of who calls.
@@ -19,6 +20,7 @@ mod lane;
 mod ledger;
 mod lock;
 mod log;
+mod notes;
 mod queue;
 mod readers;
 mod records;

@@ -33,7 +33,8 @@ impl Subject for Embedded {
             registry: engine.clone(),
             records: engine.clone(),
             dead: engine.clone(),
-            log: engine,
+            log: engine.clone(),
+            notes: engine,
         }
     }
 

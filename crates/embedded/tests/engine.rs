@@ -41,7 +41,13 @@ fn sqlite(dir: &Path) -> rusqlite::Connection {
 async fn settle(engine: &Engine, number: usize, state: State) {
     let token = LeaseToken(1);
     let check = Check::manual(key(number));
-    let request = LeaseRequest { check, token, length: Millis::seconds(30), lost_delays: [Millis(0); 7] };
+    let request = LeaseRequest {
+        check,
+        token,
+        length: Millis::seconds(30),
+        given_up: None,
+        lost_delays: [Millis(0); 7],
+    };
     let Taken::Leased(record) = engine.take(&request).await.unwrap() else { panic!("not leased") };
     let change = paybell_core::decide::Change {
         state,
@@ -285,6 +291,7 @@ async fn a_restart_frees_the_leases_of_the_dead_once() {
             check,
             token: LeaseToken(token),
             length: Millis::seconds(60),
+            given_up: None,
             lost_delays: [Millis(0); 7],
         }
     };

@@ -39,6 +39,8 @@ impl Scheduler {
     /// A crash between claim and publish loses nothing: the claim moved the due time past one lease, and it comes
     /// again. Urgent due times are outside the backlog's bound.
     pub async fn tick(&self) -> Result<Ticked, PortError> {
+        // A queue that is away would take the claims with it, for a minute each.
+        self.queue.backlog(Lane::Urgent).await?;
         let urgent = self.pass_on(Lane::Urgent, CLAIM_MAX).await?;
         let backlog = self.queue.backlog(Lane::Cadence).await?;
         let room = usize::try_from(BACKLOG_MAX.saturating_sub(backlog)).unwrap_or(CLAIM_MAX);

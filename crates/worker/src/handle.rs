@@ -15,13 +15,14 @@
 //!
 //! A crash between two steps therefore repeats an event under the same id, and never loses one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use paybell_core::decide::Closing;
 use paybell_core::lease::{Commit, Committed, LeaseRequest, Taken};
 use paybell_core::ports::{Delivery, EventLog, Ledger, PortError};
 use paybell_core::time::Millis;
-use paybell_core::{Answer, Check, Decision, Event, LeaseToken, Look, Record, decide};
+use paybell_core::{Answer, Check, Decision, Event, LeaseToken, Look, OrderKey, Record, decide};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -35,6 +36,9 @@ pub const LEASE: Millis = Millis::seconds(60);
 
 /// How often one delivery starts again at the lease; after that the record's due time goes on.
 const RESTARTS_MAX: usize = 3;
+
+/// Leases left behind that are remembered; what is forgotten ends by its time.
+const GIVEN_UP_MAX: usize = 4_096;
 
 /// What a worker works with.
 pub struct WorkerParts {
@@ -52,6 +56,10 @@ pub struct Worker {
     parts: WorkerParts,
     retry: RetryPolicy,
     random: Mutex<StdRng>,
+    /// Names this worker in its lease tokens.
+    holder: u64,
+    /// Leases that an error of the ledger left behind.
+    given_up: Mutex<HashMap<OrderKey, LeaseToken>>,
 }
 
 /// What became of a delivery.
@@ -72,8 +80,15 @@ enum Turn {
 impl Worker {
     /// A worker over these parts.
     pub fn new(parts: WorkerParts) -> Self {
-        let random = Mutex::new(StdRng::from_seed(parts.seed));
-        Self { parts, retry: RetryPolicy::new(), random }
+        let mut random = StdRng::from_seed(parts.seed);
+        let holder = random.random();
+        Self {
+            parts,
+            retry: RetryPolicy::new(),
+            random: Mutex::new(random),
+            holder,
+            given_up: Mutex::default(),
+        }
     }
 
     /// Handles one delivery to its end.
@@ -120,22 +135,55 @@ impl Worker {
             let request = self.lease_request(check);
             let taken = self.parts.metrics.timed("take", self.parts.ledger.take(&request)).await?;
             let record = match taken {
-                Taken::Leased(record) => *record,
+                Taken::Leased(record) => {
+                    self.given_up().remove(&check.key);
+                    *record
+                }
                 Taken::Duplicate => return Ok("duplicate"),
                 Taken::Busy => return Ok("busy"),
                 Taken::Stale => return Ok("stale"),
                 Taken::Fresh => return Ok("fresh"),
             };
-            if !record.outgoing.is_empty() {
-                self.publish(&record, &record.outgoing, request.token).await?;
-                return Ok("published");
-            }
-            match self.look(check, record, request.token).await? {
-                Turn::Done(outcome) => return Ok(outcome),
-                Turn::StartAgain => {}
+            match self.turn(check, record, request.token).await {
+                Ok(Turn::Done(outcome)) => return Ok(outcome),
+                Ok(Turn::StartAgain) => {}
+                Err(error) => {
+                    self.let_go(&check.key, request.token).await;
+                    return Err(error);
+                }
             }
         }
         Ok("lease_lost")
+    }
+
+    /// Everything under one lease.
+    async fn turn(&self, check: &Check, record: Record, token: LeaseToken) -> Result<Turn, PortError> {
+        if record.outgoing.is_empty() {
+            return self.look(check, record, token).await;
+        }
+        self.publish(&record, &record.outgoing, token).await?;
+        Ok(Turn::Done("published"))
+    }
+
+    /// An engine failed under a lease. Nobody works under it any more, so nobody should have to wait for its end: it is
+    /// given back, or, where the ledger itself is away, taken over by this worker's next delivery.
+    async fn let_go(&self, key: &OrderKey, token: LeaseToken) {
+        let given_back = async {
+            let wait = self.with_random(|random| self.retry.delay(0, random));
+            let at = self.parts.ledger.clock().await?.now + wait;
+            self.parts.ledger.put_off(key, token, at).await
+        };
+        if given_back.await.is_err() {
+            let mut given_up = self.given_up();
+            if given_up.len() >= GIVEN_UP_MAX {
+                given_up.clear();
+            }
+            given_up.insert(key.clone(), token);
+        }
+    }
+
+    fn given_up(&self) -> MutexGuard<'_, HashMap<OrderKey, LeaseToken>> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// query → decide → commit → publish → clear, under a lease with nothing outgoing.
@@ -220,10 +268,12 @@ impl Worker {
     }
 
     fn lease_request(&self, check: &Check) -> LeaseRequest {
+        let given_up = self.given_up().get(&check.key).copied();
         self.with_random(|random| LeaseRequest {
             check: check.clone(),
-            token: LeaseToken(random.random()),
+            token: LeaseToken::of(self.holder, random.random()),
             length: LEASE,
+            given_up,
             lost_delays: [0, 1, 2, 3, 4, 5, 6].map(|nth| self.retry.delay(nth, random)),
         })
     }

@@ -75,8 +75,13 @@ impl Engine {
     }
 
     fn look(&self, check: Check, token: LeaseToken, answer: &Answer) {
-        let request =
-            LeaseRequest { check, token, length: Millis::seconds(60), lost_delays: [Millis::seconds(2); 7] };
+        let request = LeaseRequest {
+            check,
+            token,
+            length: Millis::seconds(60),
+            given_up: None,
+            lost_delays: [Millis::seconds(2); 7],
+        };
         let key = request.check.key.clone();
         let now = self.now();
         let taking = self.change(&key, |stored| {

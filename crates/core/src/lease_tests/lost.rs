@@ -116,3 +116,55 @@ fn a_poisonous_order_that_recovers_is_like_any_other() {
     assert_eq!(desk.record().leases_lost, 0);
     assert!(matches!(desk.take(&notified(TX)), Taken::Leased(_)));
 }
+
+fn request(token: u128, check: &Check) -> LeaseRequest {
+    let (check, token) = (check.clone(), LeaseToken(token));
+    LeaseRequest { check, token, length: LEASE, given_up: None, lost_delays: [Millis(0); 7] }
+}
+
+#[test]
+fn a_lease_whose_holder_is_dead_is_free_and_counts_as_lost() {
+    let mut desk = Desk::registered();
+    desk.hold(&manual());
+    for (holder, is_free) in [(Holder::Unknown, false), (Holder::Alive, false), (Holder::Dead, true)] {
+        let taking = take_from(desk.stored.as_ref(), &request(99, &manual()), desk.now, holder);
+        match taking.taken {
+            Taken::Leased(record) => {
+                assert!(is_free, "{holder:?}");
+                assert_eq!((record.lease.unwrap().token, record.leases_lost), (LeaseToken(99), 1));
+            }
+            other => assert!(!is_free && other == Taken::Busy, "{holder:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn while_the_holder_lives_a_busy_order_is_looked_at_before_the_lease_s_end() {
+    let mut desk = Desk::registered();
+    let until = desk.hold(&manual()).lease.unwrap().until;
+    let busy = |holder| {
+        let taking = take_from(desk.stored.as_ref(), &request(99, &manual()), desk.now, holder);
+        let Write::Put(record) = taking.write else { panic!("{:?}", taking.write) };
+        assert!(record.look_again.is_some());
+        record.due.unwrap().at
+    };
+    assert_eq!(busy(Holder::Alive), desk.now + HOLDER_LOOK);
+    assert_eq!(busy(Holder::Unknown), until);
+    assert!(HOLDER_LOOK < LEASE);
+    desk.now = until - Millis(1);
+    let taking = take_from(desk.stored.as_ref(), &request(99, &manual()), desk.now, Holder::Alive);
+    let Write::Put(record) = taking.write else { panic!("{:?}", taking.write) };
+    assert_eq!(record.due.unwrap().at, until, "never later than the lease's end");
+}
+
+#[test]
+fn a_lease_that_its_taker_gave_up_on_is_free_to_it_and_not_counted_as_lost() {
+    let mut desk = Desk::registered();
+    desk.hold(&manual());
+    let left = desk.token;
+    let with = |given_up| LeaseRequest { given_up: Some(given_up), ..request(99, &manual()) };
+    let taking = take(desk.stored.as_ref(), &with(LeaseToken(77)), desk.now);
+    assert_eq!(taking.taken, Taken::Busy, "another one's lease is not given up by us");
+    let Taken::Leased(record) = take(desk.stored.as_ref(), &with(left), desk.now).taken else { panic!() };
+    assert_eq!((record.lease.unwrap().token, record.leases_lost), (LeaseToken(99), 0));
+}

@@ -1,119 +1,49 @@
-//! What the tests share: a Redis of their own, and short words.
+//! What the tests share: ledgers on a Redis of their own, and short words.
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU16, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use paybell_core::check::Check;
+use paybell_core::decide::Change;
 use paybell_core::event::{
     ContentType, Event, EventData, EventType, LearnedBy, SpecVersion, event_id, source_of,
 };
 use paybell_core::ids::{LeaseToken, OrderKey};
-use paybell_core::lease::LeaseRequest;
+use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
+use paybell_core::ports::{Ledger, PortError, Records};
+use paybell_core::record::{Entry, Progress, Record, State};
 use paybell_core::register::Application;
 use paybell_core::time::{Millis, Timestamp};
 use redis_ledger::{RedisConfig, RedisLedger};
-
-/// A Redis in a folder of its own, killed when it is dropped.
-pub struct Server {
-    pub port: u16,
-    dir: tempfile::TempDir,
-    options: Vec<String>,
-    child: Option<Child>,
-}
+use testkit::servers::{Redis, RedisOptions};
 
 /// The longest that anything may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A port that was free just now, below those that the system gives to clients.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = 21_000 + u16::try_from(std::process::id() % 9_000).unwrap();
-    loop {
-        let port = 20_000 + (start - 20_000 + NEXT.fetch_add(1, Ordering::Relaxed)) % 11_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
+/// A ledger under a prefix that the tests of one server share.
+pub async fn open(server: &Redis) -> RedisLedger {
+    RedisLedger::open(config(&server.url())).await.unwrap()
 }
 
-impl Server {
-    /// Starts one with these options beside the usual ones, and waits until it answers.
-    pub async fn start(options: &[&str]) -> Self {
-        let port = free_port();
-        Self::start_at(port, options).await
-    }
-
-    pub async fn start_at(port: u16, options: &[&str]) -> Self {
-        let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let mut server = Self { port, dir: tempfile::tempdir().unwrap(), options, child: None };
-        server.begin().await;
-        server
-    }
-
-    /// Starts it again on the same port and folder.
-    pub async fn begin(&mut self) {
-        let child = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--dir", self.dir.path().to_str().unwrap(), "--daemonize", "no"])
-            .args(&self.options)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        self.child = Some(child);
-        eventually("Redis answers", || async { self.say(&["PING"]).await.is_ok() }).await;
-    }
-
-    /// Ends it as a power cut does.
-    pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    /// Freezes it, or lets it go on: `STOP` or `CONT`.
-    pub fn signal(&self, signal: &str) {
-        let id = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
-    }
-
-    pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    /// One command, on a connection of its own.
-    pub async fn say(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
-        let client = redis::Client::open(self.url())?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
-        let (name, arguments) = words.split_first().unwrap();
-        redis::cmd(name).arg(arguments).query_async(&mut connection).await
-    }
-
-    /// The same, as an integer.
-    pub async fn count(&self, words: &[&str]) -> i64 {
-        redis::from_redis_value(self.say(words).await.unwrap()).unwrap()
-    }
-
-    pub async fn open(&self) -> RedisLedger {
-        RedisLedger::open(config(&self.url())).await.unwrap()
-    }
-
-    /// With a clock that the test moves.
-    pub async fn open_shifted(&self) -> (RedisLedger, Arc<AtomicI64>) {
-        let shift = Arc::new(AtomicI64::new(0));
-        (RedisLedger::open_shifted(config(&self.url()), shift.clone()).await.unwrap(), shift)
-    }
+/// With a clock that the test moves.
+pub async fn open_shifted(server: &Redis) -> (RedisLedger, Arc<AtomicI64>) {
+    let shift = Arc::new(AtomicI64::new(0));
+    (RedisLedger::open_shifted(config(&server.url()), shift.clone()).await.unwrap(), shift)
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
+/// A server with these settings beside the usual ones.
+pub async fn server_with(args: &[&str]) -> Redis {
+    let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+    Redis::start_with(RedisOptions { args, ..RedisOptions::default() }).await
+}
+
+/// What a command answers, as a number.
+pub async fn count(server: &Redis, args: &[&str]) -> i64 {
+    let said = server.cli(args).await;
+    said.trim().parse().unwrap_or_else(|_| panic!("{args:?} gave {said}"))
 }
 
 pub fn config(url: &str) -> RedisConfig {
@@ -149,7 +79,13 @@ pub fn asks(total_fee: i64) -> Application {
 }
 
 pub fn request(check: Check, token: u128) -> LeaseRequest {
-    LeaseRequest { check, token: LeaseToken(token), length: LEASE, lost_delays: [Millis(1); 7] }
+    LeaseRequest {
+        check,
+        token: LeaseToken(token),
+        length: LEASE,
+        given_up: None,
+        lost_delays: [Millis(1); 7],
+    }
 }
 
 pub fn paid_event(key: &OrderKey) -> Event {
@@ -187,4 +123,49 @@ pub fn paid_event(key: &OrderKey) -> Event {
             disagreement: None,
         },
     }
+}
+
+/// Takes the lease, which must be free.
+pub async fn leased(ledger: &RedisLedger, check: Check, token: u128) -> Record {
+    match ledger.take(&request(check, token)).await.unwrap() {
+        Taken::Leased(record) => *record,
+        other => panic!("not leased but {other:?}"),
+    }
+}
+
+/// A commit of this state, with its event if one is told.
+pub async fn commit(ledger: &RedisLedger, record: &Record, state: State) -> Result<Committed, PortError> {
+    let now = ledger.clock().await?.now;
+    let events = match state {
+        State::Paid | State::Mismatch => vec![paid_event(&record.key)],
+        _ => Vec::new(),
+    };
+    let change = Change {
+        state,
+        version: record.version + 1,
+        progress: Progress::default(),
+        payment: None,
+        events,
+        due: None,
+        entry: Entry::new(now, "observed", ""),
+        dead: None,
+        forget: false,
+        outcome: "test",
+    };
+    let token = record.lease.unwrap().token;
+    ledger.commit(&Commit { key: record.key.clone(), token, facts: record.facts, change }).await
+}
+
+/// The whole way: lease, commit, clear.
+pub async fn settle(ledger: &RedisLedger, key: &OrderKey, state: State) {
+    let record = leased(ledger, Check::manual(key.clone()), 77).await;
+    if commit(ledger, &record, state).await.unwrap() == Committed::Outgoing {
+        assert_eq!(ledger.clear(key, LeaseToken(77)).await.unwrap(), Cleared::Done);
+    }
+}
+
+/// How many orders the tally counts in a state, counted anew.
+pub async fn counted(server: &Redis, state: State) -> u64 {
+    let tally = open(server).await.tally().await.unwrap();
+    tally.orders.iter().find(|(one, _)| *one == state).map_or(0, |(_, count)| *count)
 }

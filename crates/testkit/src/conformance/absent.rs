@@ -10,7 +10,7 @@ use paybell_core::ids::{LeaseToken, OrderKey};
 use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
 use paybell_core::ports::{
     CheckQueue, CheckSource, Cursor, DeadLetters, Delivery, DueSet, EventFilter, EventLog, Ledger, LogRead,
-    OrderFilter, OrderPage, PortError, Reading, Records, Registry, Tally,
+    Note, Notes, OrderFilter, OrderPage, PortError, Reading, Records, Registry, Tally,
 };
 use paybell_core::record::Record;
 use paybell_core::register::{Application, Registered};
@@ -34,7 +34,8 @@ pub fn absent() -> Engines {
         registry: absent.clone(),
         records: absent.clone(),
         dead: absent.clone(),
-        log: absent,
+        log: absent.clone(),
+        notes: absent,
     }
 }
 
@@ -139,6 +140,19 @@ impl EventLog for Absent {
         nothing()
     }
     async fn grown(&self, _: Cursor) -> Result<(), PortError> {
+        nothing()
+    }
+}
+
+#[async_trait]
+impl Notes for Absent {
+    async fn read(&self, _: &str) -> Result<Option<Note>, PortError> {
+        nothing()
+    }
+    async fn write(&self, _: &str, _: Option<u64>, _: &str) -> Result<bool, PortError> {
+        nothing()
+    }
+    async fn list(&self, _: &str) -> Result<Vec<String>, PortError> {
         nothing()
     }
 }

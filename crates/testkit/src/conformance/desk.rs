@@ -175,7 +175,13 @@ pub fn tx(text: &str) -> TransactionId {
 }
 
 pub fn request(check: Check, token: u128) -> LeaseRequest {
-    LeaseRequest { check, token: LeaseToken(token), length: LEASE, lost_delays: [Millis::seconds(2); 7] }
+    LeaseRequest {
+        check,
+        token: LeaseToken(token),
+        length: LEASE,
+        given_up: None,
+        lost_delays: [Millis::seconds(2); 7],
+    }
 }
 
 pub fn asks(total_fee: i64) -> Application {

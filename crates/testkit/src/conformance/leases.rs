@@ -2,7 +2,8 @@
 
 use paybell_core::check::Check;
 use paybell_core::dead::DeadReason;
-use paybell_core::lease::{Cleared, LOST_BEFORE_POISON, POISON_GAP, Taken};
+use paybell_core::ids::LeaseToken;
+use paybell_core::lease::{Cleared, LOST_BEFORE_POISON, LeaseRequest, POISON_GAP, Taken};
 use paybell_core::record::{Cause, State};
 use paybell_core::time::Millis;
 
@@ -14,6 +15,7 @@ pub const CASES: &[Case] = &[
     Case { name: "taking creates the record", run: |desk| Box::pin(taking_creates(desk)) },
     Case { name: "a leased order has a due time", run: |desk| Box::pin(leased_is_due(desk)) },
     Case { name: "a taken lease makes others busy", run: |desk| Box::pin(others_are_busy(desk)) },
+    Case { name: "a lease given up on is free to its taker", run: |desk| Box::pin(given_up(desk)) },
     Case { name: "orders do not share a lease", run: |desk| Box::pin(orders_are_apart(desk)) },
     Case { name: "a lease expires", run: |desk| Box::pin(expires(desk)) },
     Case { name: "a lease survives a restart", run: |desk| Box::pin(survives(desk)) },
@@ -53,7 +55,25 @@ async fn others_are_busy(desk: Desk) {
     assert_eq!(desk.take(notified(&key(1), TX), 2).await, Taken::Busy);
     assert_eq!(desk.take(manual(&key(1)), 1).await, Taken::Busy, "the same token is no second lease");
     let stored = desk.record(&key(1)).await;
-    assert_eq!((stored.lease, stored.due), (leased.lease, leased.due));
+    assert_eq!(stored.lease, leased.lease);
+    let (stored, leased) = (stored.due.unwrap(), leased.due.unwrap());
+    assert!(
+        stored.at <= leased.at && stored.cause == leased.cause,
+        "an engine may look earlier, never later"
+    );
+}
+
+async fn given_up(desk: Desk) {
+    desk.leased(manual(&key(1)), 1).await;
+    let again = |token, given_up| LeaseRequest {
+        given_up: Some(LeaseToken(given_up)),
+        ..request(notified(&key(1), TX), token)
+    };
+    assert_eq!(desk.on.ledger.take(&again(2, 9)).await.unwrap(), Taken::Busy, "somebody else's is not");
+    let taken = desk.on.ledger.take(&again(2, 1)).await.unwrap();
+    let Taken::Leased(record) = taken else { panic!("{taken:?}") };
+    assert_eq!((record.lease.unwrap().token.0, record.leases_lost), (2, 0));
+    assert_eq!(desk.clear(&key(1), 1).await, Cleared::Lost, "the old token opens nothing");
 }
 
 async fn orders_are_apart(desk: Desk) {
