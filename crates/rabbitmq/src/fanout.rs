@@ -115,7 +115,7 @@ impl Parcel {
     fn tell(&mut self, fate: Fate) {
         if let Some(listener) = self.fate.take() {
             // Who listened may have given up.
-            drop(listener.send(fate));
+            let _ = listener.send(fate);
         }
     }
 

@@ -3,7 +3,6 @@
 //! A cursor's position is the offset of its event plus one, so that 0 is the place before everything. Offsets rise
 //! without being dense: the broker uses some for itself. Repeats of an id are not kept out.
 
-mod append;
 pub(crate) mod entry;
 mod follower;
 mod page;
@@ -15,17 +14,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use paybell_core::event::Event;
 use paybell_core::ports::{Cursor, EventFilter, EventLog, LogRead, PAGE_ROWS_MAX, PortError};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::unconstrained;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::fanout::Fanout;
 use crate::link::{Link, LinkError};
+use crate::publisher::{Message, Publisher};
 use crate::topology::names;
-use append::Appender;
+use entry::properties;
 use follower::{Asker, Follower};
 use page::{Old, Wanted};
 use recent::Found;
@@ -58,7 +60,8 @@ pub(crate) struct StreamLog {
 
 /// The side that appends: the stream first, then the subscribers.
 struct Writer {
-    appender: Appender,
+    stream: String,
+    publisher: Publisher,
     fanout: Fanout,
 }
 
@@ -80,7 +83,8 @@ impl StreamLog {
         let writer = access.appends.then(|| {
             let (fanout, carrier) = Fanout::new(link("fanout"), names::events(prefix), cancel.clone());
             settings.tasks.spawn(carrier);
-            Writer { appender: Appender::new(link("append"), stream.clone()), fanout }
+            let publisher = Publisher::start(link("append"), settings, 1, cancel.clone());
+            Writer { stream: stream.clone(), publisher, fanout }
         });
         let reader = access.reads.then(|| {
             let (reader, follower) = Reader::new(link("read"), stream.clone());
@@ -92,17 +96,17 @@ impl StreamLog {
 
     /// Whether everything that this process opened of the log works.
     pub fn state(&self) -> Result<(), PortError> {
-        let writer = self.writer.iter().flat_map(|writer| [writer.appender.link(), writer.fanout.link()]);
+        let writer = self.writer.iter().flat_map(|writer| [writer.publisher.link(), writer.fanout.link()]);
         let reader = self.reader.iter().map(|reader| &reader.link);
         writer
             .chain(reader)
             .try_for_each(|link| link.session().map(drop).map_err(|cause| cause.unavailable(PART)))
     }
 
-    /// Waits until no append is under way.
-    pub async fn settled(&self) {
+    /// Lets no append begin any more, and waits for those under way, but not for ever.
+    pub async fn finish(&self) {
         if let Some(writer) = &self.writer {
-            writer.appender.settled().await;
+            writer.publisher.finish().await;
         }
     }
 
@@ -152,7 +156,20 @@ impl Writer {
     /// everything is repeated under the same ids.
     async fn append(&self, events: &[Event]) -> Result<(), PortError> {
         let bodies: Vec<Arc<[u8]>> = events.iter().map(|event| event.to_json().into_bytes().into()).collect();
-        self.appender.append(events, &bodies).await.map_err(unavailable)?;
+        let mut stored = Vec::with_capacity(events.len());
+        for (event, body) in events.iter().zip(&bodies) {
+            let message = Message { queue: &self.stream, slot: 0, properties: properties(event), body };
+            stored.push(self.publisher.publish(message));
+        }
+        let mut stored = stored.into_iter();
+        // The first goes alone: then the channel is known to be open, and the others begin in this order.
+        if let Some(first) = stored.next() {
+            first.await.map_err(unavailable)?;
+        }
+        // All are waited for, so that nobody publishes any more when a repeat begins. A pause that the runtime makes
+        // one of them take would break the order.
+        let others = unconstrained(join_all(stored)).await;
+        others.into_iter().collect::<Result<(), _>>().map_err(unavailable)?;
         self.fanout.publish(events, &bodies).await.map_err(unavailable)
     }
 }
@@ -170,7 +187,7 @@ impl Reader {
     async fn page(&self, after: Option<Cursor>, wanted: Wanted<'_>) -> Result<LogRead, LinkError> {
         let end = self.end().await?;
         match after.map_or(Found::Older, |after| self.tail.page(after, wanted)) {
-            Found::Page(page) => return Ok(LogRead::Page(page)),
+            Found::Page(page) => Ok(LogRead::Page(page)),
             found @ (Found::Older | Found::Gone) => {
                 let _turn = self.old_pages.acquire().await.map_err(|_| LinkError::Closed)?;
                 let session = self.link.session()?;

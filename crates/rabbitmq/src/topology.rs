@@ -13,7 +13,9 @@ use serde::Serialize;
 pub use definitions::definitions;
 pub use plan::{Argument, Item, Kind, Shape, plan};
 
-use crate::link::{LinkError, Session};
+use crate::config::{RabbitConfig, Settings};
+use crate::error::ConfigError;
+use crate::link::{LinkError, Session, once};
 use declare::{Answer, Desk};
 
 /// In what a broker differs from the plan.
@@ -43,6 +45,48 @@ pub(crate) enum TopologyError {
     Link(#[from] LinkError),
 }
 
+/// Why the broker was not asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unasked {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("the broker could not be asked: {0}")]
+    Away(String),
+}
+
+/// What declaring did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// Names of what was not there.
+    pub created: Vec<String>,
+    /// What could not be brought about.
+    pub findings: Vec<Finding>,
+}
+
+/// Compares the broker with the plan of a configuration; creates nothing.
+pub async fn check(config: &RabbitConfig) -> Result<Vec<Finding>, Unasked> {
+    let settings = Settings::judged(config)?;
+    let session = once(&settings, "topology").await?;
+    Ok(compare(&session, &settings.shape).await?)
+}
+
+/// Creates what is missing at the broker.
+pub async fn apply(config: &RabbitConfig) -> Result<Applied, Unasked> {
+    let settings = Settings::judged(config)?;
+    let session = once(&settings, "topology").await?;
+    let missing = compare(&session, &settings.shape).await?.into_iter().filter_map(|finding| match finding {
+        Finding::Missing { name, .. } => Some(name),
+        Finding::Different { .. } | Finding::Ignored { .. } => None,
+    });
+    let created = missing.collect();
+    let findings = match ensure(&session, &settings.shape).await {
+        Ok(()) => Vec::new(),
+        Err(TopologyError::Wrong(findings)) => findings,
+        Err(TopologyError::Link(cause)) => return Err(cause.into()),
+    };
+    Ok(Applied { created, findings })
+}
+
 /// Declares everything, and says all that differs.
 ///
 /// The first session of a process also asks whether the broker keeps the one argument whose loss nobody would notice.
@@ -70,7 +114,7 @@ pub(crate) async fn ensure(session: &Session, shape: &Shape) -> Result<(), Topol
 const DEAD_LETTER_STRATEGY: &str = "x-dead-letter-strategy";
 
 /// Compares a broker with the plan; creates nothing.
-pub(crate) async fn compare(session: &Session, shape: &Shape) -> Result<Vec<Finding>, LinkError> {
+async fn compare(session: &Session, shape: &Shape) -> Result<Vec<Finding>, LinkError> {
     let mut desk = Desk::at(session);
     let mut findings = Vec::new();
     let mut probed = Vec::new();
@@ -104,6 +148,12 @@ async fn ignored(
     Ok((!is_kept).then(|| Finding::Ignored { name: item.name.clone(), kind: item.kind, argument }))
 }
 
+impl From<LinkError> for Unasked {
+    fn from(cause: LinkError) -> Self {
+        Unasked::Away(cause.to_string())
+    }
+}
+
 impl Finding {
     fn missing(item: &Item) -> Self {
         Finding::Missing { name: item.name.clone(), kind: item.kind }
@@ -116,4 +166,26 @@ impl Finding {
 
 fn told(findings: &[Finding]) -> String {
     findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::servers::{shared_rabbit, unique_prefix};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_argument_that_the_broker_ignores_is_told() {
+        let config = RabbitConfig { prefix: unique_prefix(), ..RabbitConfig::at(shared_rabbit().await) };
+        let session = once(&Settings::judged(&config).unwrap(), "test").await.unwrap();
+        let mut item = plan(&config.shape()).remove(2);
+        // No RabbitMQ that we support knows it for such a queue.
+        item.arguments.insert("x-paybell", Argument::Number(1));
+        let mut desk = Desk::at(&session);
+        assert_eq!(desk.declare(&item).await.unwrap(), Answer::Fine);
+        let kept = ignored(&mut desk, &item, "x-delivery-limit").await.unwrap();
+        assert_eq!(kept, None);
+        let told = ignored(&mut desk, &item, "x-paybell").await.unwrap().unwrap();
+        assert_eq!(told, Finding::Ignored { name: item.name, kind: item.kind, argument: "x-paybell" });
+    }
 }

@@ -53,7 +53,7 @@ enum Carried {
     Told,
     /// The channel closed under it.
     Returned {
-        parcel: Parcel,
+        parcel: Box<Parcel>,
         channel: u64,
     },
 }
@@ -91,7 +91,7 @@ impl Carrier {
             if channel == self.opened {
                 self.open = None;
             }
-            self.waiting.push_back(parcel);
+            self.waiting.push_back(*parcel);
         }
     }
 
@@ -146,7 +146,9 @@ async fn carry(
             patience.refuse();
             parcel.tell(Fate::Refused);
         }
-        Ok(Ok(Confirmation::NotRequested) | Err(_)) => return Carried::Returned { parcel, channel },
+        Ok(Ok(Confirmation::NotRequested) | Err(_)) => {
+            return Carried::Returned { parcel: Box::new(parcel), channel };
+        }
         Err(_) => {
             patience.stall();
             parcel.tell(Fate::Refused);

@@ -72,7 +72,7 @@ impl Follower {
                     let end = self.tail.publish();
                     for asker in askers {
                         // Who asked may have given up.
-                        drop(asker.send(end));
+                        let _ = asker.send(end);
                     }
                 }
             }

@@ -1,0 +1,174 @@
+//! What subscribers of the exchange get, and that none of them can stop another, or us.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test drives real time"
+)]
+
+mod stand;
+
+use std::time::{Duration, Instant};
+
+use lapin::ExchangeKind;
+use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use paybell_core::event::{Event, EventType};
+use testkit::servers::{Rabbit, shared_rabbit, unique_prefix};
+
+use stand::{MCH_ID, Outsider, Process, config, event, paid, until};
+
+fn exchange(prefix: &str) -> String {
+    format!("{prefix}.events")
+}
+
+#[tokio::test]
+async fn an_event_reaches_subscribers_as_the_contract_says() {
+    let (url, prefix) = (shared_rabbit().await, unique_prefix());
+    let process = Process::start(config(&url, &prefix)).await;
+    let outsider = Outsider::at(&url).await;
+    let (all_paid, of_merchant) = (format!("{prefix}.sub.paid"), format!("{prefix}.sub.merchant"));
+    outsider.subscribe(&all_paid, &exchange(&prefix), "order.paid.#", &[]).await;
+    outsider.subscribe(&of_merchant, &exchange(&prefix), &format!("*.*.{MCH_ID}"), &[]).await;
+    let (paid, closed) = (event(1, EventType::Paid), event(2, EventType::Closed));
+    process.log.append(&[paid.clone(), closed.clone()]).await.unwrap();
+
+    let delivery = outsider.get(&all_paid).await.expect("appending waits for subscribers");
+    let properties = &delivery.properties;
+    assert_eq!(delivery.exchange.as_str(), exchange(&prefix));
+    assert_eq!(delivery.routing_key.as_str(), format!("order.paid.{MCH_ID}"));
+    assert_eq!(
+        properties.content_type().as_ref().map(ShortString::as_str),
+        Some("application/cloudevents+json")
+    );
+    assert_eq!(properties.message_id().as_ref().unwrap().as_str(), paid.id.to_string());
+    assert_eq!(properties.kind().as_ref().unwrap().as_str(), "order.paid");
+    assert_eq!(*properties.delivery_mode(), Some(2));
+    assert_eq!(String::from_utf8(delivery.data).unwrap(), paid.to_json());
+    assert_eq!(outsider.get(&all_paid).await.map(|delivery| delivery.routing_key), None);
+    assert_eq!(outsider.events(&of_merchant).await, [paid, closed]);
+    assert_eq!(process.engine.fanout_refused(), 0);
+    process.engine.close().await;
+}
+
+#[tokio::test]
+async fn a_subscriber_that_refuses_everything_stops_nobody() {
+    let (url, prefix) = (shared_rabbit().await, unique_prefix());
+    let process = Process::start(config(&url, &prefix)).await;
+    let outsider = Outsider::at(&url).await;
+    let (healthy, full) = (format!("{prefix}.sub.healthy"), format!("{prefix}.sub.full"));
+    outsider.subscribe(&healthy, &exchange(&prefix), "#", &[]).await;
+    let refuses = [
+        ("x-max-length", AMQPValue::LongInt(1)),
+        ("x-overflow", AMQPValue::LongString("reject-publish".into())),
+    ];
+    outsider.subscribe(&full, &exchange(&prefix), "#", &refuses).await;
+    let events = paid(0..200);
+    let mut slowest = Duration::ZERO;
+    for event in &events {
+        let begun = Instant::now();
+        process.log.append(std::slice::from_ref(event)).await.unwrap();
+        slowest = slowest.max(begun.elapsed());
+    }
+    assert_eq!(outsider.events(&healthy).await, events);
+    assert_eq!(outsider.events(&full).await, events[..1]);
+    assert_eq!(process.engine.fanout_refused(), 199);
+    assert!(slowest < Duration::from_secs(1), "a refusal delays nobody: {slowest:?}");
+    let mut in_log = process.rest(None, &Default::default(), 1000).await;
+    in_log.sort_by_key(|event| event.subject.clone());
+    assert_eq!(in_log, events, "nothing is repeated, nothing is missing");
+    process.engine.close().await;
+}
+
+/// Stops or lets go on the process of a queue at the broker: it takes messages and confirms none.
+async fn at_queue(rabbit: &Rabbit, what: &str, queue: &str) {
+    let name = format!("rabbit_misc:r(<<\"/\">>, queue, <<\"{queue}\">>)");
+    rabbit
+        .ctl(&[
+            "eval",
+            &format!("{{ok, Q}} = rabbit_amqqueue:lookup({name}), sys:{what}(amqqueue:get_pid(Q))."),
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn a_confirm_that_is_held_back_delays_one_append_by_two_seconds() {
+    let (rabbit, prefix) = (Rabbit::start().await, unique_prefix());
+    let process = Process::start(config(&rabbit.url(), &prefix)).await;
+    let outsider = Outsider::at(&rabbit.url()).await;
+    let (healthy, stuck) = (format!("{prefix}.sub.healthy"), format!("{prefix}.sub.stuck"));
+    outsider.subscribe(&healthy, &exchange(&prefix), "#", &[]).await;
+    outsider.subscribe(&stuck, &exchange(&prefix), "#", &[]).await;
+    at_queue(&rabbit, "suspend", &stuck).await;
+
+    let events = paid(0..101);
+    let begun = Instant::now();
+    process.log.append(&events[..1]).await.unwrap();
+    let first = begun.elapsed();
+    assert!(first > Duration::from_millis(1_900) && first < Duration::from_secs(3), "{first:?}");
+    let begun = Instant::now();
+    for event in &events[1..] {
+        process.log.append(std::slice::from_ref(event)).await.unwrap();
+    }
+    let others = begun.elapsed();
+    println!("first append {first:?}, the next hundred {others:?}");
+    assert!(others < Duration::from_secs(2), "nobody waits a second time: {others:?}");
+    until("every held-back confirm is counted", async || process.engine.fanout_refused() == 101).await;
+    assert_eq!(outsider.events(&healthy).await, events);
+    at_queue(&rabbit, "resume", &stuck).await;
+    assert_eq!(outsider.events(&stuck).await, events);
+    assert_eq!(process.engine.fanout_refused(), 101, "each is counted once");
+    process.engine.close().await;
+}
+
+#[tokio::test]
+async fn appends_under_way_when_a_confirm_is_held_back_are_all_let_go() {
+    let (rabbit, prefix) = (Rabbit::start().await, unique_prefix());
+    let process = Process::start(config(&rabbit.url(), &prefix)).await;
+    let outsider = Outsider::at(&rabbit.url()).await;
+    let stuck = format!("{prefix}.sub.stuck");
+    outsider.subscribe(&stuck, &exchange(&prefix), "#", &[]).await;
+    at_queue(&rabbit, "suspend", &stuck).await;
+    let begun = Instant::now();
+    let mut appends = tokio::task::JoinSet::new();
+    for event in paid(0..400) {
+        let log = process.log.clone();
+        appends.spawn(async move { log.append(&[event]).await });
+    }
+    for appended in appends.join_all().await {
+        appended.unwrap();
+    }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_millis(3_500), "{took:?}");
+    at_queue(&rabbit, "resume", &stuck).await;
+    process.engine.close().await;
+}
+
+#[tokio::test]
+async fn an_exchange_deleted_under_us_is_declared_again_and_the_event_published() {
+    let (url, prefix) = (shared_rabbit().await, unique_prefix());
+    let process = Process::start(config(&url, &prefix)).await;
+    let outsider = Outsider::at(&url).await;
+    let queue = format!("{prefix}.sub");
+    process.log.append(&paid(0..1)).await.unwrap();
+    for round in 0..5 {
+        let (options, name) = (ExchangeDeleteOptions::default(), exchange(&prefix));
+        outsider.channel.exchange_delete(name.as_str().into(), options).await.unwrap();
+        process.log.append(&paid(round..round + 1)).await.unwrap();
+        let options = ExchangeDeclareOptions { durable: true, passive: true, ..Default::default() };
+        let declared = outsider.channel.exchange_declare(
+            name.as_str().into(),
+            ExchangeKind::Topic,
+            options,
+            FieldTable::default(),
+        );
+        declared.await.expect("it is there again");
+        outsider.subscribe(&queue, &name, "#", &[]).await;
+        let next: Vec<Event> = paid(10 + round..11 + round);
+        process.log.append(&next).await.unwrap();
+        assert_eq!(outsider.events(&queue).await, next);
+    }
+    assert_eq!(process.engine.fanout_refused(), 0);
+    process.engine.close().await;
+}

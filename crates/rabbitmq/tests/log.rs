@@ -1,0 +1,353 @@
+//! The event log on a stream: the port's rules, old pages, other processes, and what can happen to a stream.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test drives real time"
+)]
+
+mod stand;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use lapin::BasicProperties;
+use lapin::options::{BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use paybell_core::event::{Event, EventType};
+use paybell_core::ports::{Cursor, EventFilter, LogRead, PortError};
+use paybell_core::time::Millis;
+use rabbitmq::RabbitConfig;
+use testkit::conformance::{Engines, Factory, Group, Subject, absent, run_groups};
+use testkit::servers::{Proxy, Rabbit, shared_rabbit, unique_prefix};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use stand::{Outsider, Process, config, event, paid, until};
+
+struct OnStream {
+    config: RabbitConfig,
+    process: Mutex<Arc<Process>>,
+}
+
+impl OnStream {
+    fn process(&self) -> Arc<Process> {
+        self.process.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Subject for OnStream {
+    async fn engines(&self) -> Engines {
+        Engines { log: self.process().log.clone(), ..absent() }
+    }
+
+    async fn advance(&self, _: Millis) {}
+
+    async fn reopen(&self) {
+        self.process().engine.close().await;
+        *self.process.lock().unwrap() = Arc::new(Process::start(self.config.clone()).await);
+    }
+
+    fn keeps_repeats_out(&self) -> bool {
+        false
+    }
+}
+
+struct OnPrefixes(String);
+
+#[async_trait]
+impl Factory for OnPrefixes {
+    async fn fresh(&self) -> Arc<dyn Subject> {
+        let config = config(&self.0, &unique_prefix());
+        let process = Mutex::new(Arc::new(Process::start(config.clone()).await));
+        Arc::new(OnStream { config, process })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_rule_of_the_log_holds() {
+    run_groups(Arc::new(OnPrefixes(shared_rabbit().await)), &[Group::Log]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_events_are_paged_from_the_old_part() {
+    let (url, prefix) = (shared_rabbit().await, unique_prefix());
+    let writer = Process::start(config(&url, &prefix)).await;
+    let events: Vec<Event> = (0..5_000)
+        .map(|number| event(number, if number % 50 == 7 { EventType::Closed } else { EventType::Paid }))
+        .collect();
+    for part in events.chunks(500) {
+        writer.log.append(part).await.unwrap();
+    }
+    // A process that comes now knows of the end only.
+    let reader = Process::start(config(&url, &prefix)).await;
+    for limit in [137, 1_000] {
+        let begun = Instant::now();
+        assert_same(&reader.rest(None, &EventFilter::default(), limit).await, &events);
+        println!("5,000 events in pages of {limit}: {:?}", begun.elapsed());
+    }
+    let closed = EventFilter { kind: Some(EventType::Closed), mch_id: None };
+    let wanted: Vec<_> = events.iter().filter(|event| event.kind == EventType::Closed).cloned().collect();
+    assert_same(&reader.rest(None, &closed, 3).await, &wanted);
+    // Many at once take turns.
+    let mut readers = JoinSet::new();
+    for limit in 100..150 {
+        let log = reader.log.clone();
+        readers.spawn(async move { log.read(None, &EventFilter::default(), limit).await.unwrap() });
+    }
+    for read in readers.join_all().await {
+        let LogRead::Page(page) = read else { panic!("{read:?}") };
+        assert!((100..150).contains(&page.events.len()));
+        assert_eq!(page.events[99].1, events[99]);
+    }
+    for process in [writer, reader] {
+        process.engine.close().await;
+    }
+}
+
+/// Equal, and short to tell if not.
+fn assert_same(read: &[Event], written: &[Event]) {
+    let differs = read.iter().zip(written).position(|(one, other)| one != other);
+    let subject = |events: &[Event], at: usize| events.get(at).map(|event| event.subject.clone());
+    let there = differs.map(|at| (at, subject(read, at), subject(written, at)));
+    assert_eq!((there, read.len()), (None, written.len()));
+}
+
+#[tokio::test]
+async fn what_another_process_appends_wakes_us_and_is_there() {
+    let (url, prefix) = (shared_rabbit().await, unique_prefix());
+    let (here, there) =
+        (Process::start(config(&url, &prefix)).await, Process::start(config(&url, &prefix)).await);
+    let mut place = here.log.end().await.unwrap();
+    for event in paid(0..20) {
+        let (log, grown) = (here.log.clone(), place);
+        let waiting = tokio::spawn(async move { timeout(Duration::from_secs(5), log.grown(grown)).await });
+        there.log.append(std::slice::from_ref(&event)).await.unwrap();
+        let page = here.page(Some(place), 10).await;
+        assert_eq!(
+            page.events.iter().map(|(_, event)| event).collect::<Vec<_>>(),
+            [&event],
+            "confirmed is readable"
+        );
+        waiting.await.unwrap().expect("somebody wakes us").unwrap();
+        place = page.next;
+        assert_eq!(here.log.end().await.unwrap(), place);
+    }
+    for process in [here, there] {
+        process.engine.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_event_is_passed_over_and_counted() {
+    let (url, prefix) = (shared_rabbit().await, unique_prefix());
+    let process = Process::start(config(&url, &prefix)).await;
+    let outsider = Outsider::at(&url).await;
+    let stream = format!("{prefix}.events.log");
+    let intrude = async |body: &[u8]| {
+        let (options, none) = (BasicPublishOptions::default(), BasicProperties::default());
+        outsider.channel.basic_publish("".into(), stream.as_str().into(), options, body, none).await.unwrap();
+    };
+    let events = paid(0..2);
+    intrude(b"not JSON").await;
+    process.log.append(&events[..1]).await.unwrap();
+    intrude(b"{\"specversion\":\"1.0\"}").await;
+    intrude(b"").await;
+    process.log.append(&events[1..]).await.unwrap();
+    intrude(b"the last one").await;
+    until("all of them are counted", async || {
+        process.log.end().await.unwrap();
+        process.engine.foreign_messages() == 4
+    })
+    .await;
+    let fresh = Process::start(config(&url, &prefix)).await;
+    for reader in [&process, &fresh] {
+        for limit in [1, 10] {
+            assert_eq!(reader.rest(None, &EventFilter::default(), limit).await, events);
+        }
+        let end = reader.log.end().await.unwrap();
+        assert_eq!((reader.page(None, 10).await.next, reader.page(Some(end), 10).await.next), (end, end));
+    }
+    for process in [process, fresh] {
+        process.engine.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_that_the_broker_pruned_is_gone() {
+    let (url, prefix) = (shared_rabbit().await, unique_prefix());
+    // The smallest stream there is: segments of 4 kB that live for a second.
+    let config =
+        RabbitConfig { events_age: Duration::from_secs(1), segment_bytes: 4_000, ..config(&url, &prefix) };
+    let process = Process::start(config.clone()).await;
+    process.log.append(&paid(0..10)).await.unwrap();
+    let early = process.page(None, 5).await;
+    let (first, fifth) = (early.events[0].0, early.events[4].0);
+    let number = std::sync::atomic::AtomicUsize::new(100);
+    until("the broker forgets the beginning", async || {
+        let number = number.fetch_add(10, std::sync::atomic::Ordering::Relaxed);
+        process.log.append(&paid(number..number + 10)).await.unwrap();
+        let oldest = process.page(None, 1).await;
+        oldest.events[0].0.position > fifth.position
+    })
+    .await;
+    // The writer still knows these events; who comes now has to ask the broker.
+    let fresh = Process::start(config).await;
+    for cursor in [first, fifth, Cursor::START] {
+        let LogRead::Gone { oldest } = fresh.read(Some(cursor), 10).await else {
+            panic!("{cursor:?} is there")
+        };
+        let (from_oldest, all) = (fresh.page(Some(oldest), 1_000).await, fresh.page(None, 1_000).await);
+        assert_eq!(from_oldest, all);
+        assert!(all.events.len() >= 10 && !all.has_more);
+    }
+    for process in [process, fresh] {
+        process.engine.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_lost_its_tail_is_noticed_by_who_followed_it() {
+    let (url, prefix) = (shared_rabbit().await, unique_prefix());
+    let process = Process::start(config(&url, &prefix)).await;
+    process.log.append(&paid(0..10)).await.unwrap();
+    let before = process.page(None, 10).await;
+    // As after a power failure: the same stream, shorter, and then other events at the same places.
+    let outsider = Outsider::at(&url).await;
+    let stream = format!("{prefix}.events.log");
+    outsider.channel.queue_delete(stream.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+    let events = paid(50..55);
+    until("it is there again", async || process.log.append(&events[..1]).await.is_ok()).await;
+    process.log.append(&events[1..]).await.unwrap();
+    until("the follower stands at its end", async || {
+        process.log.end().await.is_ok_and(|end| end.id == events[4].id)
+    })
+    .await;
+    for (cursor, _) in &before.events {
+        let read = process.read(Some(*cursor), 10).await;
+        assert!(matches!(read, LogRead::Gone { oldest: Cursor::START }), "{read:?}");
+    }
+    assert_eq!(process.rest(None, &EventFilter::default(), 2).await, events);
+    process.engine.close().await;
+}
+
+/// Appends until it is done, as a worker does.
+async fn append_at_last(process: &Process, event: &Event) {
+    until("the event is appended", async || process.log.append(std::slice::from_ref(event)).await.is_ok())
+        .await;
+}
+
+#[tokio::test]
+async fn a_broker_that_is_killed_is_found_again_without_gaps() {
+    let (rabbit, prefix) = (Rabbit::start().await, unique_prefix());
+    let process = Process::start(config(&rabbit.url(), &prefix)).await;
+    let events = paid(0..40);
+    process.log.append(&events[..10]).await.unwrap();
+    let place = process.page(None, 100).await.next;
+
+    rabbit.ctl(&["close_all_connections", "test"]).await;
+    for event in &events[10..20] {
+        append_at_last(&process, event).await;
+    }
+    until("we follow again", async || process.log.end().await.is_ok()).await;
+    let seen = process.rest(Some(place), &EventFilter::default(), 100).await;
+    assert_eq!(distinct(&seen), events[10..20]);
+    let end = process.log.end().await.unwrap();
+
+    rabbit.kill().await;
+    until("the outage is told", async || process.engine.state().is_err()).await;
+    let begun = Instant::now();
+    let told = process.log.append(&events[20..21]).await;
+    assert!(matches!(told, Err(PortError::Unavailable { part: "log", .. })), "{told:?}");
+    let told = process.log.read(None, &EventFilter::default(), 10).await;
+    assert!(matches!(told, Err(PortError::Unavailable { part: "log", .. })), "{told:?}");
+    let told = process.log.end().await;
+    assert!(matches!(told, Err(PortError::Unavailable { part: "log", .. })), "{told:?}");
+    assert!(begun.elapsed() < Duration::from_secs(6), "three answers within {:?}", begun.elapsed());
+    let log = process.log.clone();
+    let waiting = tokio::spawn(async move { log.grown(end).await });
+    rabbit.start_again().await;
+    let begun = Instant::now();
+    for event in &events[20..] {
+        append_at_last(&process, event).await;
+    }
+    println!("events are appended {:?} after the broker is back", begun.elapsed());
+    timeout(Duration::from_secs(10), waiting).await.expect("the follower is back").unwrap().unwrap();
+    let all = process.rest(None, &EventFilter::default(), 100).await;
+    assert_eq!(distinct(&all), events, "nothing that was confirmed is lost, nothing is out of order");
+    let fresh = Process::start(config(&rabbit.url(), &prefix)).await;
+    assert_eq!(fresh.rest(None, &EventFilter::default(), 100).await, all, "what we kept is what is there");
+    for process in [process, fresh] {
+        process.engine.close().await;
+    }
+}
+
+/// Without the repeats that unknown outcomes made.
+fn distinct(events: &[Event]) -> Vec<Event> {
+    let mut seen = std::collections::HashSet::new();
+    events.iter().filter(|event| seen.insert(event.id)).cloned().collect()
+}
+
+#[tokio::test]
+async fn a_network_that_falls_silent_is_told_within_three_seconds() {
+    let (url, prefix) = (shared_rabbit().await, unique_prefix());
+    let port = url.rsplit_once(':').unwrap().1.split('/').next().unwrap().parse().unwrap();
+    let proxy = Proxy::start(port);
+    let process = Process::start(config(&proxy.through(&url), &prefix)).await;
+    let events = paid(0..3);
+    process.log.append(&events[..1]).await.unwrap();
+    let place = process.log.end().await.unwrap();
+    proxy.silence();
+    let begun = Instant::now();
+    let (filter, log) = (EventFilter::default(), &process.log);
+    let (appended, read, end) =
+        tokio::join!(log.append(&events[1..2]), log.read(None, &filter, 9), log.end());
+    assert!(appended.is_err() && read.is_err() && end.is_err(), "{appended:?} {read:?} {end:?}");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    proxy.speak();
+    let begun = Instant::now();
+    append_at_last(&process, &events[2]).await;
+    until("we read again", async || process.log.end().await.is_ok_and(|end| end.id == events[2].id)).await;
+    println!("all is well {:?} after the silence", begun.elapsed());
+    let seen = process.rest(Some(place), &filter, 10).await;
+    assert_eq!(seen.last(), Some(&events[2]));
+    process.engine.close().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_only_reads_opens_no_other_connection() {
+    let (url, prefix) = (shared_rabbit().await, unique_prefix());
+    let process = Process::start(config(&url, &prefix)).await;
+    process.log.append(&paid(0..1)).await.unwrap();
+    let reader = Process::reader(config(&url, &prefix));
+    until("it reads", async || reader.log.end().await.is_ok()).await;
+    assert_eq!(reader.page(None, 10).await.events.len(), 1);
+    assert!(reader.log.append(&paid(1..2)).await.is_err());
+    assert_eq!(process.page(None, 10).await.events.len(), 1);
+    for process in [process, reader] {
+        process.engine.close().await;
+    }
+}
+
+/// A stream whose arguments differ is not touched, and reading says why.
+#[tokio::test]
+async fn a_stream_that_is_none_is_told() {
+    let (url, prefix) = (shared_rabbit().await, unique_prefix());
+    let outsider = Outsider::at(&url).await;
+    let stream = format!("{prefix}.events.log");
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    let options = QueueDeclareOptions::durable();
+    outsider.channel.queue_declare(stream.as_str().into(), options, arguments).await.unwrap();
+    let process = Process::begin(config(&url, &prefix));
+    until("the difference is told", async || {
+        let told = process.log.end().await;
+        matches!(told, Err(PortError::Unavailable { part: "log", cause }) if cause.contains(&stream) && cause.contains("x-"))
+    })
+    .await;
+    process.engine.close().await;
+}

@@ -1,0 +1,168 @@
+//! What the tests of the event log share: a broker, a log on it, events, and a subscriber's eyes.
+
+#![allow(
+    dead_code,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "each test binary uses its own part of this, in real time"
+)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, ConnectionProperties};
+use paybell_core::event::{Event, EventType, event_id};
+use paybell_core::ids::OrderKey;
+use paybell_core::ports::{Cursor, EventFilter, EventLog, EventPage, LogRead};
+use rabbitmq::{Needs, RabbitConfig, RabbitMq};
+use tokio::time::timeout;
+
+/// Asks until it is so.
+pub async fn until(what: &str, ask: impl AsyncFn() -> bool) {
+    let asking = async {
+        while !ask().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(timeout(Duration::from_secs(60), asking).await.is_ok(), "it never came that {what}");
+}
+
+pub const MCH_ID: &str = "1900000109";
+const TX: &str = "4200001234202611200123456789";
+
+/// A process that appends and reads.
+pub struct Process {
+    pub engine: RabbitMq,
+    pub log: Arc<dyn EventLog>,
+}
+
+impl Process {
+    /// Connected and able to work.
+    pub async fn start(config: RabbitConfig) -> Self {
+        let process = Self::begin(config);
+        let opening = async {
+            while process.engine.state().is_err() || process.log.end().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), opening).await.expect("the log opens");
+        process
+    }
+
+    /// On its way.
+    pub fn begin(config: RabbitConfig) -> Self {
+        let engine = RabbitMq::start(config, Needs { append: true, read: true }).unwrap();
+        Self { log: engine.log(), engine }
+    }
+
+    /// A process that only reads.
+    pub fn reader(config: RabbitConfig) -> Self {
+        let engine = RabbitMq::start(config, Needs { append: false, read: true }).unwrap();
+        Self { log: engine.log(), engine }
+    }
+
+    pub async fn read(&self, after: Option<Cursor>, limit: usize) -> LogRead {
+        self.log.read(after, &EventFilter::default(), limit).await.unwrap()
+    }
+
+    pub async fn page(&self, after: Option<Cursor>, limit: usize) -> EventPage {
+        match self.read(after, limit).await {
+            LogRead::Page(page) => page,
+            LogRead::Gone { oldest } => panic!("{after:?} is gone, the oldest is {oldest:?}"),
+        }
+    }
+
+    /// Everything after the cursor, page by page.
+    pub async fn rest(&self, after: Option<Cursor>, filter: &EventFilter, limit: usize) -> Vec<Event> {
+        let (mut events, mut after) = (Vec::new(), after);
+        loop {
+            let LogRead::Page(page) = self.log.read(after, filter, limit).await.unwrap() else {
+                panic!("gone")
+            };
+            assert!(page.events.len() <= limit);
+            events.extend(page.events.into_iter().map(|(_, event)| event));
+            after = Some(page.next);
+            if !page.has_more {
+                return events;
+            }
+        }
+    }
+}
+
+/// The configuration of a prefix.
+pub fn config(url: &str, prefix: &str) -> RabbitConfig {
+    RabbitConfig { prefix: prefix.to_owned(), partitions: 1, ..RabbitConfig::at(url) }
+}
+
+/// An event of the order with that number.
+pub fn event(number: usize, kind: EventType) -> Event {
+    let key = OrderKey::new(MCH_ID, format!("T2026112000000{number:011}")).unwrap();
+    let json = serde_json::json!({
+        "specversion": "1.0", "id": event_id(&key, kind, TX), "source": format!("/paybell/{MCH_ID}"),
+        "type": kind, "subject": key.out_trade_no, "time": "2026-11-20T12:00:05+08:00",
+        "datacontenttype": "application/json",
+        "data": {
+            "version": 1, "mch_id": MCH_ID, "sub_mch_id": null, "appid": null,
+            "out_trade_no": key.out_trade_no, "transaction_id": TX,
+            "total_fee": 1999, "fee_type": "CNY", "cash_fee": 1999, "settlement_total_fee": null,
+            "coupon_fee": null, "coupons": [], "trade_state": "SUCCESS", "trade_type": "JSAPI",
+            "bank_type": "OTHERS", "attach": null, "paid_at": "2026-11-20T12:00:03+08:00",
+            "learned_by": "notification", "late": false, "registered": true
+        }
+    });
+    serde_json::from_value(json).unwrap()
+}
+
+/// Paid orders.
+pub fn paid(numbers: std::ops::Range<usize>) -> Vec<Event> {
+    numbers.map(|number| event(number, EventType::Paid)).collect()
+}
+
+/// A client of the broker that is not ours.
+pub struct Outsider {
+    pub connection: Connection,
+    pub channel: Channel,
+}
+
+impl Outsider {
+    pub async fn at(url: &str) -> Self {
+        let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        Self { connection, channel }
+    }
+
+    /// A durable queue with these arguments, bound to the exchange.
+    pub async fn subscribe(&self, queue: &str, exchange: &str, key: &str, arguments: &[(&str, AMQPValue)]) {
+        let mut table = FieldTable::default();
+        for (name, value) in arguments {
+            table.insert((*name).into(), value.clone());
+        }
+        self.channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), table).await.unwrap();
+        let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+        self.channel.queue_bind(queue.into(), exchange.into(), key.into(), options, none).await.unwrap();
+    }
+
+    /// The next message of a queue.
+    pub async fn get(&self, queue: &str) -> Option<lapin::message::Delivery> {
+        let options = BasicGetOptions { no_ack: true };
+        self.channel.basic_get(queue.into(), options).await.unwrap().map(|message| message.delivery)
+    }
+
+    /// The events of a queue until it is empty.
+    pub async fn events(&self, queue: &str) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(delivery) = self.get(queue).await {
+            events.push(serde_json::from_slice(&delivery.data).unwrap());
+        }
+        events
+    }
+
+    pub async fn declares_passively(&self, queue: &str) -> bool {
+        let channel = self.connection.create_channel().await.unwrap();
+        let options = QueueDeclareOptions::durable().passive();
+        channel.queue_declare(queue.into(), options, FieldTable::default()).await.is_ok()
+    }
+}
