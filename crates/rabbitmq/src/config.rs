@@ -33,10 +33,14 @@ pub struct RabbitConfig {
     pub delivery_limit: u32,
     /// How long the event log keeps events.
     pub events_age: Duration,
+    /// What the event log forgets at once, in bytes: [`Shape::SEGMENT_BYTES`] unless a test wants less.
+    pub segment_bytes: u32,
     /// Urgent checks that this process holds, in hand or waiting for one.
     pub urgent_prefetch: u16,
     /// The same for cadence polls.
     pub cadence_prefetch: u16,
+    /// How long a document of a newer format is held before it goes to the end of its queue again.
+    pub newer_pause: Duration,
 }
 
 impl RabbitConfig {
@@ -48,8 +52,10 @@ impl RabbitConfig {
             partitions: 4,
             delivery_limit: 20,
             events_age: Duration::from_secs(35 * 24 * 3600),
+            segment_bytes: Shape::SEGMENT_BYTES,
             urgent_prefetch: 512,
             cadence_prefetch: 128,
+            newer_pause: Duration::from_secs(30),
         }
     }
 
@@ -60,7 +66,7 @@ impl RabbitConfig {
             partitions: self.partitions,
             delivery_limit: self.delivery_limit,
             events_age: self.events_age,
-            segment_bytes: Shape::SEGMENT_BYTES,
+            segment_bytes: self.segment_bytes,
         }
     }
 }
@@ -83,6 +89,7 @@ pub(crate) struct Settings {
     pub shape: Shape,
     pub urgent_prefetch: u16,
     pub cadence_prefetch: u16,
+    pub newer_pause: Duration,
     /// Every task of the engine; `close` waits for them.
     pub tasks: TaskTracker,
     /// Connections of one process declare one after the other: a broker dislikes twins.
@@ -103,6 +110,7 @@ impl Settings {
         }
         for (name, value) in [
             ("delivery_limit", config.delivery_limit),
+            ("segment_bytes", config.segment_bytes),
             ("urgent_prefetch", config.urgent_prefetch.into()),
             ("cadence_prefetch", config.cadence_prefetch.into()),
         ] {
@@ -115,6 +123,7 @@ impl Settings {
             shape: config.shape(),
             urgent_prefetch: config.urgent_prefetch,
             cadence_prefetch: config.cadence_prefetch,
+            newer_pause: config.newer_pause,
             tasks: TaskTracker::new(),
             declaring: Mutex::new(()),
         })

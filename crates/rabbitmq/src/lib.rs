@@ -7,11 +7,21 @@
 //! A check's walk: [`queue`] → [`publisher`] (confirmed) → the broker → [`source`] → the worker's hand → acknowledged.
 
 mod config;
+mod consume;
+mod dead;
 mod error;
 mod fanout;
 mod link;
 mod log;
+mod orders;
+mod publisher;
+mod queue;
+mod rabbit;
+mod source;
 pub mod topology;
 
 pub use config::RabbitConfig;
+pub use consume::Letters;
 pub use error::ConfigError;
+pub use orders::{Orders, Posted};
+pub use rabbit::{Needs, RabbitMq};

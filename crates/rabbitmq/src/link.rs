@@ -35,10 +35,7 @@ pub(crate) enum LinkState {
         cause: Arc<str>,
     },
     /// The broker takes nothing on it, for lack of memory or disk.
-    Blocked {
-        session: Session,
-        reason: Arc<str>,
-    },
+    Blocked { reason: Arc<str> },
     Up(Session),
     /// The process is ending; there will be no other.
     Closed,
@@ -92,10 +89,16 @@ impl LinkState {
             LinkState::Down { since, cause } => {
                 Err(LinkError::Down { down_for: since.elapsed(), cause: cause.clone() })
             }
-            LinkState::Blocked { reason, .. } => Err(LinkError::Blocked(reason.clone())),
+            LinkState::Blocked { reason } => Err(LinkError::Blocked(reason.clone())),
             LinkState::Closed => Err(LinkError::Closed),
         }
     }
+}
+
+/// A connection without a supervisor, for a command that ends soon. Nothing is declared on it.
+pub(crate) async fn once(settings: &Settings, purpose: &str) -> Result<Session, LinkError> {
+    let (connection, plug) = dial::dial(&settings.uri, &format!("paybell {purpose}")).await?;
+    Ok(Session::new(connection, plug, 1))
 }
 
 /// The deadline around every wait for the broker.

@@ -131,8 +131,7 @@ impl Keeper {
             match event {
                 Some(Event::ConnectionBlocked(reason)) => {
                     tracing::warn!(purpose, reason, "RabbitMQ takes nothing for {purpose}: {reason}");
-                    let (session, reason) = (session.clone(), reason.into());
-                    self.state.send_replace(LinkState::Blocked { session, reason });
+                    self.state.send_replace(LinkState::Blocked { reason: reason.into() });
                 }
                 Some(Event::ConnectionUnblocked) => {
                     tracing::info!(purpose, "RabbitMQ takes messages for {purpose} again");
