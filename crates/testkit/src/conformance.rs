@@ -19,6 +19,7 @@ mod hints;
 mod leases;
 mod listings;
 mod log;
+mod notes;
 mod queue;
 mod races;
 mod registry;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use paybell_core::ports::{
-    CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Records, Registry,
+    CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Notes, Records, Registry,
 };
 use paybell_core::time::Millis;
 use tokio::task::JoinSet;
@@ -48,6 +49,7 @@ pub struct Engines {
     pub records: Arc<dyn Records>,
     pub dead: Arc<dyn DeadLetters>,
     pub log: Arc<dyn EventLog>,
+    pub notes: Arc<dyn Notes>,
 }
 
 /// A store under test.
@@ -88,11 +90,13 @@ pub enum Group {
     Queue,
     /// The event log.
     Log,
+    /// What roles keep for themselves.
+    Notes,
 }
 
 impl Group {
     /// Every group.
-    pub const ALL: [Group; 3] = [Group::Ledger, Group::Queue, Group::Log];
+    pub const ALL: [Group; 4] = [Group::Ledger, Group::Queue, Group::Log, Group::Notes];
 
     fn cases(self) -> impl Iterator<Item = Case> {
         let files: &[&[Case]] = match self {
@@ -108,6 +112,7 @@ impl Group {
             ],
             Group::Queue => &[queue::CASES],
             Group::Log => &[log::CASES],
+            Group::Notes => &[notes::CASES],
         };
         files.iter().copied().flatten().copied()
     }
