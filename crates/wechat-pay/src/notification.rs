@@ -3,6 +3,9 @@
 //! The stages are apart so that a receiver can judge in between: find the merchant by the untrusted `mch_id`, verify
 //! by that merchant's keys, compare `appid` and `sub_mch_id`, then look at the fields. A verified notification is
 //! still only a hint: the caller compares it with its order and asks by [`crate::query`] before it believes anything.
+//! [`write`](mod@write) goes the other way.
+
+pub mod write;
 
 use std::borrow::Cow;
 

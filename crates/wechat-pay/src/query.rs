@@ -188,6 +188,12 @@ impl OpenId {
     }
 }
 
+impl From<String> for OpenId {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl fmt::Debug for OpenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OpenId(***)")

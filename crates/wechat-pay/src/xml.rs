@@ -293,6 +293,11 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Characters that XML 1.0 can carry.
+/// Whether XML 1.0 can carry the text at all, so that a reader gets what was signed.
+pub(crate) fn can_carry(text: &str) -> bool {
+    text.chars().all(is_character)
+}
+
 fn is_character(character: char) -> bool {
     !matches!(character, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
 }
