@@ -94,7 +94,7 @@ impl Address {
         &self.hosts
     }
 
-    /// Whether connections must be encrypted: the certificate can be read only with this.
+    /// A client that talks to the server itself.
     pub fn client_of_server(&self, host: &Host) -> Result<Client, OpenError> {
         self.client(host, &self.login, self.db)
     }

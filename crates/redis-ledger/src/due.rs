@@ -135,9 +135,10 @@ async fn steps(
     let mut question = Pipeline::new();
     let mut orders: Vec<(OrderKey, i64)> = Vec::with_capacity(chosen.len());
     for (shard, (member, at)) in &chosen {
-        let Some(key) = std::str::from_utf8(member).ok().and_then(order_of) else {
+        let key = std::str::from_utf8(member).ok().and_then(order_of);
+        let Some(key) = key.filter(|key| Shard::of(key) == *shard) else {
             // Not ours: out of the way, or it would come first for ever.
-            tracing::warn!("a due set of Redis named no order: {member:?}");
+            tracing::warn!("a due set of Redis named no order of its shard: {member:?}");
             let mut removal = Pipeline::new();
             removal.cmd("ZREM").arg(inner.keys.of(*shard).due(lane)).arg(member.as_slice());
             inner.read(&removal).await?;

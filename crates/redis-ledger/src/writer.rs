@@ -28,7 +28,7 @@ const WAITING_MAX: usize = 4096;
 const PIPELINE_MAX: usize = 2048;
 
 /// Steps in one call of the script: it must not hold Redis up for 2 ms.
-const CALL_MAX: usize = 128;
+const CALL_MAX: usize = 64;
 
 /// Pipelines under way at once: while Redis works on one, we make the next.
 const UNDER_WAY_MAX: usize = 2;

@@ -8,16 +8,14 @@
     reason = "a test drives real time"
 )]
 
-mod common;
-
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use common::Server;
 use paybell_core::time::Millis;
 use redis_ledger::{RedisConfig, RedisLedger};
 use testkit::conformance::{Engines, Factory, Group, Subject, absent, run_groups};
+use testkit::servers::{shared_redis, unique_prefix};
 
 struct OnRedis {
     config: RedisConfig,
@@ -57,16 +55,12 @@ impl OnRedis {
 }
 
 /// One server; each subject has a prefix of its own.
-struct UnderPrefixes {
-    server: Server,
-    next: AtomicU64,
-}
+struct UnderPrefixes;
 
 #[async_trait]
 impl Factory for UnderPrefixes {
     async fn fresh(&self) -> Arc<dyn Subject> {
-        let prefix = format!("case{}", self.next.fetch_add(1, Ordering::SeqCst));
-        let config = RedisConfig::new(&self.server.url(), &prefix).unwrap();
+        let config = RedisConfig::new(&shared_redis().await, &unique_prefix()).unwrap();
         let shift_ms = Arc::new(AtomicI64::new(0));
         let ledger = RedisLedger::open_shifted(config.clone(), shift_ms.clone()).await.unwrap();
         Arc::new(OnRedis { config, shift_ms, ledger: Mutex::new(ledger) })
@@ -75,6 +69,5 @@ impl Factory for UnderPrefixes {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_port_rule_holds() {
-    let factory = UnderPrefixes { server: Server::start(&[]).await, next: AtomicU64::new(0) };
-    run_groups(Arc::new(factory), &[Group::Ledger]).await;
+    run_groups(Arc::new(UnderPrefixes), &[Group::Ledger]).await;
 }

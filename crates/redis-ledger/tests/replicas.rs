@@ -1,0 +1,111 @@
+//! With a replica nothing is answered that only one server knows, and a failover loses nothing of it.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test drives real time"
+)]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use common::*;
+use paybell_core::check::Check;
+use paybell_core::lease::Taken;
+use paybell_core::ports::{Ledger, Records, Registry};
+use paybell_core::record::State;
+use paybell_core::register::Registered;
+use redis_ledger::RedisLedger;
+use testkit::servers::{Redis, Sentinels};
+use tokio::task::JoinSet;
+
+#[tokio::test]
+async fn nothing_is_answered_that_the_replica_has_not_confirmed() {
+    let master = Redis::start().await;
+    let ledger = open(&master).await;
+    let replica = Redis::replica_of(&master).await;
+    settle(&ledger, &key(1), State::Paid).await;
+    eventually("writes wait for the replica", || async {
+        master.cli(&["info", "commandstats"]).await.contains("cmdstat_wait") || {
+            ledger.register(&key(2), &asks(1)).await.unwrap();
+            false
+        }
+    })
+    .await;
+    assert_eq!(ledger.register(&key(3), &asks(1)).await.unwrap(), Registered::Added);
+    replica.pause().await;
+    let (write, no_write, started) = (asks(1), Check::manual(key(2)), Instant::now());
+    assert!(ledger.register(&key(4), &write).await.unwrap_err().to_string().contains("replica"));
+    assert!(ledger.register(&key(3), &write).await.is_err(), "`Same` rests on a write that may be lost");
+    assert!(ledger.take(&request(no_write, 1)).await.is_err());
+    assert!(ledger.probe().await.is_err());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(ledger.read(&key(3)).await.unwrap().is_some(), "reading goes on");
+    replica.resume().await;
+    eventually("the replica confirms again", || async { ledger.register(&key(5), &write).await.is_ok() })
+        .await;
+    replica.kill().await;
+    eventually("without it the server counts", || async { ledger.register(&key(6), &write).await.is_ok() })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_failover_loses_nothing_that_was_acknowledged() {
+    let master = Redis::start().await;
+    let replica = Redis::replica_of(&master).await;
+    let sentinels = Sentinels::start(3, &master).await;
+    let ledger = RedisLedger::open(config(&sentinels.url())).await.unwrap();
+    sentinels.kill(0).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tasks = JoinSet::new();
+    for task in 0..16 {
+        let (ledger, stop) = (ledger.clone(), stop.clone());
+        tasks.spawn(async move {
+            let mut acknowledged = Vec::new();
+            for number in (0..).map(|round| round * 16 + task) {
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                match ledger.register(&key(number), &asks(1)).await {
+                    Ok(_) => acknowledged.push(number),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+            acknowledged
+        });
+    }
+    eventually("orders come in", || async { count(&replica, &["dbsize"]).await > 500 }).await;
+    let leased_before = match ledger.take(&request(Check::manual(key(1)), 1)).await.unwrap() {
+        Taken::Leased(record) => *record,
+        other => panic!("{other:?}"),
+    };
+    master.kill().await;
+    let started = Instant::now();
+    eventually("the loss is seen", || async { ledger.is_up().is_err() }).await;
+    eventually("the new master is used", || async { ledger.is_up().is_ok() }).await;
+    println!("failed over within {:?}", started.elapsed());
+    stop.store(true, Ordering::SeqCst);
+    let acknowledged: Vec<usize> = tasks.join_all().await.into_iter().flatten().collect();
+    for number in acknowledged {
+        assert!(ledger.read(&key(number)).await.unwrap().is_some(), "{number} was acknowledged and is gone");
+    }
+    let stored = ledger.read(&key(1)).await.unwrap().unwrap();
+    assert_eq!(stored.lease, leased_before.lease, "a lease that was given out stands");
+}
+
+#[tokio::test]
+async fn a_master_that_becomes_a_replica_is_left() {
+    let (one, other) = (Redis::start().await, Redis::start().await);
+    let ledger = open(&one).await;
+    ledger.register(&key(1), &asks(1)).await.unwrap();
+    one.cli(&["replicaof", "127.0.0.1", &other.port().to_string()]).await;
+    eventually("it is left", || async { ledger.is_up().is_err() }).await;
+    assert!(ledger.register(&key(2), &asks(1)).await.is_err());
+    one.cli(&["replicaof", "no", "one"]).await;
+    eventually("it is used again", || async { ledger.register(&key(2), &asks(1)).await.is_ok() }).await;
+}
