@@ -4,10 +4,10 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
     options::{
-        BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
-        ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions,
+        BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions,
+        QueueDeclareOptions, QueuePurgeOptions,
     },
     types::{AMQPValue, FieldTable},
 };
@@ -76,8 +76,14 @@ impl Broker {
         Connection::connect(&url, ConnectionProperties::default()).await.unwrap()
     }
 
+    /// Where Paybell reaches it, as make-secrets wrote it, but for the port.
+    fn url(&self) -> String {
+        let made = self.secret("amqp-url");
+        moved(&made, &[("@rabbitmq:5672/paybell", &format!("@127.0.0.1:{}/paybell", self.guard.port("n1")))])
+    }
+
     async fn paybell(&self) -> Channel {
-        let connection = self.connect("paybell", &self.secret("rabbitmq-paybell-password"), "paybell").await;
+        let connection = Connection::connect(&self.url(), ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
         channel
@@ -98,12 +104,6 @@ async fn declare(channel: &Channel, queue: &str) -> lapin::Result<()> {
 async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> lapin::Result<()> {
     let options = QueueBindOptions::default();
     channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await
-}
-
-async fn declare_events(channel: &Channel) {
-    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    let (name, kind) = ("paybell.events".into(), ExchangeKind::Topic);
-    channel.exchange_declare(name, kind, options, FieldTable::default()).await.unwrap();
 }
 
 /// Publishes as the fan-out does: persistent, confirmed, not mandatory. Whether the broker took it.
@@ -164,9 +164,12 @@ fn takes_the_settings(broker: &Broker) {
 }
 
 async fn paybell_may_use_its_own_names(broker: &Broker) {
+    // All that Paybell declares, through its own code.
+    let config = ::rabbitmq::RabbitConfig::at(broker.url());
+    let applied = ::rabbitmq::topology::apply(&config).await.unwrap();
+    assert!(applied.findings.is_empty(), "{:?}", applied.findings);
+    assert!(applied.created.iter().any(|name| name == "paybell.checks.0"), "{:?}", applied.created);
     let channel = broker.paybell().await;
-    declare_events(&channel).await;
-    declare(&channel, "paybell.checks.0").await.unwrap();
     assert!(publish(&channel, "", "paybell.checks.0", "check").await);
     assert_eq!(bodies(&channel, "paybell.checks.0").await, ["check"]);
     let refused = declare(&channel, "other.queue").await.unwrap_err().to_string();
