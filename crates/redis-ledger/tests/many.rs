@@ -104,6 +104,12 @@ async fn a_lease_that_ran_out_is_somebody_else_s() {
     [&one, &two].iter().for_each(|shift| shift.store(LEASE.0, Ordering::SeqCst));
     let next = leased(&other, Check::manual(key(1)), 2).await;
     assert_eq!(commit(&holder, &record, State::Paid).await.unwrap(), Committed::Lost);
+    // Whoever knows the token holds the lease, whatever the process remembers.
+    leased(&holder, Check::manual(key(2)), 1).await;
+    [&one, &two].iter().for_each(|shift| shift.store(2 * LEASE.0, Ordering::SeqCst));
+    let handed_over = leased(&other, Check::manual(key(2)), 3).await;
+    assert_eq!(commit(&holder, &handed_over, State::Closed).await.unwrap(), Committed::Ended);
+    let next = leased(&other, Check::manual(key(1)), next.lease.unwrap().token.0 + 2).await;
     assert_eq!(commit(&other, &next, State::Closed).await.unwrap(), Committed::Ended);
     assert_eq!(other.read(&key(1)).await.unwrap().unwrap().state, State::Closed);
 }

@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::*;
-use paybell_core::check::Check;
+use paybell_core::check::{Check, Claim};
 use paybell_core::lease::Taken;
 use paybell_core::ports::{Ledger, Records, Registry};
-use paybell_core::record::State;
+use paybell_core::record::{Cause, State};
 use paybell_core::register::Registered;
 use redis_ledger::RedisLedger;
 use testkit::servers::{Redis, Sentinels};
@@ -39,10 +39,11 @@ async fn nothing_is_answered_that_the_replica_has_not_confirmed() {
     .await;
     assert_eq!(ledger.register(&key(3), &asks(1)).await.unwrap(), Registered::Added);
     replica.pause().await;
-    let (write, no_write, started) = (asks(1), Check::manual(key(2)), Instant::now());
+    let claim = Claim { number: 99, due_for: ledger.clock().await.unwrap().now, cause: Cause::Cadence };
+    let (write, stale, started) = (asks(1), Check::due(key(2), claim), Instant::now());
     assert!(ledger.register(&key(4), &write).await.unwrap_err().to_string().contains("replica"));
     assert!(ledger.register(&key(3), &write).await.is_err(), "`Same` rests on a write that may be lost");
-    assert!(ledger.take(&request(no_write, 1)).await.is_err());
+    assert!(ledger.take(&request(stale, 1)).await.is_err(), "so does `Stale`");
     assert!(ledger.probe().await.is_err());
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     assert!(ledger.read(&key(3)).await.unwrap().is_some(), "reading goes on");
