@@ -1,0 +1,133 @@
+//! One attempt: find the event, make the request in the endpoint's form, post it, judge the reply. Decides nothing about
+//! a next attempt.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderName};
+use paybell_core::event::Event;
+use paybell_core::ports::{EventFilter, EventLog, LogRead, PortError, Records};
+use paybell_core::record::Record;
+use paybell_core::{MchId, State, Timestamp};
+use tokio::time::Instant;
+
+use crate::book::Entry;
+use crate::config::{Endpoint, Kind, Refunded};
+use crate::legacy::{MerchantKey, notification};
+use crate::machine::Parcel;
+use crate::outcome::{Outcome, Report};
+use crate::secret::{WebhookSecret, signatures};
+use crate::transport::{Post, Reply, Transport};
+
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+/// The merchants' keys as they are at this moment; `None` for a merchant that is not configured.
+pub type KeyOf = Arc<dyn Fn(&MchId) -> Option<MerchantKey> + Send + Sync>;
+
+/// Everything an attempt at one endpoint needs.
+pub(crate) struct Courier {
+    pub endpoint: Endpoint,
+    pub transport: Arc<dyn Transport>,
+    pub log: Arc<dyn EventLog>,
+    pub records: Arc<dyn Records>,
+    pub key_of: KeyOf,
+}
+
+impl Courier {
+    /// Never fails: everything that can happen is a report. `nonce` is new for every attempt.
+    pub async fn deliver(&self, parcel: Parcel, now: Timestamp, nonce: String) -> Report {
+        let Parcel { entry, event } = parcel;
+        let made = match self.event(&entry, event).await {
+            Ok(Some(event)) => self.request(&entry, &event, now, nonce).await,
+            Ok(None) => Err(Report::unsent(Outcome::Lost, "the event has left the log")),
+            Err(error) => Err(Report::unsent(Outcome::NotTried, error.to_string())),
+        };
+        let post = match made {
+            Ok(post) => post,
+            Err(report) => return report,
+        };
+        let begun = Instant::now();
+        let reply = self.transport.post(post).await;
+        let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Report { ms, ..self.judge(&reply, now) }
+    }
+
+    /// The event from hand, or from its place in the log.
+    async fn event(&self, entry: &Entry, at_hand: Option<Event>) -> Result<Option<Event>, PortError> {
+        if at_hand.is_some() {
+            return Ok(at_hand);
+        }
+        let mut read = self.log.read(Some(entry.after), &EventFilter::default(), 1).await?;
+        if let LogRead::Gone { oldest } = read {
+            // The place before it was pruned; it may be the oldest now.
+            read = self.log.read(Some(oldest), &EventFilter::default(), 1).await?;
+        }
+        let LogRead::Page(page) = read else { return Ok(None) };
+        Ok(page.events.into_iter().map(|(_, event)| event).find(|event| event.id == entry.id))
+    }
+
+    async fn request(
+        &self,
+        entry: &Entry,
+        event: &Event,
+        now: Timestamp,
+        nonce: String,
+    ) -> Result<Post, Report> {
+        let (headers, body) = match &self.endpoint.kind {
+            Kind::Webhook(secrets) => webhook(event, secrets, now),
+            Kind::Legacy(refunded) => {
+                let stored = self.records.read(&event.key()).await;
+                let stored = stored.map_err(|error| Report::unsent(Outcome::NotTried, error.to_string()))?;
+                if !entry.asked && *refunded == Refunded::HoldBack && is_refunded(event, stored.as_ref()) {
+                    return Err(Report::unsent(Outcome::HeldBack, REFUNDED));
+                }
+                self.legacy(event, stored.as_ref(), &nonce)?
+            }
+        };
+        Ok(Post { url: self.endpoint.url.clone(), headers, body })
+    }
+
+    fn legacy(&self, event: &Event, stored: Option<&Record>, nonce: &str) -> Result<Made, Report> {
+        let unbuildable = |words: String| Report::unsent(Outcome::Unbuildable, words);
+        let mch_id = &event.data.mch_id;
+        let Some(key) = (self.key_of)(mch_id) else {
+            return Err(unbuildable(format!("merchant {mch_id} is not configured: no key to sign with")));
+        };
+        let payment = stored.and_then(|record| record.payment.as_ref());
+        let document =
+            notification(event, payment, &key, nonce).map_err(|error| unbuildable(error.to_string()))?;
+        Ok((vec![(CONTENT_TYPE, "text/xml; charset=utf-8".to_owned())], Bytes::from(document)))
+    }
+
+    fn judge(&self, reply: &Reply, now: Timestamp) -> Report {
+        match self.endpoint.kind {
+            Kind::Webhook(_) => Report::of_webhook(reply, now),
+            Kind::Legacy(_) => Report::of_legacy(reply, now),
+        }
+    }
+}
+
+const REFUNDED: &str = "the payment was refunded, at least in part, before the handler was told of it: resend the \
+                        event to tell it anyway";
+
+type Made = (Vec<(HeaderName, String)>, Bytes);
+
+/// The body is the event exactly as in the log, and the signature is made over the same text.
+fn webhook(event: &Event, secrets: &[WebhookSecret], now: Timestamp) -> Made {
+    let (id, seconds, body) = (event.id.to_string(), now.millis().div_euclid(1000), event.to_json());
+    let headers = vec![
+        (CONTENT_TYPE, "application/cloudevents+json; charset=utf-8".to_owned()),
+        (WEBHOOK_SIGNATURE, signatures(secrets, &id, seconds, &body)),
+        (WEBHOOK_TIMESTAMP, seconds.to_string()),
+        (WEBHOOK_ID, id),
+    ];
+    (headers, Bytes::from(body))
+}
+
+/// Found refunded when it was first seen, or refunded while the handler could not be told.
+fn is_refunded(event: &Event, stored: Option<&Record>) -> bool {
+    event.data.trade_state.as_deref() == Some("REFUND")
+        || stored.is_some_and(|record| record.state == State::Refunded)
+}

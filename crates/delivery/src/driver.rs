@@ -1,0 +1,178 @@
+//! Drives the machines: one task per endpoint, so that none waits for another.
+//!
+//! An endpoint is worked by whichever process holds the lease in its book; the others look now and then whether it is
+//! free. Does what the machine says and keeps its book; decides nothing itself.
+
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use paybell_core::ids::LeaseToken;
+use paybell_core::ports::{Cursor, EventLog, Ledger, Notes, Records};
+use paybell_core::time::Millis;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::book::Book;
+use crate::config::{Begin, Endpoint};
+use crate::courier::{Courier, KeyOf};
+use crate::error::Error;
+use crate::metrics::DeliveryMetrics;
+use crate::shelf::{Holder, Shelf, Taken};
+use crate::transport::Transport;
+use crate::wishes::WishBox;
+use session::Session;
+
+/// What deliveries need of an engine. The ledger brings the clock, the records what events leave out.
+#[derive(Clone)]
+pub struct Ports {
+    pub log: Arc<dyn EventLog>,
+    pub notes: Arc<dyn Notes>,
+    pub ledger: Arc<dyn Ledger>,
+    pub records: Arc<dyn Records>,
+}
+
+/// How long things take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// After a process died, another goes on when this is over.
+    pub lease: Duration,
+    /// Between two writes of a book that changes: what is newer is repeated after a crash.
+    pub keep_gap: Duration,
+    /// Between two looks for wishes.
+    pub wishes_gap: Duration,
+    /// What attempts get to end in when the process drains.
+    pub drain: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(30),
+            keep_gap: Duration::from_millis(500),
+            wishes_gap: Duration::from_secs(1),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Everything that is to be delivered, and with what.
+#[derive(Clone)]
+pub struct Deliveries {
+    pub endpoints: Vec<Endpoint>,
+    pub ports: Ports,
+    pub transport: Arc<dyn Transport>,
+    pub key_of: KeyOf,
+    pub metrics: DeliveryMetrics,
+    pub timing: Timing,
+}
+
+/// The longest pause while an engine is away.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Delivers until `drain` is cancelled, then ends what is in flight and frees the leases.
+pub async fn run(deliveries: Deliveries, drain: CancellationToken) -> Result<(), Error> {
+    let mut tasks = JoinSet::new();
+    for endpoint in &deliveries.endpoints {
+        let server = Server::new(&deliveries, endpoint.clone(), drain.clone())?;
+        tasks.spawn(server.serve());
+    }
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(error = %error, "the task of an endpoint ended: {error}");
+        }
+    }
+    Ok(())
+}
+
+/// One endpoint's task.
+struct Server {
+    courier: Arc<Courier>,
+    ports: Ports,
+    metrics: DeliveryMetrics,
+    timing: Timing,
+    shelf: Shelf,
+    wishes: WishBox,
+    holder: Holder,
+    random: StdRng,
+    drain: CancellationToken,
+}
+
+impl Server {
+    fn new(deliveries: &Deliveries, endpoint: Endpoint, drain: CancellationToken) -> Result<Self, Error> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| Error::NoRandomness(error.to_string()))?;
+        let mut random = StdRng::from_seed(seed);
+        let ports = deliveries.ports.clone();
+        let length = Millis(i64::try_from(deliveries.timing.lease.as_millis()).unwrap_or(i64::MAX));
+        Ok(Self {
+            shelf: Shelf::new(ports.notes.clone(), &endpoint.name),
+            wishes: WishBox::new(ports.notes.clone(), &endpoint.name),
+            holder: Holder { token: LeaseToken(random.random()), length },
+            courier: Arc::new(Courier {
+                endpoint,
+                transport: deliveries.transport.clone(),
+                log: ports.log.clone(),
+                records: ports.records.clone(),
+                key_of: deliveries.key_of.clone(),
+            }),
+            ports,
+            metrics: deliveries.metrics.clone(),
+            timing: deliveries.timing,
+            random,
+            drain,
+        })
+    }
+
+    async fn serve(mut self) {
+        let mut failures = 0_u32;
+        while !self.drain.is_cancelled() {
+            let pause = match self.turn().await {
+                Ok(pause) => {
+                    failures = 0;
+                    pause
+                }
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    let name = &self.courier.endpoint.name;
+                    tracing::warn!(endpoint = %name, error = %error, "the endpoint {name} waits: {error}");
+                    (Duration::from_millis(200) * (1 << failures.min(5))).min(PAUSE_MAX)
+                }
+            };
+            tokio::select! {
+                () = self.drain.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Takes the endpoint and works on it as long as it is ours; says when to look again.
+    async fn turn(&mut self) -> Result<Duration, Error> {
+        let now = self.ports.ledger.clock().await?.now;
+        let fresh = self.fresh_book().await?;
+        match self.shelf.take(self.holder, now, &fresh).await? {
+            Taken::Others(until) => {
+                let left = Duration::from_millis(u64::try_from(until.since(now).0).unwrap_or(0));
+                Ok(left.clamp(self.timing.lease / 30, self.timing.lease / 3))
+            }
+            Taken::Ours(held) => {
+                let name = self.courier.endpoint.name.clone();
+                tracing::info!(endpoint = %name, "this process serves the endpoint {name}");
+                Session::new(self, *held, now).work().await;
+                self.metrics.left(&name);
+                Ok(self.timing.lease / 30)
+            }
+        }
+    }
+
+    async fn fresh_book(&self) -> Result<Book, Error> {
+        let cursor = match self.courier.endpoint.begin {
+            Begin::Now => self.ports.log.end().await?,
+            Begin::Oldest => Cursor::START,
+        };
+        Ok(Book::new(self.courier.endpoint.url.print(), cursor))
+    }
+}

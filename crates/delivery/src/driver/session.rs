@@ -1,0 +1,251 @@
+//! The time in which one endpoint is ours: step, post, settle, keep.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use paybell_core::Timestamp;
+use paybell_core::ports::EventFilter;
+use paybell_core::time::Millis;
+use rand::Rng;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use uuid::Uuid;
+
+use super::Server;
+use crate::book::Lease;
+use crate::error::Error;
+use crate::machine::{Machine, Parcel, Step};
+use crate::outcome::Report;
+use crate::shelf::Held;
+use crate::wishes::Wish;
+
+/// After a part of the engine failed.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) struct Session<'s> {
+    server: &'s mut Server,
+    machine: Machine,
+    version: u64,
+    lease_until: Timestamp,
+    clock: Clock,
+    in_flight: FuturesUnordered<BoxFuture<'static, (Uuid, Report)>>,
+    kept_at: Instant,
+    wishes_at: Instant,
+    /// Until when the engine is left alone after a failure.
+    blocked_until: Option<Instant>,
+}
+
+/// The ledger's clock, carried on between two readings.
+struct Clock {
+    read: Timestamp,
+    at: Instant,
+}
+
+impl Clock {
+    fn now(&self) -> Timestamp {
+        self.read + Millis(i64::try_from(self.at.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// What becomes of the lease.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Renewed,
+    Freed,
+}
+
+/// Why the endpoint is not ours any more.
+enum Ended {
+    Lost,
+    Failed(Error),
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        Ended::Failed(error)
+    }
+}
+
+impl<'s> Session<'s> {
+    pub fn new(server: &'s mut Server, held: Held, now: Timestamp) -> Self {
+        let endpoint = &server.courier.endpoint;
+        let Held { mut book, version } = held;
+        let print = endpoint.url.print();
+        let is_moved = book.target != print;
+        book.target = print;
+        let lease_until = book.lease.map_or(now, |lease| lease.until);
+        let mut machine = Machine::new(book, endpoint.wanted.clone(), endpoint.schedule());
+        if is_moved {
+            machine.enable(now);
+        }
+        let at = Instant::now();
+        Self {
+            server,
+            machine,
+            version,
+            lease_until,
+            clock: Clock { read: now, at },
+            in_flight: FuturesUnordered::new(),
+            kept_at: at,
+            wishes_at: at,
+            blocked_until: None,
+        }
+    }
+
+    /// Until the endpoint is lost or the process drains.
+    pub async fn work(mut self) {
+        while !self.server.drain.is_cancelled() && self.clock.now() < self.lease_until {
+            match self.advance().await {
+                Ok(()) => {}
+                Err(Ended::Lost) => {
+                    let name = &self.server.courier.endpoint.name;
+                    tracing::info!(endpoint = %name, "another process serves the endpoint {name}");
+                    return;
+                }
+                Err(Ended::Failed(error)) => {
+                    let name = &self.server.courier.endpoint.name;
+                    tracing::warn!(endpoint = %name, error = %error, "the endpoint {name} waits: {error}");
+                    self.blocked_until = Some(Instant::now() + STORE_PAUSE);
+                }
+            }
+        }
+        self.leave().await;
+    }
+
+    /// One step of the machine; where there is none, keeps the book and waits.
+    async fn advance(&mut self) -> Result<(), Ended> {
+        if self.blocked_until.is_some_and(|until| until > Instant::now()) {
+            self.wait(None, false).await;
+            return Ok(());
+        }
+        self.blocked_until = None;
+        let now = self.clock.now();
+        match self.machine.step(now) {
+            Step::Post(parcel) => self.post(*parcel, now),
+            Step::Read { head, after, limit } => {
+                let filter = EventFilter::default();
+                let read =
+                    self.server.ports.log.read(Some(after), &filter, limit).await.map_err(Error::from)?;
+                let gone = self.machine.book().totals.cursor_gone;
+                self.machine.took(head, after, read, now);
+                if self.machine.book().totals.cursor_gone > gone {
+                    let name = &self.server.courier.endpoint.name;
+                    tracing::warn!(endpoint = %name, "the place of {name} has left the log: on at the oldest event");
+                    self.server.metrics.cursor_gone(name);
+                }
+            }
+            Step::Wait { until, for_log } => {
+                self.keep().await?;
+                if !self.fulfil().await? {
+                    self.wait(until, for_log).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn post(&mut self, parcel: Parcel, now: Timestamp) {
+        let (courier, id) = (self.server.courier.clone(), parcel.entry.id);
+        let nonce = format!("{:032x}", self.server.random.random::<u128>());
+        self.in_flight.push(Box::pin(async move { (id, courier.deliver(parcel, now, nonce).await) }));
+    }
+
+    fn settle(&mut self, id: Uuid, report: &Report) {
+        let settled = self.machine.settled(id, report, self.clock.now(), &mut self.server.random);
+        self.server.metrics.tried(&self.server.courier.endpoint.name, report, settled);
+    }
+
+    /// Until an attempt ends, the log grows, a time comes, or the process drains.
+    async fn wait(&mut self, until: Option<Timestamp>, for_log: bool) {
+        let wake = self.wake(until);
+        let (log, cursor) = (self.server.ports.log.clone(), self.machine.book().cursor);
+        tokio::select! {
+            biased;
+            () = self.server.drain.cancelled() => {}
+            Some((id, report)) = self.in_flight.next(), if !self.in_flight.is_empty() => self.settle(id, &report),
+            grown = log.grown(cursor), if for_log => match grown {
+                Ok(()) => self.machine.log_grew(),
+                Err(_) => self.blocked_until = Some(Instant::now() + STORE_PAUSE),
+            },
+            () = sleep_until(wake) => {}
+        }
+    }
+
+    fn wake(&self, until: Option<Timestamp>) -> Instant {
+        if let Some(until) = self.blocked_until {
+            return until;
+        }
+        let timing = &self.server.timing;
+        let mut wake = (self.wishes_at + timing.wishes_gap).min(self.kept_at + timing.lease / 3);
+        if self.machine.is_dirty() {
+            wake = wake.min(self.kept_at + timing.keep_gap);
+        }
+        if let Some(until) = until {
+            let left = u64::try_from(until.since(self.clock.now()).0).unwrap_or(0);
+            wake = wake.min(Instant::now() + Duration::from_millis(left));
+        }
+        wake
+    }
+
+    /// Writes the book where it changed a while ago, and renews the lease in good time.
+    async fn keep(&mut self) -> Result<(), Ended> {
+        let (timing, age) = (self.server.timing, self.kept_at.elapsed());
+        let is_due = (self.machine.is_dirty() && age >= timing.keep_gap) || age >= timing.lease / 3;
+        if is_due { self.write(Hold::Renewed).await } else { Ok(()) }
+    }
+
+    /// Writes the book now.
+    async fn write(&mut self, hold: Hold) -> Result<(), Ended> {
+        let now = self.server.ports.ledger.clock().await.map_err(Error::from)?.now;
+        self.clock = Clock { read: now, at: Instant::now() };
+        let holder = self.server.holder;
+        let until = now + holder.length;
+        let lease = Lease { token: holder.token, until };
+        self.machine.book_mut().lease = (hold == Hold::Renewed).then_some(lease);
+        let kept = self.server.shelf.keep(self.machine.book(), self.version, holder.token).await?;
+        self.version = kept.ok_or(Ended::Lost)?;
+        self.lease_until = until;
+        self.kept_at = Instant::now();
+        self.machine.kept();
+        let name = &self.server.courier.endpoint.name;
+        self.server.metrics.stands(name, self.machine.book(), now);
+        Ok(())
+    }
+
+    /// Does what people asked for, and says whether there was something; the book that says so is written before the wishes are forgotten.
+    async fn fulfil(&mut self) -> Result<bool, Ended> {
+        if self.wishes_at.elapsed() < self.server.timing.wishes_gap {
+            return Ok(false);
+        }
+        self.wishes_at = Instant::now();
+        let done = self.machine.book().wishes_done;
+        for (number, wish) in self.server.wishes.waiting(done).await? {
+            match wish {
+                Wish::Enable => self.machine.enable(self.clock.now()),
+                Wish::Resend(resend) if self.machine.resend(resend) => {}
+                Wish::Resend(_) => break,
+            }
+            self.machine.book_mut().wishes_done = number;
+        }
+        let done_now = self.machine.book().wishes_done;
+        if done_now > done {
+            self.write(Hold::Renewed).await?;
+            self.server.wishes.forget(done_now).await?;
+        }
+        Ok(done_now > done)
+    }
+
+    /// Ends what is in flight within the time that there is, and frees the lease, so that another process goes on at
+    /// once. An attempt that did not end is repeated.
+    async fn leave(&mut self) {
+        let until = Instant::now() + self.server.timing.drain;
+        while let Ok(Some((id, report))) = timeout_at(until, self.in_flight.next()).await {
+            self.settle(id, &report);
+        }
+        if let Err(Ended::Failed(error)) = self.write(Hold::Freed).await {
+            let name = &self.server.courier.endpoint.name;
+            tracing::warn!(endpoint = %name, error = %error, "the book of {name} was not kept: {error}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What an old notification handler gets, and which of its answers count.
+
+mod answer;
+mod notification;
+
+pub use answer::{Refusal, judge};
+pub use notification::{MerchantKey, notification};

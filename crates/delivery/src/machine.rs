@@ -1,0 +1,250 @@
+//! What to do next at one endpoint. Pure: events, reports, time and randomness are brought; nothing is awaited.
+//!
+//! The log is read ahead into a bounded set of entries, and the cursor moves on past them: an event that fails holds up
+//! no other. What the book says at any moment is true after a crash: an entry stays until its end is known, so that an
+//! event is repeated, never lost. Knows no HTTP, no ports and no notes; [`crate::driver`] does what it says.
+
+mod pick;
+pub mod settle;
+
+use std::collections::HashMap;
+
+use paybell_core::Timestamp;
+use paybell_core::event::Event;
+use paybell_core::ports::{Cursor, EventPage, LogRead};
+use uuid::Uuid;
+
+use crate::book::{Book, ENTRIES_MAX, Entry, RESENDS_MAX, Resend};
+use crate::config::Wanted;
+use crate::schedule::Schedule;
+
+/// Attempts at once.
+pub const IN_FLIGHT_MAX: usize = 8;
+/// Of which repeats: the others are kept free for events that were not tried yet.
+pub const REPEATS_IN_FLIGHT_MAX: usize = 4;
+/// Events that are read ahead of their first attempt.
+const AHEAD_MAX: usize = 64;
+
+/// Which way of reading a page belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// The endpoint's own place.
+    Main,
+    /// The oldest part that is to be sent again.
+    Resend,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Read this many events after the place, and bring them to [`Machine::took`].
+    Read { head: Head, after: Cursor, limit: usize },
+    /// Try the event, and bring the end to [`Machine::settled`].
+    Post(Box<Parcel>),
+    /// Nothing before this time, unless an attempt ends or the log grows.
+    Wait { until: Option<Timestamp>, for_log: bool },
+}
+
+/// An event to be tried.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parcel {
+    pub entry: Entry,
+    /// Where it is still at hand; otherwise it is read again.
+    pub event: Option<Event>,
+}
+
+/// The state machine of one endpoint.
+#[derive(Debug)]
+pub struct Machine {
+    book: Book,
+    wanted: Wanted,
+    schedule: Schedule,
+    /// Bodies of entries that were not tried yet.
+    at_hand: HashMap<Uuid, Event>,
+    /// Everything in the log was read.
+    has_read_all: bool,
+    is_dirty: bool,
+}
+
+impl Machine {
+    /// Goes on where the book stands.
+    pub fn new(book: Book, wanted: Wanted, schedule: Schedule) -> Self {
+        Self { book, wanted, schedule, at_hand: HashMap::new(), has_read_all: false, is_dirty: false }
+    }
+
+    /// What is to be kept.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// For the lease and for wishes, which are not the machine's.
+    pub fn book_mut(&mut self) -> &mut Book {
+        self.is_dirty = true;
+        &mut self.book
+    }
+
+    /// Whether the book changed since it was last kept.
+    pub fn is_dirty(&self) -> bool {
+        self.is_dirty
+    }
+
+    /// The book was kept.
+    pub fn kept(&mut self) {
+        self.is_dirty = false;
+    }
+
+    /// The log may have grown.
+    pub fn log_grew(&mut self) {
+        self.has_read_all = false;
+    }
+
+    /// Attempts that have not ended.
+    pub fn in_flight(&self) -> usize {
+        self.book.entries.iter().filter(|entry| entry.in_flight).count()
+    }
+
+    /// What to do now. Each step is done before the next one is asked for, but the end of a post.
+    pub fn step(&mut self, now: Timestamp) -> Step {
+        if self.book.disabled_at.is_some() {
+            return Step::Wait { until: None, for_log: false };
+        }
+        if let Some(until) = self.book.breaker.closed_at(now) {
+            return Step::Wait { until: Some(until), for_log: false };
+        }
+        if let Some(read) = self.reading() {
+            return read;
+        }
+        match pick::next(&self.book, now) {
+            pick::Next::Entry(id) => self.begin(id),
+            pick::Next::Later(until) => Step::Wait { until, for_log: self.has_room() },
+        }
+    }
+
+    /// What was read after a place.
+    pub fn took(&mut self, head: Head, after: Cursor, read: LogRead, now: Timestamp) {
+        self.is_dirty = true;
+        match (head, read) {
+            (Head::Main, LogRead::Page(page)) => {
+                self.book.cursor = page.next;
+                self.has_read_all = !page.has_more;
+                for (place, event) in in_place(after, page) {
+                    self.add(place, event, now);
+                }
+            }
+            (Head::Main, LogRead::Gone { oldest }) => {
+                self.book.cursor = oldest;
+                // Who begins with the oldest has missed nothing.
+                let missed = u64::from(after != Cursor::START);
+                self.book.totals.cursor_gone = self.book.totals.cursor_gone.saturating_add(missed);
+            }
+            (Head::Resend, read) => self.take_again(after, read, now),
+        }
+    }
+
+    /// Asks for a part of the log again; `false` if too many wait.
+    pub fn resend(&mut self, resend: Resend) -> bool {
+        let has_room = self.book.resends.len() < RESENDS_MAX;
+        if has_room {
+            self.is_dirty = true;
+            self.book.resends.push_back(resend);
+        }
+        has_room
+    }
+
+    /// Ends a 410 and closes the breaker; what waits is tried at once.
+    pub fn enable(&mut self, now: Timestamp) {
+        self.is_dirty = true;
+        self.book.disabled_at = None;
+        self.book.breaker = crate::breaker::Breaker::default();
+        for entry in &mut self.book.entries {
+            entry.due = entry.due.min(now);
+        }
+    }
+
+    /// Room for more of the log.
+    fn has_room(&self) -> bool {
+        self.book.entries.len() < ENTRIES_MAX && pick::untried(&self.book) < AHEAD_MAX
+    }
+
+    fn reading(&self) -> Option<Step> {
+        if !self.has_room() {
+            return None;
+        }
+        let limit = (ENTRIES_MAX - self.book.entries.len()).min(AHEAD_MAX);
+        if let Some(resend) = self.book.resends.front() {
+            return Some(Step::Read { head: Head::Resend, after: resend.after, limit });
+        }
+        let read = Step::Read { head: Head::Main, after: self.book.cursor, limit };
+        (!self.has_read_all).then_some(read)
+    }
+
+    fn begin(&mut self, id: Uuid) -> Step {
+        let event = self.at_hand.remove(&id);
+        let entry = self.book.entries.iter_mut().find(|entry| entry.id == id);
+        let entry = entry.expect("it was picked from the entries");
+        entry.in_flight = true;
+        Step::Post(Box::new(Parcel { entry: entry.clone(), event }))
+    }
+
+    /// A repeat of the log is known by its id.
+    fn add(&mut self, place: Cursor, event: Event, now: Timestamp) {
+        let is_known = self.book.recent.contains(&event.id) || self.entry(event.id).is_some();
+        if !is_known && self.wanted.fits(&event) {
+            self.push(place, event, now, Asked::ByNobody);
+        }
+    }
+
+    fn take_again(&mut self, after: Cursor, read: LogRead, now: Timestamp) {
+        let Some(resend) = self.book.resends.pop_front() else { return };
+        let (rest, page) = match read {
+            LogRead::Gone { oldest } => (Some(oldest), None),
+            LogRead::Page(page) => (page.has_more.then_some(page.next), Some(page)),
+        };
+        for (place, event) in page.into_iter().flat_map(|page| in_place_to(after, page, resend.to)) {
+            if let Some(entry) = self.entry(event.id) {
+                entry.asked = true;
+                entry.due = entry.due.min(now);
+            } else if self.wanted.fits(&event) {
+                self.push(place, event, now, Asked::ByAPerson);
+            }
+        }
+        if let Some(rest) = rest.filter(|rest| rest.position < resend.to) {
+            self.book.resends.push_front(Resend { after: rest, to: resend.to });
+        }
+    }
+
+    fn push(&mut self, after: Cursor, event: Event, now: Timestamp, asked: Asked) {
+        self.book.entries.push(Entry {
+            id: event.id,
+            after,
+            kind: event.kind,
+            time: event.time,
+            attempts: 0,
+            first_at: None,
+            due: now,
+            asked: asked == Asked::ByAPerson,
+            in_flight: false,
+        });
+        self.at_hand.insert(event.id, event);
+    }
+
+    fn entry(&mut self, id: Uuid) -> Option<&mut Entry> {
+        self.book.entries.iter_mut().find(|entry| entry.id == id)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    ByNobody,
+    ByAPerson,
+}
+
+/// Each event with the place before it.
+fn in_place(after: Cursor, page: EventPage) -> impl Iterator<Item = (Cursor, Event)> {
+    in_place_to(after, page, u64::MAX)
+}
+
+fn in_place_to(after: Cursor, page: EventPage, to: u64) -> impl Iterator<Item = (Cursor, Event)> {
+    let within = page.events.into_iter().take_while(move |(cursor, _)| cursor.position <= to);
+    within.scan(after, |before, (cursor, event)| Some((std::mem::replace(before, cursor), event)))
+}

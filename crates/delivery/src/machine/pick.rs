@@ -1,0 +1,41 @@
+//! Which entry is tried next.
+//!
+//! Repeats take at most half of the places, so that events which fail again and again never keep new ones waiting; while
+//! the breaker probes there is one place, and new events come first.
+
+use paybell_core::Timestamp;
+use uuid::Uuid;
+
+use super::{IN_FLIGHT_MAX, REPEATS_IN_FLIGHT_MAX};
+use crate::book::{Book, Entry};
+
+pub(super) enum Next {
+    Entry(Uuid),
+    /// Nothing is due, or no place is free: when the next entry is due.
+    Later(Option<Timestamp>),
+}
+
+/// Entries that were read and never tried.
+pub(super) fn untried(book: &Book) -> usize {
+    book.entries.iter().filter(|entry| entry.attempts == 0 && !entry.in_flight).count()
+}
+
+pub(super) fn next(book: &Book, now: Timestamp) -> Next {
+    let places = if book.breaker.is_probing() { 1 } else { IN_FLIGHT_MAX };
+    let in_flight = || book.entries.iter().filter(|entry| entry.in_flight);
+    if in_flight().count() >= places {
+        return Next::Later(None);
+    }
+    let repeats = in_flight().filter(|entry| entry.attempts > 0).count();
+    let waiting = || book.entries.iter().filter(|entry| !entry.in_flight);
+    let is_due = |entry: &&Entry| entry.due <= now;
+    let new = waiting().filter(is_due).find(|entry| entry.attempts == 0);
+    let repeat = waiting().filter(is_due).filter(|entry| entry.attempts > 0).min_by_key(|entry| entry.due);
+    let repeat = repeat.filter(|_| repeats < REPEATS_IN_FLIGHT_MAX);
+    let chosen = if book.breaker.is_probing() { new.or(repeat) } else { repeat.or(new) };
+    match chosen {
+        Some(entry) => Next::Entry(entry.id),
+        // Due entries that found no place wait for an end, not for a time.
+        None => Next::Later(waiting().map(|entry| entry.due).filter(|due| *due > now).min()),
+    }
+}
