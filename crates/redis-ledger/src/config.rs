@@ -31,7 +31,11 @@ pub struct Retention {
 }
 
 impl RedisConfig {
-    /// Everything but the place as usual. The forms of the address are those of [`Address`].
+    /// Everything but the place as usual. The address has one of these forms, `rediss` in place of `redis` for TLS:
+    ///
+    /// - `redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]`
+    /// - `redis+sentinel://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…]/SERVICE[/DB][?user=…&password=…]`: the hosts are
+    ///   sentinels, the options are their login, and what stands before the `@` is for the servers they name.
     pub fn new(url: &str, prefix: &str) -> Result<Self, OpenError> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         if prefix.is_empty() || prefix.len() > PREFIX_CHARS_MAX || !prefix.bytes().all(is_plain) {

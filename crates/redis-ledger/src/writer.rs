@@ -1,13 +1,11 @@
-//! Group commit: what comes while the pipelines before are under way goes out as one pipeline of few script calls,
-//! and everybody is answered when Redis, and a replica where there is one, has it.
+//! Group commit: what comes while a pipeline is under way goes out as the next one, of few script calls, and everybody
+//! is answered when Redis, and a replica where there is one, has it. A second pipeline under way made nothing faster.
 //!
 //! Refuses to decide what to write: a step says that. Never repeats a write whose outcome is unknown.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use paybell_core::ports::PortError;
 use redis::{Cmd, Pipeline, ServerErrorKind, Value};
 use tokio::sync::{mpsc, oneshot};
@@ -30,10 +28,7 @@ const PIPELINE_MAX: usize = 2048;
 /// Steps in one call of the script: it must not hold Redis up for 2 ms.
 const CALL_MAX: usize = 64;
 
-/// Pipelines under way at once: while Redis works on one, we make the next.
-const UNDER_WAY_MAX: usize = 2;
-
-/// How long a replica may take to confirm; two pipelines must fit into the deadline of an answer.
+/// How long a replica may take to confirm: well within the deadline of an answer.
 const WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// What became of a step.
@@ -105,24 +100,20 @@ struct At {
 impl WriterTask {
     /// Until every writer is dropped, or until it is stopped and what waits is written.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut under_way = FuturesUnordered::new();
         let mut jobs = Vec::new();
-        let mut is_open = true;
-        while is_open || !under_way.is_empty() {
-            tokio::select! {
+        loop {
+            let count = tokio::select! {
                 biased;
-                Some(()) = under_way.next(), if !under_way.is_empty() => {}
-                () = stop.cancelled(), if !self.waiting.is_closed() => self.waiting.close(),
-                count = self.waiting.recv_many(&mut jobs, PIPELINE_MAX),
-                    if is_open && under_way.len() < UNDER_WAY_MAX =>
-                {
-                    is_open = count > 0;
-                    let jobs = std::mem::take(&mut jobs);
-                    if is_open {
-                        under_way.push(flush(&self.at, jobs));
-                    }
+                () = stop.cancelled(), if !self.waiting.is_closed() => {
+                    self.waiting.close();
+                    continue;
                 }
+                count = self.waiting.recv_many(&mut jobs, PIPELINE_MAX) => count,
+            };
+            if count == 0 {
+                return;
             }
+            flush(&self.at, std::mem::take(&mut jobs)).await;
         }
     }
 }
