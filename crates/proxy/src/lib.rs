@@ -19,6 +19,17 @@
 //!   the first amount. It is counted as `different` and logged; a payment then waits as `order.mismatch` for a person.
 //! - A micropay is registered before the code is charged. Its payment is found by the first look of the cadence, 15 s
 //!   later, whether the answer was SUCCESS, USERPAYING or lost.
+//! - A registration that the ledger does not take within 300 ms is `missed`: the call goes on, and it waits in memory
+//!   for another attempt, with the time of its call. An end of the process loses what still waits then: those orders
+//!   are found by their notification or the bill, without a registered amount.
+//! - `time_expire` is when the payer may no longer *begin*: the last look is 15 minutes later, or after the 24 h 4 m of
+//!   the cadence where the order has no such time.
+//!
+//! # Client certificates
+//!
+//! Refunds, reversals and payments to users need the merchant's certificate, and the SDK's own ends at our listener.
+//! The configured one of the merchant that the body names is shown instead. With the proxy in between, whoever reaches
+//! it needs only the API key for a refund, and no longer both: listen on loopback or list the sources.
 
 mod answer;
 mod backlog;

@@ -1,7 +1,7 @@
 //! WeChat's hosts: sends a call to the first that can be connected to, and never a second time.
 //!
 //! A call goes to the next host only if connecting failed, before any byte of it was sent: an order placed twice is a
-//! payer who may pay twice. (The library below repeats a call in one case, on a kept connection that turns out closed
+//! payer who may pay twice. A body over 64 KiB is not kept, so such a call has one host only. (The library below repeats a call in one case, on a kept connection that turns out closed
 //! before the call was begun to be written; that sends nothing twice either.) Follows no redirect, reads no answer.
 
 use std::collections::HashMap;

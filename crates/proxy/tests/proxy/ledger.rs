@@ -1,6 +1,7 @@
 //! A registry and a clock in memory: core's own transition, and faults on demand.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -33,12 +34,19 @@ pub struct Memory {
     records: Mutex<HashMap<OrderKey, Record>>,
     mood: Mutex<Mood>,
     began: Instant,
+    skew_ms: AtomicI64,
     journal: Journal,
 }
 
 impl Memory {
     pub fn new(journal: Journal) -> Self {
-        Self { records: Mutex::default(), mood: Mutex::new(Mood::Well), began: Instant::now(), journal }
+        Self {
+            records: Mutex::default(),
+            mood: Mutex::new(Mood::Well),
+            began: Instant::now(),
+            skew_ms: AtomicI64::new(0),
+            journal,
+        }
     }
 
     pub fn set(&self, mood: Mood) {
@@ -54,7 +62,13 @@ impl Memory {
     }
 
     pub fn now(&self) -> Timestamp {
-        T0 + Millis(i64::try_from(self.began.elapsed().as_millis()).unwrap())
+        let elapsed = i64::try_from(self.began.elapsed().as_millis()).unwrap();
+        T0 + Millis(elapsed + self.skew_ms.load(Ordering::SeqCst))
+    }
+
+    /// Another server with another clock took over.
+    pub fn skew(&self, by: Millis) {
+        self.skew_ms.store(by.0, Ordering::SeqCst);
     }
 
     fn mood(&self) -> Mood {

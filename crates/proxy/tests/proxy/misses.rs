@@ -64,6 +64,7 @@ async fn a_registration_that_was_stored_unheard_is_no_different_order() {
     rig.ledger.set(Mood::Mute);
     post(rig.address, UNIFIED, &order("T1", "7", &[])).await;
     assert_eq!((rig.ledger.count(), rig.registrations("missed")), (1, 1));
+    rig.ledger.skew(Millis::seconds(3));
     rig.ledger.set(Mood::Well);
     rig.run_retries(rig.drain.clone());
     until("it is counted", || rig.registrations("retried") == 1).await;
