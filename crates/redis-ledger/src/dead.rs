@@ -55,7 +55,7 @@ impl Inner {
             steps.add_command(call);
         }
         let answers = self.read(&steps).await?;
-        self.writer.fence().await?;
+        self.confirm_what_was_read().await?;
         Ok(answers.iter().any(|answer| matches!(answer, Value::Int(count) if *count > 0)))
     }
 }

@@ -23,7 +23,8 @@ use crate::writer::Writer;
 /// How long opening waits for the first attempt; a Redis that is away then is no error.
 const FIRST_ATTEMPT_MAX: Duration = Duration::from_secs(5);
 
-/// The ledger on Redis; a handle that is cheap to clone. Implements the ports of records, due sets and dead letters.
+/// The ledger on Redis; a handle that is cheap to clone. Implements the ports of records, due sets, dead letters and
+/// notes.
 #[derive(Clone)]
 pub struct RedisLedger {
     pub(crate) inner: Arc<Inner>,

@@ -142,6 +142,8 @@ pub(crate) struct Keys {
     pub layout: String,
     /// Written before a `WAIT`, so that it covers what others wrote.
     pub fence: String,
+    /// The names of all notes.
+    pub notes: String,
 }
 
 impl Keys {
@@ -151,6 +153,7 @@ impl Keys {
             prefix: prefix.to_owned(),
             layout: format!("{prefix}{{meta}}layout"),
             fence: format!("{prefix}{{meta}}fence"),
+            notes: format!("{prefix}{{meta}}notes"),
         }
     }
 
@@ -162,6 +165,11 @@ impl Keys {
     /// The key of an order's record.
     pub fn record(&self, key: &OrderKey) -> String {
         self.of(Shard::of(key)).record(key)
+    }
+
+    /// The key of a note.
+    pub fn note(&self, name: &str) -> String {
+        format!("{}{{meta}}note:{name}", self.prefix)
     }
 
     /// A `SCAN` pattern that lets through the records of a merchant, or all, and little else.
@@ -232,7 +240,7 @@ mod tests {
         assert_eq!(keys.order_of(own.as_bytes()), Some(order.clone()));
         assert_eq!(order_of(&member_of(&order)), Some(order));
         let shard = keys.of(Shard(3));
-        for other in shard.fixed.iter().chain([&keys.layout, &keys.fence]) {
+        for other in shard.fixed.iter().chain([&keys.layout, &keys.fence, &keys.notes, &keys.note("1:2")]) {
             assert_eq!(keys.order_of(other.as_bytes()), None, "{other}");
             assert_ne!(*other, own);
         }

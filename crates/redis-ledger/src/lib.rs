@@ -23,6 +23,7 @@ mod find;
 mod greet;
 mod keys;
 mod ledger;
+mod notes;
 mod recent;
 mod records;
 mod registry;

@@ -9,6 +9,7 @@ use redis::{Cmd, Script};
 pub(crate) enum Name {
     Store,
     Remove,
+    Note,
     Tally,
 }
 
@@ -19,6 +20,7 @@ struct Known {
 
 static STORE: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/store.lua")));
 static REMOVE: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/remove.lua")));
+static NOTE: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/note.lua")));
 static TALLY: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/tally.lua")));
 
 fn known(text: &'static str) -> Known {
@@ -30,6 +32,7 @@ impl Name {
         match self {
             Name::Store => &STORE,
             Name::Remove => &REMOVE,
+            Name::Note => &NOTE,
             Name::Tally => &TALLY,
         }
     }

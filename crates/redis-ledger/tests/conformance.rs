@@ -1,4 +1,4 @@
-//! The conformance suite's rules of records, leases, due sets and dead letters, on a real Redis.
+//! The conformance suite's rules of records, leases, due sets, dead letters and notes, on a real Redis.
 
 #![allow(
     clippy::disallowed_methods,
@@ -32,7 +32,8 @@ impl Subject for OnRedis {
             due: ledger.clone(),
             registry: ledger.clone(),
             records: ledger.clone(),
-            dead: ledger,
+            dead: ledger.clone(),
+            notes: ledger,
             ..absent()
         }
     }
@@ -69,5 +70,5 @@ impl Factory for UnderPrefixes {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_port_rule_holds() {
-    run_groups(Arc::new(UnderPrefixes), &[Group::Ledger]).await;
+    run_groups(Arc::new(UnderPrefixes), &[Group::Ledger, Group::Notes]).await;
 }
