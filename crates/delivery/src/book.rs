@@ -75,8 +75,12 @@ pub struct Entry {
     pub kind: EventType,
     /// The event's own time.
     pub time: Timestamp,
+    /// All attempts.
     #[serde(default)]
     pub attempts: u32,
+    /// Attempts that moved the schedule on: those made while the breaker probes do not. 0 is a new event.
+    #[serde(default)]
+    pub step: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_at: Option<Timestamp>,
     pub due: Timestamp,

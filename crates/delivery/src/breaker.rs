@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub const FAILURES_MAX: u32 = 5;
 
 const PAUSE_MIN: Millis = Millis::seconds(5);
-const PAUSE_MAX: Millis = Millis::seconds(300);
+const PAUSE_MAX: Millis = Millis::seconds(60);
 
 /// Failures in a row, and until when nothing is sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ impl Breaker {
         }
         self.failures = self.failures.saturating_add(1);
         if self.is_probing() {
-            let doublings = (self.failures - FAILURES_MAX).min(6);
+            let doublings = (self.failures - FAILURES_MAX).min(4);
             let longest = (PAUSE_MIN.0 << doublings).min(PAUSE_MAX.0);
             self.open_until = Some(now + Millis(random.random_range(longest / 2..=longest)));
         }

@@ -105,8 +105,15 @@ impl Desk {
     }
 
     async fn view(&self, endpoint: &Endpoint, now: Timestamp) -> Result<View, Error> {
-        let stored = Shelf::new(self.notes.clone(), &endpoint.name).load().await?;
-        Ok(View::of(endpoint, stored.map(|(_, book)| book), now))
+        match Shelf::new(self.notes.clone(), &endpoint.name).load().await {
+            Ok(stored) => Ok(View::of(endpoint, stored.map(|(_, book)| book), now)),
+            // One note that nobody can read hides no other endpoint.
+            Err(error @ Error::Unreadable { .. }) => {
+                let trouble = Some(error.to_string());
+                Ok(View { state: "unreadable", trouble, ..View::of(endpoint, None, now) })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The event's place: from what the book still knows, otherwise by reading the log from its beginning.
@@ -146,8 +153,10 @@ pub struct View {
     pub name: String,
     pub kind: &'static str,
     pub url: String,
-    /// `new`, `serving`, `paused`, `disabled`, or `idle` (no process serves it).
+    /// `new`, `serving`, `paused`, `disabled`, `idle` (no process serves it), or `unreadable`.
     pub state: &'static str,
+    /// Why it is unreadable.
+    pub trouble: Option<String>,
     #[serde(with = "rfc3339_option")]
     pub paused_until: Option<Timestamp>,
     #[serde(with = "rfc3339_option")]
@@ -210,6 +219,7 @@ impl View {
             kind: endpoint.kind_word(),
             url: endpoint.url.to_string(),
             state,
+            trouble: None,
             paused_until,
             disabled_at: book.disabled_at,
             cursor: (!is_new).then(|| book.cursor.to_text()),

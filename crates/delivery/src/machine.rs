@@ -161,16 +161,16 @@ impl Machine {
         }
     }
 
-    /// Room for more of the log.
+    /// Room for more of the log: a page at a time.
     fn has_room(&self) -> bool {
-        self.book.entries.len() < ENTRIES_MAX && pick::untried(&self.book) < AHEAD_MAX
+        self.book.entries.len() < ENTRIES_MAX && pick::untried(&self.book) <= AHEAD_MAX / 2
     }
 
     fn reading(&self) -> Option<Step> {
         if !self.has_room() {
             return None;
         }
-        let limit = (ENTRIES_MAX - self.book.entries.len()).min(AHEAD_MAX);
+        let limit = (ENTRIES_MAX - self.book.entries.len()).min(AHEAD_MAX - pick::untried(&self.book));
         if let Some(resend) = self.book.resends.front() {
             return Some(Step::Read { head: Head::Resend, after: resend.after, limit });
         }
@@ -220,6 +220,7 @@ impl Machine {
             kind: event.kind,
             time: event.time,
             attempts: 0,
+            step: 0,
             first_at: None,
             due: now,
             asked: asked == Asked::ByAPerson,

@@ -22,7 +22,7 @@ pub enum Outcome {
     Refused,
     /// The endpoint asked for a pause.
     Throttled { until: Timestamp },
-    /// A server error, or no answer at all: the endpoint may be down.
+    /// No answer at all, or that of a gateway before it: the endpoint may be down.
     Silent,
     /// 410: the endpoint wants nothing any more.
     Disabled,
@@ -94,7 +94,7 @@ impl Report {
                 let pause = answer.retry_after.as_deref().and_then(|text| asked_pause(text, now));
                 let judged = match (answer.status, pause) {
                     (429 | 503, Some(until)) => (Outcome::Throttled { until }, said(answer)),
-                    (429 | 500..=599, _) => (Outcome::Silent, said(answer)),
+                    (429 | 502..=504, _) => (Outcome::Silent, said(answer)),
                     _ => judge(answer),
                 };
                 (Some(answer.status), judged)
@@ -155,10 +155,10 @@ mod tests {
         for status in [200, 201, 202, 204, 299] {
             assert_eq!(judged(status, Some("5")), Outcome::Delivered, "{status}");
         }
-        for status in [100, 301, 302, 303, 307, 308, 400, 401, 403, 404, 422] {
+        for status in [100, 301, 302, 303, 307, 308, 400, 401, 403, 404, 422, 500] {
             assert_eq!(judged(status, None), Outcome::Refused, "{status}");
         }
-        for status in [429, 500, 502, 503, 504] {
+        for status in [429, 502, 503, 504] {
             assert_eq!(judged(status, None), Outcome::Silent, "{status}");
         }
         assert_eq!(judged(410, None), Outcome::Disabled);

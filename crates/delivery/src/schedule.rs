@@ -16,6 +16,9 @@ const WEBHOOK_WAITS_S: [i64; 9] =
 /// How long a webhook is tried, counted from the first attempt.
 pub const WEBHOOK_TRIED: Millis = Millis::seconds(72 * HOUR);
 
+/// How long an old handler is tried: WeChat's 24 h 4 m.
+pub const LEGACY_TRIED: Millis = Millis::seconds(86_640);
+
 /// The shortest wait.
 const WAIT_MIN: Millis = Millis::seconds(1);
 
@@ -32,21 +35,27 @@ pub enum Schedule {
 /// What was tried so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tried {
-    /// At least one.
-    pub attempts: u32,
+    /// Attempts that count, at least one.
+    pub step: u32,
     pub first_at: Timestamp,
 }
 
 impl Schedule {
+    /// When an event that was first tried then is given up at the latest.
+    pub fn end(self, first_at: Timestamp) -> Timestamp {
+        match self {
+            Schedule::Webhook => first_at + WEBHOOK_TRIED,
+            Schedule::Legacy => first_at + LEGACY_TRIED,
+        }
+    }
+
     /// When to try again after a failure; `None` gives up.
     pub fn next(self, tried: Tried, now: Timestamp, random: &mut impl Rng) -> Option<Timestamp> {
-        let step = usize::try_from(tried.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+        let step = usize::try_from(tried.step.saturating_sub(1)).unwrap_or(usize::MAX);
+        let end = self.end(tried.first_at);
         match self {
+            _ if now >= end => None,
             Schedule::Webhook => {
-                let end = tried.first_at + WEBHOOK_TRIED;
-                if now >= end {
-                    return None;
-                }
                 let last = WEBHOOK_WAITS_S.last().copied().unwrap_or(HOUR);
                 let longest = Millis::seconds(WEBHOOK_WAITS_S.get(step).copied().unwrap_or(last));
                 let wait = Millis(random.random_range(WAIT_MIN.0..=longest.0));
@@ -69,8 +78,8 @@ mod tests {
     fn attempts(schedule: Schedule, seed: u64) -> Vec<i64> {
         let mut random = StdRng::seed_from_u64(seed);
         let (mut now, mut times) = (START, vec![0]);
-        for attempts in 1.. {
-            match schedule.next(Tried { attempts, first_at: START }, now, &mut random) {
+        for step in 1.. {
+            match schedule.next(Tried { step, first_at: START }, now, &mut random) {
                 Some(next) => now = next,
                 None => return times,
             }

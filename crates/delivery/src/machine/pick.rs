@@ -1,7 +1,8 @@
 //! Which entry is tried next.
 //!
-//! Repeats take at most half of the places, so that events which fail again and again never keep new ones waiting; while
-//! the breaker probes there is one place, and new events come first.
+//! Repeats take at most half of the places, so that events which fail again and again never keep new ones waiting. While
+//! the breaker probes there is one place, new events come first, and they take turns: if one event alone is what the
+//! endpoint fails on, the next one finds that out.
 
 use paybell_core::Timestamp;
 use uuid::Uuid;
@@ -17,7 +18,7 @@ pub(super) enum Next {
 
 /// Entries that were read and never tried.
 pub(super) fn untried(book: &Book) -> usize {
-    book.entries.iter().filter(|entry| entry.attempts == 0 && !entry.in_flight).count()
+    book.entries.iter().filter(|entry| entry.step == 0 && !entry.in_flight).count()
 }
 
 pub(super) fn next(book: &Book, now: Timestamp) -> Next {
@@ -26,11 +27,11 @@ pub(super) fn next(book: &Book, now: Timestamp) -> Next {
     if in_flight().count() >= places {
         return Next::Later(None);
     }
-    let repeats = in_flight().filter(|entry| entry.attempts > 0).count();
+    let repeats = in_flight().filter(|entry| entry.step > 0).count();
     let waiting = || book.entries.iter().filter(|entry| !entry.in_flight);
     let is_due = |entry: &&Entry| entry.due <= now;
-    let new = waiting().filter(is_due).find(|entry| entry.attempts == 0);
-    let repeat = waiting().filter(is_due).filter(|entry| entry.attempts > 0).min_by_key(|entry| entry.due);
+    let new = waiting().filter(is_due).filter(|entry| entry.step == 0).min_by_key(|entry| entry.due);
+    let repeat = waiting().filter(is_due).filter(|entry| entry.step > 0).min_by_key(|entry| entry.due);
     let repeat = repeat.filter(|_| repeats < REPEATS_IN_FLIGHT_MAX);
     let chosen = if book.breaker.is_probing() { new.or(repeat) } else { repeat.or(new) };
     match chosen {

@@ -65,15 +65,32 @@ impl Machine {
     ) -> Settled {
         entry.attempts = entry.attempts.saturating_add(1);
         let first_at = *entry.first_at.get_or_insert(now);
-        match self.schedule.next(Tried { attempts: entry.attempts, first_at }, now, random) {
+        match self.due_again(&mut entry.step, report, first_at, (now, random)) {
             Some(due) => {
-                entry.due = match report.outcome {
-                    Outcome::Throttled { until } => due.max(until),
-                    _ => due,
-                };
+                entry.due = due;
                 self.keep(at, entry)
             }
             None => self.give_up(&entry, report, now),
+        }
+    }
+
+    fn due_again(
+        &self,
+        step: &mut u32,
+        report: &Report,
+        first_at: Timestamp,
+        (now, random): (Timestamp, &mut impl Rng),
+    ) -> Option<Timestamp> {
+        if report.outcome == Outcome::Silent && self.book.breaker.is_probing() {
+            // The endpoint is down: that is not the event's fault, and its schedule stands still.
+            let due = self.book.breaker.closed_at(now).unwrap_or(now);
+            return Some(due).filter(|_| now < self.schedule.end(first_at));
+        }
+        *step = step.saturating_add(1);
+        let due = self.schedule.next(Tried { step: *step, first_at }, now, random)?;
+        match report.outcome {
+            Outcome::Throttled { until } => Some(due.max(until)),
+            _ => Some(due),
         }
     }
 

@@ -1,0 +1,341 @@
+//! Deliveries over a real store: signatures, isolation, crashes, take-over, and what people ask for.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test drives real time"
+)]
+
+mod support;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use delivery::desk::Asked;
+use delivery::transport::Reply;
+use delivery::{Begin, Deliveries, Desk, Endpoint, Kind, Wanted, WebhookSecret};
+use paybell_core::Timestamp;
+use paybell_core::event::EventType;
+use paybell_core::ports::{EventLog, Ledger, Notes};
+use support::*;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// A running process; dropping it is a crash.
+struct Process {
+    drain: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Process {
+    fn start(deliveries: Deliveries) -> Self {
+        let drain = CancellationToken::new();
+        let token = drain.clone();
+        let task = tokio::spawn(async move { delivery::run(deliveries, token).await.unwrap() });
+        Self { drain, task }
+    }
+
+    async fn drain(mut self) {
+        self.drain.cancel();
+        (&mut self.task).await.unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn desk(store: &Store, endpoints: &[Endpoint]) -> Desk {
+    let ports = store.ports();
+    Desk::new(endpoints, ports.notes, ports.log)
+}
+
+async fn now(store: &Store) -> Timestamp {
+    store.engine.clock().await.unwrap().now
+}
+
+async fn append(store: &Store, numbers: std::ops::Range<usize>) -> Vec<Uuid> {
+    let events: Vec<_> = numbers.map(paid).collect();
+    store.engine.append(&events).await.unwrap();
+    events.iter().map(|event| event.id).collect()
+}
+
+fn ids(stage: &Stage, path: &str) -> HashSet<Uuid> {
+    stage.to(path).iter().map(|(_, post)| event_of(post).id).collect()
+}
+
+#[tokio::test]
+async fn a_webhook_verifies_with_the_standards_own_library_also_during_a_rotation() {
+    let store = Store::open();
+    let secrets = [OTHER_SECRET, SECRET].map(|text| WebhookSecret::parse(text).unwrap());
+    let hook = endpoint("shop", "http://shop.test/hook", Kind::Webhook(secrets.to_vec()));
+    let stage = Stage::new(|_| answer(204, ""));
+    let event = paid(1);
+    store.engine.append(&[event.clone()]).await.unwrap();
+    let process = Process::start(store.deliveries(&[hook], stage.clone()));
+    until("the event comes", async || !stage.posts().is_empty()).await;
+    process.drain().await;
+
+    let (_, post) = &stage.posts()[0];
+    assert_eq!(post.body, event.to_json().as_bytes(), "the event exactly as in the log");
+    assert_eq!(header(post, "content-type"), Some("application/cloudevents+json; charset=utf-8"));
+    assert_eq!(header(post, "webhook-id"), Some(event.id.to_string().as_str()));
+    let mut headers = hyper::HeaderMap::new();
+    for (name, value) in &post.headers {
+        headers.insert(name.clone(), value.parse().unwrap());
+    }
+    for secret in [SECRET, OTHER_SECRET] {
+        standardwebhooks::Webhook::new(secret).unwrap().verify(&post.body, &headers).unwrap();
+    }
+    let stranger = standardwebhooks::Webhook::new("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").unwrap();
+    stranger.verify(&post.body, &headers).unwrap_err();
+    let mut changed = post.body.to_vec();
+    changed[5] ^= 1;
+    standardwebhooks::Webhook::new(SECRET).unwrap().verify(&changed, &headers).unwrap_err();
+}
+
+/// The endpoint `/hangs` holds each call for fifteen seconds; the other one must not notice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_hangs_slows_no_other() {
+    const EVENTS: usize = 300;
+    let store = Store::open();
+    let stage = Stage::pausing(|post| match post.url.uri().path() {
+        "/hangs" => Box::pin(async {
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            Reply::Silent("no answer within 15 s".to_owned())
+        }),
+        _ => Box::pin(async { answer(200, "") }),
+    });
+    let endpoints = [webhook("hangs", "http://a.test/hangs"), webhook("well", "http://b.test/well")];
+    let process = Process::start(store.deliveries(&endpoints, stage.clone()));
+    let mut appended = Vec::new();
+    for number in 0..EVENTS {
+        appended.push((paid(number).id, Instant::now()));
+        append(&store, number..number + 1).await;
+    }
+    until("all are delivered", async || stage.to("/well").len() == EVENTS).await;
+    let posts = stage.to("/well");
+    let mut waits: Vec<Duration> = appended
+        .iter()
+        .map(|(id, at)| {
+            let (came, _) = posts.iter().find(|(_, post)| event_of(post).id == *id).unwrap();
+            came.saturating_duration_since(*at)
+        })
+        .collect();
+    waits.sort();
+    let (p50, p99) = (waits[EVENTS / 2], waits[EVENTS * 99 / 100]);
+    println!("beside a hanging endpoint: p50 {p50:?}, p99 {p99:?} of {EVENTS} events");
+    assert!(p99 < Duration::from_secs(2), "p99 {p99:?}");
+    let hanging = stage.to("/hangs").len();
+    assert!((1..=8).contains(&hanging), "{hanging} calls hang");
+    drop(process);
+}
+
+#[tokio::test]
+async fn what_was_posted_and_not_written_down_comes_again_and_nothing_is_lost() {
+    let store = Store::open();
+    let hook = webhook("shop", "http://shop.test/hook");
+    let sent = append(&store, 0..20).await;
+    let stage = Stage::new(|_| answer(200, ""));
+    let mut deliveries = store.deliveries(std::slice::from_ref(&hook), stage.clone());
+    // The book is never written after the lease was taken.
+    deliveries.timing.keep_gap = Duration::from_secs(3600);
+    deliveries.timing.wishes_gap = Duration::from_secs(3600);
+    deliveries.timing.lease = Duration::from_millis(600);
+    let first = Process::start(deliveries.clone());
+    until("all are posted", async || stage.posts().len() >= 20).await;
+    drop(first);
+    assert_eq!(ids(&stage, "/hook"), HashSet::from_iter(sent.clone()));
+
+    let again = Stage::new(|_| answer(200, ""));
+    deliveries.transport = again.clone();
+    let second = Process::start(deliveries);
+    until("all come again", async || again.posts().len() >= 20).await;
+    assert_eq!(ids(&again, "/hook"), HashSet::from_iter(sent));
+    second.drain().await;
+    assert_eq!(desk(&store, &[hook]).list(now(&store).await).await.unwrap()[0].delivered_total, 20);
+}
+
+#[tokio::test]
+async fn a_second_process_waits_for_the_lease_and_goes_on_where_the_first_died() {
+    let store = Store::open();
+    let hook = webhook("shop", "http://shop.test/hook");
+    let (first_stage, second_stage) = (Stage::new(|_| answer(200, "")), Stage::new(|_| answer(200, "")));
+    let first = Process::start(store.deliveries(std::slice::from_ref(&hook), first_stage.clone()));
+    append(&store, 0..10).await;
+    let desk = desk(&store, std::slice::from_ref(&hook));
+    let delivered = async || desk.list(now(&store).await).await.unwrap()[0].delivered_total;
+    until("the first delivers and writes it down", async || delivered().await == 10).await;
+    let second = Process::start(store.deliveries(std::slice::from_ref(&hook), second_stage.clone()));
+    append(&store, 10..20).await;
+    until("the first delivers more", async || delivered().await == 20).await;
+    assert!(second_stage.posts().is_empty(), "one process at a time");
+
+    drop(first);
+    let died = Instant::now();
+    append(&store, 20..30).await;
+    until("the second goes on", async || second_stage.posts().len() >= 10).await;
+    let lease = QUICK.lease;
+    assert!(died.elapsed() < 3 * lease, "after {:?}", died.elapsed());
+    until("all are written down", async || delivered().await == 30).await;
+    assert_eq!(second_stage.posts().len(), 10, "nothing that the first wrote down comes again");
+    second.drain().await;
+}
+
+#[tokio::test]
+async fn a_process_that_drains_hands_over_at_once() {
+    let store = Store::open();
+    let hook = webhook("shop", "http://shop.test/hook");
+    let stage = Stage::new(|_| answer(200, ""));
+    let mut deliveries = store.deliveries(std::slice::from_ref(&hook), stage.clone());
+    deliveries.timing.lease = Duration::from_secs(600);
+    let first = Process::start(deliveries.clone());
+    append(&store, 0..5).await;
+    until("five are posted", async || stage.posts().len() == 5).await;
+    first.drain().await;
+    let second = Process::start(deliveries);
+    append(&store, 5..10).await;
+    until("the others come", async || stage.posts().len() == 10).await;
+    second.drain().await;
+    assert_eq!(stage.posts().len(), 10, "a clean end repeats nothing");
+}
+
+#[tokio::test]
+async fn a_410_is_visible_until_somebody_enables_the_endpoint_or_moves_it() {
+    let store = Store::open();
+    let is_gone = Arc::new(AtomicBool::new(true));
+    let stage = {
+        let is_gone = is_gone.clone();
+        Stage::new(move |_| if is_gone.load(Ordering::SeqCst) { answer(410, "") } else { answer(200, "") })
+    };
+    let hook = webhook("shop", "http://shop.test/hook");
+    append(&store, 0..3).await;
+    let process = Process::start(store.deliveries(std::slice::from_ref(&hook), stage.clone()));
+    let desk = desk(&store, std::slice::from_ref(&hook));
+    let view = async || desk.show("shop", now(&store).await).await.unwrap().unwrap();
+    until("it is disabled", async || view().await.state == "disabled").await;
+    assert!(view().await.disabled_at.is_some() && view().await.waiting == 3);
+    let posts = stage.posts().len();
+    append(&store, 3..4).await;
+    is_gone.store(false, Ordering::SeqCst);
+    assert_eq!(desk.enable("shop").await.unwrap(), Asked::Stored);
+    until("all four are delivered", async || view().await.delivered_total == 4).await;
+    assert!(posts <= 3);
+
+    is_gone.store(true, Ordering::SeqCst);
+    append(&store, 4..5).await;
+    until("it is disabled again", async || view().await.state == "disabled").await;
+    process.drain().await;
+    is_gone.store(false, Ordering::SeqCst);
+    let moved = webhook("shop", "http://shop.test/moved");
+    let process = Process::start(store.deliveries(&[moved], stage.clone()));
+    until("the new address gets it", async || stage.to("/moved").len() == 1).await;
+    process.drain().await;
+}
+
+#[tokio::test]
+async fn one_event_or_a_range_is_sent_again_on_request() {
+    let store = Store::open();
+    let stage = Stage::new(|_| answer(200, ""));
+    let hook = webhook("shop", "http://shop.test/hook");
+    let sent = append(&store, 0..10).await;
+    let process = Process::start(store.deliveries(std::slice::from_ref(&hook), stage.clone()));
+    until("ten are posted", async || stage.posts().len() == 10).await;
+    let desk = desk(&store, std::slice::from_ref(&hook));
+    for (number, place) in [(0, 1), (4, 2), (9, 3)] {
+        assert_eq!(desk.resend("shop", sent[number]).await.unwrap(), Asked::Stored);
+        until("it comes again", async || stage.posts().len() == 10 + place).await;
+        assert_eq!(event_of(&stage.posts()[9 + place].1).id, sent[number]);
+    }
+    assert_eq!(desk.resend("shop", Uuid::from_u128(1)).await.unwrap(), Asked::NoEvent);
+    assert_eq!(desk.resend("other", sent[0]).await.unwrap(), Asked::NoEndpoint);
+
+    let page = store.ports().log.read(None, &Default::default(), 10).await.unwrap();
+    let paybell_core::ports::LogRead::Page(page) = page else { panic!("{page:?}") };
+    let place = |number: usize| Some(page.events[number].0);
+    assert_eq!(desk.resend_range("shop", place(2), place(5)).await.unwrap(), Asked::Stored);
+    until("three come again", async || stage.posts().len() == 16).await;
+    let again: HashSet<Uuid> = stage.posts()[13..].iter().map(|(_, post)| event_of(post).id).collect();
+    assert_eq!(again, HashSet::from_iter(sent[3..6].iter().copied()));
+    assert_eq!(desk.resend_range("shop", None, None).await.unwrap(), Asked::Stored);
+    until("all come again", async || stage.posts().len() == 26).await;
+    process.drain().await;
+    assert_eq!(stage.posts().len(), 26);
+}
+
+#[tokio::test]
+async fn attempts_are_visible_with_what_the_endpoint_said_and_without_secrets() {
+    let store = Store::open();
+    let stage = Stage::new(|_| answer(500, "Fatal error:\n  mysqli_connect()"));
+    let hook = webhook("shop", "http://shop.test/hook?token=hunter2");
+    let sent = append(&store, 0..1).await;
+    let process = Process::start(store.deliveries(std::slice::from_ref(&hook), stage.clone()));
+    let desk = desk(&store, std::slice::from_ref(&hook));
+    let view = async || desk.show("shop", now(&store).await).await.unwrap().unwrap();
+    until("an attempt is seen", async || !view().await.attempts.is_empty()).await;
+    let shown = view().await;
+    let attempt = &shown.attempts[0];
+    assert_eq!((attempt.event, attempt.status, attempt.result.as_str()), (sent[0], Some(500), "refused"));
+    assert_eq!(attempt.words, "500: Fatal error: mysqli_connect()");
+    assert_eq!((shown.waiting, shown.state, shown.failed_total >= 1), (1, "serving", true));
+    let text = serde_json::to_string(&shown).unwrap();
+    assert!(!text.contains("hunter2") && !text.contains("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), "{text}");
+    process.drain().await;
+    for name in store.engine.list("").await.unwrap() {
+        let note = store.ports().notes.read(&name).await.unwrap().unwrap().text;
+        assert!(!note.contains("hunter2") && !note.contains("MfKQ9r8GKYqr"), "{name}: {note}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_endpoint_begins_with_the_next_event_unless_told_otherwise() {
+    let store = Store::open();
+    let stage = Stage::new(|_| answer(200, ""));
+    append(&store, 0..5).await;
+    let from_now = Endpoint { begin: Begin::Now, ..webhook("now", "http://shop.test/now") };
+    let wanted = Wanted { types: vec![EventType::Paid], mch_ids: vec![] };
+    let from_oldest = Endpoint { wanted, ..webhook("oldest", "http://shop.test/oldest") };
+    let endpoints = [from_now, from_oldest];
+    let process = Process::start(store.deliveries(&endpoints, stage.clone()));
+    let desk = desk(&store, &endpoints);
+    let is_served = async || {
+        let views = desk.list(now(&store).await).await.unwrap();
+        views.iter().all(|view| view.state == "serving")
+    };
+    until("both are served", is_served).await;
+    append(&store, 5..6).await;
+    store.engine.append(&[event("1900000109", 6, EventType::Closed)]).await.unwrap();
+    append(&store, 7..8).await;
+    until("what is wanted comes", async || stage.to("/now").len() == 3 && stage.to("/oldest").len() == 7)
+        .await;
+    process.drain().await;
+    assert_eq!(stage.posts().len(), 10);
+}
+
+/// A book that a newer version wrote is left alone, and told.
+#[tokio::test]
+async fn a_book_of_a_newer_version_is_not_overwritten() {
+    let store = Store::open();
+    let stage = Stage::new(|_| answer(200, ""));
+    let text =
+        r#"{"format":99,"target":"","cursor":{"position":0,"id":"00000000-0000-0000-0000-000000000000"}}"#;
+    assert!(store.engine.write("delivery/shop", None, text).await.unwrap());
+    append(&store, 0..1).await;
+    let endpoints = [webhook("shop", "http://shop.test/hook"), webhook("well", "http://shop.test/well")];
+    let process = Process::start(store.deliveries(&endpoints, stage.clone()));
+    until("the other is served", async || stage.to("/well").len() == 1).await;
+    process.drain().await;
+    assert_eq!(store.ports().notes.read("delivery/shop").await.unwrap().unwrap().text, text);
+    assert!(stage.to("/hook").is_empty());
+    let shown = desk(&store, &endpoints).list(now(&store).await).await.unwrap();
+    assert_eq!((shown[0].state, shown[1].delivered_total), ("unreadable", 1));
+    assert!(shown[0].trouble.as_ref().unwrap().contains("newer"), "{shown:?}");
+}

@@ -1,0 +1,180 @@
+//! What the tests share: events, an engine in a temporary folder, and an endpoint whose answers are a function.
+
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use delivery::transport::{Answer, Post, Reply, Transport};
+use delivery::{
+    Begin, Deliveries, DeliveryMetrics, Endpoint, EndpointName, EndpointUrl, Kind, MerchantKey, Ports, Reach,
+    Timing, Wanted, WebhookSecret,
+};
+use embedded::{Engine, EngineConfig, SystemClock};
+use futures_util::future::BoxFuture;
+use paybell_core::event::{Event, EventType, event_id};
+use paybell_core::{OrderKey, Timestamp};
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
+use wechat_pay::sign::{Algorithm, ApiKey};
+
+/// 2026-11-20 12:00:00 in Beijing.
+pub const START: Timestamp = Timestamp::from_millis(1_795_147_200_000);
+
+/// The longest that anything may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub const OTHER_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+pub const API_KEY: &str = "K6YzxuySxxaXJLpwoBFdUAxcN3HHu1ED";
+pub const TX: &str = "4200001234202611200123456789";
+
+pub fn key(mch_id: &str, number: usize) -> OrderKey {
+    OrderKey::new(mch_id, format!("T2026112000{number:06}")).unwrap()
+}
+
+/// An event in its published form.
+pub fn event(mch_id: &str, number: usize, kind: EventType) -> Event {
+    let key = key(mch_id, number);
+    let id = event_id(&key, kind, TX);
+    let text = format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"/paybell/{mch_id}","type":"{}",
+        "subject":"{}","time":"2026-11-20T12:00:05+08:00","datacontenttype":"application/json",
+        "data":{{"version":1,"mch_id":"{mch_id}","sub_mch_id":null,"appid":"wx8888888888888888","out_trade_no":"{}",
+        "transaction_id":"{TX}","total_fee":1999,"fee_type":"CNY","cash_fee":1899,"settlement_total_fee":null,
+        "coupon_fee":100,"coupons":[{{"id":"2000001","type":"CASH","fee":100}}],"trade_state":"SUCCESS",
+        "trade_type":"JSAPI","bank_type":"OTHERS","attach":"附加 <&>","paid_at":"2026-11-20T12:00:03+08:00",
+        "learned_by":"poll","late":false,"registered":true}}}}"#,
+        kind.as_str(),
+        key.out_trade_no,
+        key.out_trade_no,
+    );
+    serde_json::from_str(&text).unwrap()
+}
+
+pub fn paid(number: usize) -> Event {
+    event("1900000109", number, EventType::Paid)
+}
+
+/// A store of its own; gone when dropped.
+pub struct Store {
+    pub engine: Engine,
+    _dir: tempfile::TempDir,
+}
+
+impl Store {
+    pub fn open() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = EngineConfig::in_dir(&dir.path().join("data"));
+        Self { engine: Engine::open(config, Arc::new(SystemClock::new())).unwrap(), _dir: dir }
+    }
+
+    pub fn ports(&self) -> Ports {
+        let engine = Arc::new(self.engine.clone());
+        Ports { log: engine.clone(), notes: engine.clone(), ledger: engine.clone(), records: engine }
+    }
+
+    pub fn deliveries(&self, endpoints: &[Endpoint], transport: Arc<dyn Transport>) -> Deliveries {
+        Deliveries {
+            endpoints: endpoints.to_vec(),
+            ports: self.ports(),
+            transport,
+            key_of: Arc::new(|mch_id| {
+                let key = ApiKey::new(API_KEY).unwrap();
+                (mch_id.as_str() == "1900000109").then_some(MerchantKey { key, algorithm: Algorithm::Md5 })
+            }),
+            metrics: DeliveryMetrics::register(&mut Registry::default(), []),
+            timing: QUICK,
+        }
+    }
+}
+
+/// Shorter than in production, so that a test sees several of each.
+pub const QUICK: Timing = Timing {
+    lease: Duration::from_millis(1500),
+    keep_gap: Duration::from_millis(20),
+    wishes_gap: Duration::from_millis(20),
+    drain: Duration::from_secs(2),
+};
+
+pub fn webhook(name: &str, url: &str) -> Endpoint {
+    let secrets = vec![WebhookSecret::parse(SECRET).unwrap()];
+    endpoint(name, url, Kind::Webhook(secrets))
+}
+
+pub fn endpoint(name: &str, url: &str, kind: Kind) -> Endpoint {
+    let reach = Reach { allow_private: true, allow_http: true };
+    let endpoint = Endpoint {
+        name: EndpointName::new(name).unwrap(),
+        url: EndpointUrl::parse(url, reach).unwrap(),
+        wanted: Wanted::default(),
+        begin: Begin::Oldest,
+        kind,
+    };
+    endpoint.checked().unwrap()
+}
+
+pub fn answer(status: u16, body: &str) -> Reply {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    Reply::Answered(Answer { status, retry_after: None, body, is_whole: true })
+}
+
+type Answering = dyn Fn(&Post) -> BoxFuture<'static, Reply> + Send + Sync;
+
+/// A transport that ends in a function; keeps what it was given, and when.
+pub struct Stage {
+    posts: Mutex<Vec<(Instant, Post)>>,
+    answering: Box<Answering>,
+}
+
+impl Stage {
+    pub fn new(answering: impl Fn(&Post) -> Reply + Send + Sync + 'static) -> Arc<Self> {
+        Self::pausing(move |post| {
+            let reply = answering(post);
+            Box::pin(async move { reply })
+        })
+    }
+
+    pub fn pausing(
+        answering: impl Fn(&Post) -> BoxFuture<'static, Reply> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { posts: Mutex::default(), answering: Box::new(answering) })
+    }
+
+    pub fn posts(&self) -> Vec<(Instant, Post)> {
+        self.posts.lock().unwrap().clone()
+    }
+
+    /// Posts to a path.
+    pub fn to(&self, path: &str) -> Vec<(Instant, Post)> {
+        self.posts().into_iter().filter(|(_, post)| post.url.uri().path() == path).collect()
+    }
+}
+
+#[async_trait]
+impl Transport for Stage {
+    async fn post(&self, post: Post) -> Reply {
+        self.posts.lock().unwrap().push((Instant::now(), post.clone()));
+        (self.answering)(&post).await
+    }
+}
+
+pub fn header<'p>(post: &'p Post, name: &str) -> Option<&'p str> {
+    post.headers.iter().find(|(known, _)| known.as_str() == name).map(|(_, value)| value.as_str())
+}
+
+pub fn event_of(post: &Post) -> Event {
+    serde_json::from_slice(&post.body).unwrap()
+}
+
+/// Waits until a condition holds.
+pub async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let reached = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, reached).await.is_ok(), "it never comes to pass that {what}");
+}
