@@ -41,6 +41,8 @@ pub struct RabbitConfig {
     pub cadence_prefetch: u16,
     /// How long a document of a newer format is held before it goes to the end of its queue again.
     pub newer_pause: Duration,
+    /// How often partitions are looked for that processes with more of them declared.
+    pub look_pause: Duration,
 }
 
 impl RabbitConfig {
@@ -56,6 +58,7 @@ impl RabbitConfig {
             urgent_prefetch: 512,
             cadence_prefetch: 128,
             newer_pause: Duration::from_secs(30),
+            look_pause: Duration::from_secs(300),
         }
     }
 
@@ -90,6 +93,7 @@ pub(crate) struct Settings {
     pub urgent_prefetch: u16,
     pub cadence_prefetch: u16,
     pub newer_pause: Duration,
+    pub look_pause: Duration,
     /// Every task of the engine; `close` waits for them.
     pub tasks: TaskTracker,
     /// Connections of one process declare one after the other: a broker dislikes twins.
@@ -124,6 +128,7 @@ impl Settings {
             urgent_prefetch: config.urgent_prefetch,
             cadence_prefetch: config.cadence_prefetch,
             newer_pause: config.newer_pause,
+            look_pause: config.look_pause,
             tasks: TaskTracker::new(),
             declaring: Mutex::new(()),
         })

@@ -35,7 +35,9 @@ pub(crate) enum LinkState {
         cause: Arc<str>,
     },
     /// The broker takes nothing on it, for lack of memory or disk.
-    Blocked { reason: Arc<str> },
+    Blocked {
+        reason: Arc<str>,
+    },
     Up(Session),
     /// The process is ending; there will be no other.
     Closed,

@@ -118,7 +118,7 @@ impl Publisher {
         let _place = self.places.acquire().await.map_err(|_| LinkError::Closed)?;
         let opened = self.opened().await?;
         let Message { queue, slot, properties, body } = message;
-        let channel = opened.channel(slot).await?;
+        let channel = opened.channel(slot)?;
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let properties = properties.with_delivery_mode(PERSISTENT);
         under_way.0 = Some(opened.clone());

@@ -34,7 +34,7 @@ impl Source {
     ) -> Self {
         let lane = |lane, prefetch| {
             let (prefix, configured) = (settings.shape.prefix.clone(), settings.shape.partitions);
-            let queues = Queues::Lane { prefix, lane, configured };
+            let queues = Queues::Lane { prefix, lane, configured, look_pause: settings.look_pause };
             let (tap, tray, gauge) = Tap::new(link.clone(), queues, prefetch, read, strangers.clone());
             settings.tasks.spawn(cancel.clone().run_until_cancelled_owned(tap.run()));
             LaneSource { tray, gauge }

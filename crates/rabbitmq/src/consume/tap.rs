@@ -27,11 +27,12 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may take to count what waits in a queue.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often queues are looked for that others may have declared.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Where there is one queue for ever, there is nothing to look for.
+const ONE_QUEUE_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
-/// Partitions in a row that are not there, before no higher one is looked for.
-const GAP_MAX: u16 = 8;
+/// Partitions in a row that may be missing when a connection begins. Asking for one that is not there leaves a line in
+/// the broker's log, so later looks end at the first.
+const GAP_MAX: u16 = 4;
 
 /// Questions that wait for an answer.
 const ASKERS_MAX: usize = 64;
@@ -39,11 +40,13 @@ const ASKERS_MAX: usize = 64;
 /// What a tap consumes.
 pub(crate) enum Queues {
     One(String),
-    /// Every partition of a lane: the configured ones, and higher ones of a process that is configured otherwise.
+    /// Every partition of a lane: the configured ones, and higher ones of a process that is configured otherwise, which
+    /// are looked for now and then.
     Lane {
         prefix: String,
         lane: Lane,
         configured: u16,
+        look_pause: Duration,
     },
 }
 
@@ -121,14 +124,14 @@ impl<T: Send + 'static> Tap<T> {
     }
 
     async fn flow(&mut self, session: &Session) -> Result<(), Interruption> {
-        let mut queues = self.queues.existing(session).await?;
+        let mut queues = self.queues.existing(session, GAP_MAX).await?;
         let channel = session.channel().await?;
         let epoch = self.tray.begin();
         let mut deliveries = Stream::new();
         self.consume(&channel, &queues, queues.len(), &mut deliveries).await?;
         self.flow.send_replace(Some(Flow { channel: channel.clone(), queues: queues.clone() }));
         let mut disposals: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
-        let mut look = interval(LOOK_EVERY);
+        let mut look = interval(self.queues.look_pause());
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         look.reset();
         loop {
@@ -146,7 +149,7 @@ impl<T: Send + 'static> Tap<T> {
                 Some(()) = disposals.next() => {}
                 Some(answer) = self.asked.recv() => drop(answer.send(self.tray.held())),
                 _ = look.tick() => {
-                    let existing = self.queues.existing(session).await?;
+                    let existing = self.queues.existing(session, 0).await?;
                     let new: Vec<_> = existing.into_iter().filter(|queue| !queues.contains(queue)).collect();
                     if !new.is_empty() {
                         self.consume(&channel, &new, queues.len() + new.len(), &mut deliveries).await?;
@@ -226,16 +229,23 @@ impl Gauge {
 }
 
 impl Queues {
+    fn look_pause(&self) -> Duration {
+        match self {
+            Queues::One(_) => ONE_QUEUE_PAUSE,
+            Queues::Lane { look_pause, .. } => *look_pause,
+        }
+    }
+
     /// Those that are there.
-    async fn existing(&self, session: &Session) -> Result<Vec<String>, LinkError> {
+    async fn existing(&self, session: &Session, gap_max: u16) -> Result<Vec<String>, LinkError> {
         let (prefix, lane, configured) = match self {
             Queues::One(queue) => return Ok(vec![queue.clone()]),
-            Queues::Lane { prefix, lane, configured } => (prefix, *lane, *configured),
+            Queues::Lane { prefix, lane, configured, .. } => (prefix, *lane, *configured),
         };
         let mut queues: Vec<_> = (0..configured).map(|number| names::lane(prefix, lane, number)).collect();
         let (mut number, mut gap) = (configured, 0);
         let mut channel = session.channel().await?;
-        while number < PARTITIONS_MAX && gap < GAP_MAX {
+        while number < PARTITIONS_MAX && gap <= gap_max {
             let queue = names::lane(prefix, lane, number);
             match messages(&channel, &queue).await {
                 Ok(_) => {

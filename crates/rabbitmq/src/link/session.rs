@@ -72,6 +72,11 @@ impl Session {
         self.end(cause);
     }
 
+    /// Whether the client library holds the connection to be well.
+    pub(super) fn is_connected(&self) -> bool {
+        self.0.connection.status().connected()
+    }
+
     pub(super) fn cause(&self) -> Arc<str> {
         self.0.cause.get().cloned().unwrap_or_else(|| "the connection ended".into())
     }

@@ -137,6 +137,8 @@ impl Keeper {
                     tracing::info!(purpose, "RabbitMQ takes messages for {purpose} again");
                     self.state.send_replace(LinkState::Up(session.clone()));
                 }
+                // A channel's error is told here too, and concerns only whoever works on the channel.
+                Some(Event::Error(_)) if session.is_connected() => {}
                 Some(Event::Error(error)) => session.end(error.to_string().into()),
                 None => session.end("the connection ended".into()),
                 Some(_) => {}

@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use lapin::Channel;
 use lapin::options::ConfirmSelectOptions;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::link::{Link, LinkError, LinkState, Session, bounded};
 
 /// How long the broker may take to switch a channel to confirm mode.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Channels that are being opened at once.
+const OPENING_MAX: usize = 16;
 
 /// Publishes whose end nobody saw, before other channels are opened.
 const LEFT_BEHIND_MAX: u32 = 1_024;
@@ -24,10 +28,10 @@ pub(super) struct Keeper {
     opened: watch::Sender<Option<Arc<Opened>>>,
 }
 
-/// The channels of one connection. Each is opened when it is first needed.
+/// The channels of one connection.
 pub(super) struct Opened {
     session: Session,
-    channels: Vec<OnceCell<Channel>>,
+    channels: Vec<Channel>,
     spent: CancellationToken,
     left_behind: AtomicU32,
 }
@@ -41,7 +45,10 @@ impl Keeper {
     pub async fn keep(self) {
         loop {
             let session = self.link.up().await;
-            self.lend(Arc::new(Opened::on(session, self.slots))).await;
+            match Opened::on(session.clone(), self.slots).await {
+                Ok(opened) => self.lend(Arc::new(opened)).await,
+                Err(error) => self.link.broken(&session, error),
+            }
         }
     }
 
@@ -65,16 +72,16 @@ impl Keeper {
 }
 
 impl Opened {
-    fn on(session: Session, slots: usize) -> Self {
-        let channels = (0..slots).map(|_| OnceCell::new()).collect();
-        Self { session, channels, spent: CancellationToken::new(), left_behind: AtomicU32::new(0) }
+    /// Opens all of them, a few at once. Whoever publishes may go at any time; this has to be done by somebody who stays.
+    async fn on(session: Session, slots: usize) -> Result<Self, LinkError> {
+        let opening = (0..slots).map(|_| confirming(session.clone()));
+        let channels = stream::iter(opening).buffered(OPENING_MAX).try_collect().await?;
+        Ok(Self { session, channels, spent: CancellationToken::new(), left_behind: AtomicU32::new(0) })
     }
 
     /// The channel of a slot, in confirm mode.
-    pub async fn channel(&self, slot: usize) -> Result<&Channel, LinkError> {
-        let channel = self.channels.get(slot).ok_or(LinkError::Unconfirmed)?;
-        let opened = channel.get_or_try_init(|| confirming(&self.session)).await;
-        opened.inspect_err(|_| self.spend())
+    pub fn channel(&self, slot: usize) -> Result<&Channel, LinkError> {
+        self.channels.get(slot).ok_or(LinkError::Unconfirmed)
     }
 
     pub fn session(&self) -> &Session {
@@ -98,7 +105,7 @@ impl Opened {
     }
 }
 
-async fn confirming(session: &Session) -> Result<Channel, LinkError> {
+async fn confirming(session: Session) -> Result<Channel, LinkError> {
     let channel = session.channel().await?;
     let selected = channel.confirm_select(ConfirmSelectOptions::default());
     bounded("confirm.select", OPEN_TIMEOUT, selected).await?;

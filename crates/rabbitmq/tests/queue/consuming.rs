@@ -1,0 +1,129 @@
+//! Which queues are consumed, and what becomes of what is delivered.
+
+use std::time::Duration;
+
+use lapin::options::{BasicGetOptions, BasicNackOptions};
+use paybell_core::check::Lane;
+use paybell_core::ports::PortError;
+use rabbitmq::{Needs, RabbitConfig};
+
+use super::common::{Outsider, Process, deliveries, fresh, keys, manual, receive, until};
+use super::strangers::Desk;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_are_no_longer_configured_are_consumed_too() {
+    let four = RabbitConfig { partitions: 4, ..fresh().await };
+    let before = Process::publisher(&four).await;
+    before.queue.publish(&(0..200).map(manual).collect::<Vec<_>>()).await.unwrap();
+    let outsider = Outsider::at(&four.url).await;
+    for partition in 0..4 {
+        assert!(outsider.waiting(&format!("{}.checks.{partition}", four.prefix)).await > 20);
+    }
+    before.rabbit.close().await;
+    let two = RabbitConfig { partitions: 2, ..four.clone() };
+    let worker = Process::worker(&two).await;
+    assert_eq!(worker.drain(keys(0..200)).await, 0);
+    outsider.clean(&four).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_come_later_are_found() {
+    let two = RabbitConfig { look_pause: Duration::from_millis(200), ..fresh().await };
+    let worker = Process::worker(&two).await;
+    worker.queue.publish(&[manual(0)]).await.unwrap();
+    worker.drain(keys([0])).await;
+    let four = RabbitConfig { partitions: 4, ..two.clone() };
+    let more = Process::publisher(&four).await;
+    more.queue.publish(&(1..100).map(manual).collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(worker.drain(keys(1..100)).await, 0);
+    Outsider::at(&two.url).await.clean(&four).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_holds_no_more_than_its_prefetch() {
+    let config = RabbitConfig { urgent_prefetch: 40, ..fresh().await };
+    let worker = Process::worker(&config).await;
+    worker.queue.publish(&(0..500).map(manual).collect::<Vec<_>>()).await.unwrap();
+    let in_hand = worker.receive(Lane::Urgent, 40).await;
+    let outsider = Outsider::at(&config.url).await;
+    let waiting = async || {
+        outsider.waiting(&format!("{}.checks.0", config.prefix)).await
+            + outsider.waiting(&format!("{}.checks.1", config.prefix)).await
+    };
+    assert_eq!(waiting().await, 460);
+    worker.backlog_becomes(Lane::Urgent, 500).await;
+    drop(in_hand);
+    assert_eq!(waiting().await, 460, "what is dropped is not the broker's again");
+    assert_eq!(worker.drain(keys(0..500)).await, 0);
+    outsider.clean(&config).await;
+}
+
+/// Hands the next message of a queue out in vain, so many times.
+async fn fail(outsider: &Outsider, queue: &str, times: usize) {
+    for _ in 0..times {
+        let get = BasicGetOptions::default();
+        let got = outsider.channel.basic_get(queue.into(), get).await.unwrap().expect("it is there again");
+        got.delivery.acker.nack(BasicNackOptions { requeue: true, ..Default::default() }).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reached_its_delivery_limit_is_handed_out_by_the_dead_source() {
+    let config = RabbitConfig { partitions: 1, delivery_limit: 2, ..fresh().await };
+    let publisher = Process::publisher(&config).await;
+    publisher.queue.publish(&[manual(7)]).await.unwrap();
+    let outsider = Outsider::at(&config.url).await;
+    fail(&outsider, &format!("{}.checks.0", config.prefix), 3).await;
+    let dead = format!("{}.dead", config.prefix);
+    until("it is dead", || async { outsider.waiting(&dead).await == 1 }).await;
+    let worker = Process::worker(&config).await;
+    let dead_source = worker.rabbit.dead_source().unwrap();
+    drop(receive(&dead_source, Lane::Urgent, 1).await);
+    let again = receive(&dead_source, Lane::Urgent, 1).await.remove(0);
+    assert_eq!(again.check, manual(7));
+    again.done().await.unwrap();
+    worker.rabbit.close().await;
+    assert_eq!(outsider.waiting(&dead).await, 0, "what is done does not come again");
+    outsider.clean(&config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_that_reached_its_delivery_limit_becomes_a_dead_letter() {
+    let config = RabbitConfig { partitions: 1, delivery_limit: 2, ..fresh().await };
+    let declared = Process::publisher(&config).await;
+    let (outsider, orders) = (Outsider::at(&config.url).await, format!("{}.orders", config.prefix));
+    outsider.put_to(&orders, "", b"{\"total_fee\":1}").await;
+    until("it is there", || async { outsider.waiting(&orders).await == 1 }).await;
+    fail(&outsider, &orders, 3).await;
+    let desk = Desk::new();
+    let needs = Needs { letters: Some(desk.letters()), ..deliveries() };
+    let worker = Process::start(&config, needs).await;
+    until("it is buried", || async { desk.buried().len() == 1 }).await;
+    let letter = desk.buried().remove(0);
+    assert_eq!(
+        (letter.reason.as_str(), letter.document.as_deref()),
+        ("registration", Some("{\"total_fee\":1}"))
+    );
+    worker.rabbit.close().await;
+    assert_eq!(outsider.waiting(&format!("{}.dead", config.prefix)).await, 0);
+    declared.rabbit.close().await;
+    outsider.clean(&config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registrations_come_as_they_were_posted_until_they_are_done() {
+    let config = fresh().await;
+    let process = Process::start(&config, Needs { registrations: true, ..Needs::default() }).await;
+    let (outsider, exchange) = (Outsider::at(&config.url).await, format!("{}.orders", config.prefix));
+    outsider.put_to(&exchange, "whatever", b"\xff not JSON").await;
+    let orders = process.rabbit.orders().unwrap();
+    let first = orders.receive(8).await.unwrap();
+    assert_eq!(first[0].body(), b"\xff not JSON");
+    drop(first);
+    let mut again = orders.receive(8).await.unwrap();
+    again.remove(0).done().await;
+    process.rabbit.close().await;
+    assert_eq!(outsider.waiting(&exchange).await, 0);
+    assert!(matches!(orders.receive(1).await, Err(PortError::Unavailable { part: "queue", .. })));
+    outsider.clean(&config).await;
+}

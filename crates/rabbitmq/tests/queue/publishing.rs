@@ -1,0 +1,89 @@
+//! What `Ok` of a publish means, and what is no `Ok`.
+
+use std::collections::HashSet;
+
+use paybell_core::check::{Check, Lane};
+use paybell_core::ids::OrderKey;
+use tokio::task::JoinSet;
+
+use super::common::{Outsider, Process, fresh, key, keys, manual, poll};
+
+/// Publishes each number by itself, all at once; gives the orders whose publish was confirmed.
+async fn confirmed(process: &Process, numbers: std::ops::Range<usize>) -> HashSet<OrderKey> {
+    let mut tasks = JoinSet::new();
+    for number in numbers {
+        let queue = process.queue.clone();
+        tasks.spawn(async move { queue.publish(&[manual(number)]).await.is_ok().then(|| key(number)) });
+    }
+    tasks.join_all().await.into_iter().flatten().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publish_to_a_missing_queue_fails_and_the_queue_comes_back() {
+    let config = fresh().await;
+    let outsider = Outsider::at(&config.url).await;
+    let process = Process::publisher(&config).await;
+    process.queue.publish(&[manual(0)]).await.unwrap();
+    outsider.delete(&format!("{}.checks.1", config.prefix)).await;
+    let stored = confirmed(&process, 1..301).await;
+    assert!(stored.len() < 300, "some went to the queue that was gone");
+    process.is_up().await;
+    let later = confirmed(&process, 301..401).await;
+    assert_eq!(later.len(), 100, "the queue is there again");
+    let worker = Process::worker(&config).await;
+    worker.drain(stored.into_iter().chain(later).collect()).await;
+    outsider.clean(&config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_at_once_are_stored_in_their_queues() {
+    let config = fresh().await;
+    let process = Process::publisher(&config).await;
+    let checks: Vec<Check> = (0..3_000).map(poll).chain((0..10).map(manual)).collect();
+    process.queue.publish(&checks).await.unwrap();
+    process.backlog_becomes(Lane::Cadence, 3_000).await;
+    process.backlog_becomes(Lane::Urgent, 10).await;
+    let outsider = Outsider::at(&config.url).await;
+    let one = outsider.get(&format!("{}.due.0", config.prefix)).await.unwrap();
+    assert_eq!(Check::from_json(&one.data).unwrap().to_json(), one.data);
+    assert_eq!(*one.properties.delivery_mode(), Some(2));
+    assert!(one.properties.message_id().as_ref().unwrap().as_str().starts_with("1900000109:T"));
+    outsider.clean(&config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishes_that_nobody_waits_for_do_not_wear_the_publisher_out() {
+    let config = fresh().await;
+    let process = Process::publisher(&config).await;
+    for number in 0..2_500 {
+        let check = [manual(number)];
+        tokio::select! {
+            biased;
+            published = process.queue.publish(&check) => published.unwrap(),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    process.queue.publish(&[manual(2_999)]).await.unwrap();
+    assert_eq!(confirmed(&process, 3_000..3_300).await.len(), 300);
+    Outsider::at(&config.url).await.clean(&config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_finishes_what_is_under_way_and_nothing_else_begins() {
+    let config = fresh().await;
+    let process = Process::publisher(&config).await;
+    let mut tasks = JoinSet::new();
+    for number in 0..200 {
+        let queue = process.queue.clone();
+        tasks.spawn(async move { queue.publish(&[manual(number)]).await.is_ok().then(|| key(number)) });
+    }
+    tokio::task::yield_now().await;
+    process.rabbit.close().await;
+    let stored: HashSet<OrderKey> = tasks.join_all().await.into_iter().flatten().collect();
+    let refused = process.queue.publish(&[manual(999)]).await.unwrap_err();
+    assert_eq!(refused.to_string(), "queue is unavailable: closed");
+    let worker = Process::worker(&config).await;
+    worker.drain(stored).await;
+    worker.drain(keys([])).await;
+    Outsider::at(&config.url).await.clean(&config).await;
+}
