@@ -84,7 +84,7 @@ pub struct Payment {
     pub attach: Option<String>,
     #[serde(default, with = "rfc3339_option")]
     pub paid_at: Option<Timestamp>,
-    /// Kept only where the configuration includes it in events.
+    /// Kept only where the configuration asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openid: Option<Openid>,
 }

@@ -15,11 +15,15 @@ pub enum Unregistered {
     Ignore,
 }
 
-/// Whether events carry the payer's openid.
+/// Where the payer's openid goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OpenidPolicy {
+    /// Nowhere.
     #[default]
     Omit,
+    /// Into the record, not into events: an old notification handler is told it.
+    Keep,
+    /// Into the record and events.
     Include,
 }
 

@@ -107,7 +107,7 @@ impl Draft<'_> {
 
     fn openid(&self, look: &Look<'_>) -> Option<Openid> {
         match look.policy.openid {
-            OpenidPolicy::Omit => None,
+            OpenidPolicy::Omit | OpenidPolicy::Keep => None,
             OpenidPolicy::Include => self.payment.and_then(|payment| payment.openid.clone()),
         }
     }

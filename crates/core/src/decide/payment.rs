@@ -188,7 +188,7 @@ fn tell(
 /// What the record keeps of a payment: the payer only where the configuration asks for it.
 fn kept(payment: &Payment, look: &Look<'_>) -> Payment {
     let openid = match look.policy.openid {
-        OpenidPolicy::Include => payment.openid.clone(),
+        OpenidPolicy::Include | OpenidPolicy::Keep => payment.openid.clone(),
         OpenidPolicy::Omit => None,
     };
     Payment { openid, ..payment.clone() }

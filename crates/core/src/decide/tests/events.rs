@@ -107,6 +107,12 @@ fn openid_is_in_events_and_records_only_if_configured() {
     assert_eq!(desk.record().payment.as_ref().unwrap().openid, None, "nor kept");
 
     let mut desk = Desk::registered();
+    desk.policy.openid = OpenidPolicy::Keep;
+    let change = desk.look(&manual(), &success(TX, FEE));
+    assert!(!change.events[0].to_json().contains("openid"));
+    assert!(desk.record().payment.as_ref().unwrap().openid.is_some(), "kept for an old handler");
+
+    let mut desk = Desk::registered();
     desk.policy.openid = OpenidPolicy::Include;
     let change = desk.look(&manual(), &success(TX, FEE));
     assert!(
