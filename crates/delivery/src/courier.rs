@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName};
 use paybell_core::event::Event;
+use paybell_core::observation::Openid;
 use paybell_core::ports::{EventFilter, EventLog, LogRead, PortError, Records};
 use paybell_core::record::Record;
 use paybell_core::{MchId, State, Timestamp};
@@ -13,11 +14,11 @@ use tokio::time::Instant;
 
 use crate::book::Entry;
 use crate::config::{Endpoint, Kind, Refunded};
-use crate::legacy::{MerchantKey, notification};
+use crate::legacy::{self, MerchantKey};
 use crate::machine::Parcel;
 use crate::outcome::{Outcome, Report};
 use crate::secret::{WebhookSecret, signatures};
-use crate::transport::{Post, Reply, Transport};
+use crate::transport::{Answer, Post, Reply, Transport};
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -44,14 +45,14 @@ impl Courier {
             Ok(None) => Err(Report::unsent(Outcome::Lost, "the event has left the log")),
             Err(error) => Err(Report::unsent(Outcome::NotTried, error.to_string())),
         };
-        let post = match made {
-            Ok(post) => post,
+        let Made { post, payer } = match made {
+            Ok(made) => made,
             Err(report) => return report,
         };
         let begun = Instant::now();
         let reply = self.transport.post(post).await;
         let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Report { ms, ..self.judge(&reply, now) }
+        Report { ms, ..self.judge(&without(payer.as_ref(), reply), now) }
     }
 
     /// The event from hand, or from its place in the log.
@@ -74,30 +75,35 @@ impl Courier {
         event: &Event,
         now: Timestamp,
         nonce: String,
-    ) -> Result<Post, Report> {
-        let (headers, body) = match &self.endpoint.kind {
-            Kind::Webhook(secrets) => webhook(event, secrets, now),
-            Kind::Legacy(refunded) => {
-                let stored = self.records.read(&event.key()).await;
-                let stored = stored.map_err(|error| Report::unsent(Outcome::NotTried, error.to_string()))?;
-                if !entry.asked && *refunded == Refunded::HoldBack && is_refunded(event, stored.as_ref()) {
-                    return Err(Report::unsent(Outcome::HeldBack, REFUNDED));
-                }
-                self.legacy(event, stored.as_ref(), &nonce)?
-            }
+    ) -> Result<Made, Report> {
+        let with = |(headers, body): Parts, payer| {
+            let post = Post { url: self.endpoint.url.clone(), headers, body };
+            Made { post, payer }
         };
-        Ok(Post { url: self.endpoint.url.clone(), headers, body })
+        let refunded = match &self.endpoint.kind {
+            Kind::Webhook(secrets) => {
+                return Ok(with(webhook(event, secrets, now), event.data.openid.clone()));
+            }
+            Kind::Legacy(refunded) => *refunded,
+        };
+        let stored = self.records.read(&event.key()).await;
+        let stored = stored.map_err(|error| Report::unsent(Outcome::NotTried, error.to_string()))?;
+        if !entry.asked && refunded == Refunded::HoldBack && is_refunded(event, stored.as_ref()) {
+            return Err(Report::unsent(Outcome::HeldBack, REFUNDED));
+        }
+        let payment = stored.as_ref().and_then(|record| record.payment.as_ref());
+        let payer = legacy::payer(event, payment).cloned();
+        Ok(with(self.legacy(event, payer.as_ref(), &nonce)?, payer))
     }
 
-    fn legacy(&self, event: &Event, stored: Option<&Record>, nonce: &str) -> Result<Made, Report> {
+    fn legacy(&self, event: &Event, payer: Option<&Openid>, nonce: &str) -> Result<Parts, Report> {
         let unbuildable = |words: String| Report::unsent(Outcome::Unbuildable, words);
         let mch_id = &event.data.mch_id;
         let Some(key) = (self.key_of)(mch_id) else {
             return Err(unbuildable(format!("merchant {mch_id} is not configured: no key to sign with")));
         };
-        let payment = stored.and_then(|record| record.payment.as_ref());
-        let document =
-            notification(event, payment, &key, nonce).map_err(|error| unbuildable(error.to_string()))?;
+        let document = legacy::notification(event, payer, &key, nonce);
+        let document = document.map_err(|error| unbuildable(error.to_string()))?;
         Ok((vec![(CONTENT_TYPE, "text/xml; charset=utf-8".to_owned())], Bytes::from(document)))
     }
 
@@ -112,10 +118,27 @@ impl Courier {
 const REFUNDED: &str = "the payment was refunded, at least in part, before the handler was told of it: resend the \
                         event to tell it anyway";
 
-type Made = (Vec<(HeaderName, String)>, Bytes);
+type Parts = (Vec<(HeaderName, String)>, Bytes);
+
+/// A request, and whom it names.
+struct Made {
+    post: Post,
+    payer: Option<Openid>,
+}
+
+/// An endpoint may send back what it got; what is shown of its answer names no payer.
+fn without(payer: Option<&Openid>, reply: Reply) -> Reply {
+    match (payer, reply) {
+        (Some(payer), Reply::Answered(answer)) if !payer.0.is_empty() => {
+            let body = String::from_utf8_lossy(&answer.body).replace(&payer.0, "***");
+            Reply::Answered(Answer { body: Bytes::from(body), ..answer })
+        }
+        (_, reply) => reply,
+    }
+}
 
 /// The body is the event exactly as in the log, and the signature is made over the same text.
-fn webhook(event: &Event, secrets: &[WebhookSecret], now: Timestamp) -> Made {
+fn webhook(event: &Event, secrets: &[WebhookSecret], now: Timestamp) -> Parts {
     let (id, seconds, body) = (event.id.to_string(), now.millis().div_euclid(1000), event.to_json());
     let headers = vec![
         (CONTENT_TYPE, "application/cloudevents+json; charset=utf-8".to_owned()),

@@ -4,4 +4,5 @@ mod answer;
 mod notification;
 
 pub use answer::{Refusal, judge};
+pub(crate) use notification::payer;
 pub use notification::{MerchantKey, notification};

@@ -79,7 +79,7 @@ async fn a_webhook_verifies_with_the_standards_own_library_also_during_a_rotatio
     let hook = endpoint("shop", "http://shop.test/hook", Kind::Webhook(secrets.to_vec()));
     let stage = Stage::new(|_| answer(204, ""));
     let event = paid(1);
-    store.engine.append(&[event.clone()]).await.unwrap();
+    store.engine.append(std::slice::from_ref(&event)).await.unwrap();
     let process = Process::start(store.deliveries(&[hook], stage.clone()));
     until("the event comes", async || !stage.posts().is_empty()).await;
     process.drain().await;

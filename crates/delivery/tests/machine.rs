@@ -61,7 +61,7 @@ impl World {
     }
 
     fn page(&self, after: Cursor, limit: usize) -> LogRead {
-        let from = after.position as usize;
+        let from = usize::try_from(after.position).unwrap();
         let to = (from + limit).min(self.log.len());
         let events = (from..to).map(|at| (self.cursor(at + 1), self.log[at].clone())).collect();
         LogRead::Page(EventPage { events, next: self.cursor(to), has_more: to < self.log.len() })
@@ -220,7 +220,7 @@ proptest! {
             prop_assert!(taken <= 1 + crashes + asked, "{taken} times: {}", event.subject);
         }
         prop_assert!(world.machine.book().entries.is_empty());
-        prop_assert_eq!(world.machine.book().cursor.position as usize, world.log.len());
+        prop_assert_eq!(world.machine.book().cursor.position, world.log.len() as u64);
     }
 }
 
@@ -237,7 +237,7 @@ fn a_full_set_stops_the_cursor_and_loses_nothing() {
         }
     }
     let book = world.machine.book();
-    assert_eq!((book.entries.len(), book.cursor.position as usize), (ENTRIES_MAX, ENTRIES_MAX));
+    assert_eq!((book.entries.len(), book.cursor.position), (ENTRIES_MAX, ENTRIES_MAX as u64));
     let text = serde_json::to_string(book).unwrap();
     assert!(text.len() < paybell_core::ports::NOTE_BYTES_MAX / 2, "{} bytes", text.len());
     world.recover();
@@ -248,7 +248,7 @@ fn a_full_set_stops_the_cursor_and_loses_nothing() {
 #[test]
 fn a_silent_endpoint_is_asked_now_and_then_only_and_the_cursor_waits() {
     let mut world = World::new(500, Wanted::default());
-    let hours = 200;
+    let hours = 200_i64;
     while world.now < START + Millis::seconds(3600 * hours) {
         let until = world.run();
         match world.flying.is_empty() {
@@ -258,7 +258,7 @@ fn a_silent_endpoint_is_asked_now_and_then_only_and_the_cursor_waits() {
     }
     let book = world.machine.book();
     assert!(book.breaker.failures > FAILURES_MAX);
-    let an_hour = world.posts as i64 / hours;
+    let an_hour = i64::try_from(world.posts).unwrap() / hours;
     assert!((60..=125).contains(&an_hour), "{an_hour} posts an hour");
     let given_up = world.given_up.len();
     assert!((1..=200).contains(&given_up), "in eight days {given_up} are given up");

@@ -2,6 +2,7 @@
 
 use paybell_core::Payment;
 use paybell_core::event::Event;
+use paybell_core::observation::Openid;
 use wechat_pay::notification::write::{self, Coupon, Details, WriteError};
 use wechat_pay::query::OpenId;
 use wechat_pay::request::Signer;
@@ -14,19 +15,22 @@ pub struct MerchantKey {
     pub algorithm: Algorithm,
 }
 
-/// The signed document of an `order.paid`. The payer comes from the event or, where events leave it out, from the
-/// record's payment.
+/// Who paid: from the event or, where events leave it out, from the record's payment if it is the same one.
+pub(crate) fn payer<'p>(event: &'p Event, stored: Option<&'p Payment>) -> Option<&'p Openid> {
+    let stored = stored.filter(|payment| payment.transaction_id == event.data.transaction_id);
+    event.data.openid.as_ref().or_else(|| stored.and_then(|payment| payment.openid.as_ref()))
+}
+
+/// The signed document of an `order.paid`.
 pub fn notification(
     event: &Event,
-    stored: Option<&Payment>,
+    payer: Option<&Openid>,
     merchant: &MerchantKey,
     nonce: &str,
 ) -> Result<String, WriteError> {
     let data = &event.data;
     let missing = |name: &str| WriteError::Field(name.to_owned());
-    let stored = stored.filter(|payment| payment.transaction_id == data.transaction_id);
-    let openid = data.openid.as_ref().or_else(|| stored.and_then(|payment| payment.openid.as_ref()));
-    let openid = openid.map(|openid| OpenId::from(openid.0.clone()));
+    let openid = payer.map(|payer| OpenId::from(payer.0.clone()));
     let payment = write::Payment {
         appid: data.appid.as_ref().ok_or_else(|| missing("appid"))?.as_str(),
         out_trade_no: data.out_trade_no.as_str(),

@@ -67,7 +67,7 @@ pub struct Store {
 impl Store {
     pub fn open() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = EngineConfig::in_dir(&dir.path().join("data"));
+        let config = EngineConfig::in_dir(dir.path().join("data"));
         Self { engine: Engine::open(config, Arc::new(SystemClock::new())).unwrap(), _dir: dir }
     }
 
