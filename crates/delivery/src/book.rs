@@ -4,10 +4,10 @@
 
 use std::collections::VecDeque;
 
-use paybell_core::Timestamp;
 use paybell_core::event::EventType;
 use paybell_core::ids::LeaseToken;
 use paybell_core::ports::Cursor;
+use paybell_core::{MchId, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -70,9 +70,10 @@ pub struct Lease {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub id: Uuid,
-    /// The place before it in the log.
+    /// A place before it in the log, with none of its merchant and type in between.
     pub after: Cursor,
     pub kind: EventType,
+    pub mch_id: MchId,
     /// The event's own time.
     pub time: Timestamp,
     /// All attempts.

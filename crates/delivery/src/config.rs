@@ -3,11 +3,13 @@
 //! Refuses what could not be delivered or would show a secret; reads no file. The parts go to [`crate::courier`] and
 //! [`crate::machine`].
 
+use std::collections::HashSet;
 use std::fmt;
 
 use hyper::Uri;
 use paybell_core::MchId;
 use paybell_core::event::{Event, EventType};
+use paybell_core::ports::EventFilter;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -166,6 +168,24 @@ impl Wanted {
     pub(crate) fn fits(&self, event: &Event) -> bool {
         let type_fits = self.types.is_empty() || self.types.contains(&event.kind);
         type_fits && (self.mch_ids.is_empty() || self.mch_ids.contains(&event.data.mch_id))
+    }
+
+    /// What the log can leave out by itself; lists of several are left to [`Wanted::fits`].
+    pub(crate) fn filter(&self) -> EventFilter {
+        let kind = if let [kind] = self.types.as_slice() { Some(*kind) } else { None };
+        let mch_id = if let [mch_id] = self.mch_ids.as_slice() { Some(mch_id.clone()) } else { None };
+        EventFilter { kind, mch_id }
+    }
+}
+
+/// Refuses two endpoints of one name: they would share a book.
+pub fn distinct(endpoints: &[Endpoint]) -> Result<(), Error> {
+    let mut names = HashSet::new();
+    match endpoints.iter().find(|endpoint| !names.insert(&endpoint.name)) {
+        Some(endpoint) => {
+            Err(Error::Config(format!("two endpoints have the name {}: rename one", endpoint.name)))
+        }
+        None => Ok(()),
     }
 }
 

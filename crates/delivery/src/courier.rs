@@ -60,13 +60,25 @@ impl Courier {
         if at_hand.is_some() {
             return Ok(at_hand);
         }
-        let mut read = self.log.read(Some(entry.after), &EventFilter::default(), 1).await?;
-        if let LogRead::Gone { oldest } = read {
-            // The place before it was pruned; it may be the oldest now.
-            read = self.log.read(Some(oldest), &EventFilter::default(), 1).await?;
+        // The first of its merchant and type after its place is the event itself, whatever the endpoint wants today.
+        let filter = EventFilter { kind: Some(entry.kind), mch_id: Some(entry.mch_id.clone()) };
+        let mut after = entry.after;
+        loop {
+            let page = match self.log.read(Some(after), &filter, 1).await? {
+                LogRead::Page(page) => page,
+                // The place before it was pruned; it may be the oldest of its kind now.
+                LogRead::Gone { oldest } if oldest != after => {
+                    after = oldest;
+                    continue;
+                }
+                LogRead::Gone { .. } => return Ok(None),
+            };
+            match page.events.into_iter().next() {
+                Some((_, event)) => return Ok(Some(event).filter(|event| event.id == entry.id)),
+                None if page.has_more => after = page.next,
+                None => return Ok(None),
+            }
         }
-        let LogRead::Page(page) = read else { return Ok(None) };
-        Ok(page.events.into_iter().map(|(_, event)| event).find(|event| event.id == entry.id))
     }
 
     async fn request(

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::book::Book;
-use crate::config::{Begin, Endpoint};
+use crate::config::{Begin, Endpoint, distinct};
 use crate::courier::{Courier, KeyOf};
 use crate::error::Error;
 use crate::metrics::DeliveryMetrics;
@@ -75,6 +75,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Delivers until `drain` is cancelled, then ends what is in flight and frees the leases.
 pub async fn run(deliveries: Deliveries, drain: CancellationToken) -> Result<(), Error> {
+    distinct(&deliveries.endpoints)?;
     let mut tasks = JoinSet::new();
     for endpoint in &deliveries.endpoints {
         let server = Server::new(&deliveries, endpoint.clone(), drain.clone())?;

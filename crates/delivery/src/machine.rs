@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use paybell_core::Timestamp;
 use paybell_core::event::Event;
-use paybell_core::ports::{Cursor, EventPage, LogRead};
+use paybell_core::ports::{Cursor, EventFilter, EventPage, LogRead};
 use uuid::Uuid;
 
 use crate::book::{Book, ENTRIES_MAX, Entry, RESENDS_MAX, Resend};
@@ -37,12 +37,21 @@ pub enum Head {
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Read this many events after the place, and bring them to [`Machine::took`].
-    Read { head: Head, after: Cursor, limit: usize },
+    /// Read after the place, and bring what was read to [`Machine::took`].
+    Read(Reading),
     /// Try the event, and bring the end to [`Machine::settled`].
     Post(Box<Parcel>),
     /// Nothing before this time, unless an attempt ends or the log grows.
     Wait { until: Option<Timestamp>, for_log: bool },
+}
+
+/// What is to be read of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    pub head: Head,
+    pub after: Cursor,
+    pub filter: EventFilter,
+    pub limit: usize,
 }
 
 /// An event to be tried.
@@ -121,9 +130,10 @@ impl Machine {
     }
 
     /// What was read after a place.
-    pub fn took(&mut self, head: Head, after: Cursor, read: LogRead, now: Timestamp) {
+    pub fn took(&mut self, reading: &Reading, read: LogRead, now: Timestamp) {
         self.is_dirty = true;
-        match (head, read) {
+        let after = reading.after;
+        match (reading.head, read) {
             (Head::Main, LogRead::Page(page)) => {
                 self.book.cursor = page.next;
                 self.has_read_all = !page.has_more;
@@ -171,11 +181,12 @@ impl Machine {
             return None;
         }
         let limit = (ENTRIES_MAX - self.book.entries.len()).min(AHEAD_MAX - pick::untried(&self.book));
-        if let Some(resend) = self.book.resends.front() {
-            return Some(Step::Read { head: Head::Resend, after: resend.after, limit });
-        }
-        let read = Step::Read { head: Head::Main, after: self.book.cursor, limit };
-        (!self.has_read_all).then_some(read)
+        let (head, after) = match self.book.resends.front() {
+            Some(resend) => (Head::Resend, resend.after),
+            None if !self.has_read_all => (Head::Main, self.book.cursor),
+            None => return None,
+        };
+        Some(Step::Read(Reading { head, after, filter: self.wanted.filter(), limit }))
     }
 
     fn begin(&mut self, id: Uuid) -> Step {
@@ -218,6 +229,7 @@ impl Machine {
             id: event.id,
             after,
             kind: event.kind,
+            mch_id: event.data.mch_id.clone(),
             time: event.time,
             attempts: 0,
             step: 0,

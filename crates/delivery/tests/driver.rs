@@ -11,16 +11,16 @@
 mod support;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use delivery::desk::Asked;
 use delivery::transport::Reply;
 use delivery::{Begin, Deliveries, Desk, Endpoint, Kind, Wanted, WebhookSecret};
-use paybell_core::Timestamp;
 use paybell_core::event::EventType;
 use paybell_core::ports::{EventLog, Ledger, Notes};
+use paybell_core::{MchId, Timestamp};
 use support::*;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -318,6 +318,58 @@ async fn a_new_endpoint_begins_with_the_next_event_unless_told_otherwise() {
         .await;
     process.drain().await;
     assert_eq!(stage.posts().len(), 10);
+}
+
+/// A repeat is read again from the log: its place must be right among events that nobody wants.
+#[tokio::test]
+async fn what_failed_is_found_again_among_unwanted_events() {
+    let store = Store::open();
+    let failed = Arc::new(Mutex::new(HashSet::new()));
+    let stage = {
+        let failed = failed.clone();
+        Stage::new(move |post| {
+            let is_first = failed.lock().unwrap().insert(event_of(post).id);
+            if is_first { answer(404, "") } else { answer(200, "") }
+        })
+    };
+    for number in 0..12 {
+        let kind = [EventType::Closed, EventType::Paid, EventType::Refunded][number % 3];
+        let mch_id = ["1900000109", "1900000110"][number % 2];
+        store.engine.append(&[event(mch_id, number, kind)]).await.unwrap();
+    }
+    let (kinds, mch_id) = (vec![EventType::Paid], MchId::new("1900000109").unwrap());
+    let both = vec![EventType::Paid, EventType::Refunded];
+    let wanted =
+        |types: &[EventType], mch_ids: &[MchId]| Wanted { types: types.into(), mch_ids: mch_ids.into() };
+    let endpoints = [
+        Endpoint { wanted: wanted(&kinds, &[]), ..webhook("a", "http://shop.test/a") },
+        Endpoint {
+            wanted: wanted(&kinds, std::slice::from_ref(&mch_id)),
+            ..webhook("b", "http://shop.test/b")
+        },
+        Endpoint { wanted: wanted(&both, &[mch_id]), ..webhook("c", "http://shop.test/c") },
+    ];
+    let process = Process::start(store.deliveries(&endpoints, stage.clone()));
+    let desk = desk(&store, &endpoints);
+    // Whoever came first failed; everything comes again within five seconds.
+    let delivered = async || {
+        let views = desk.list(now(&store).await).await.unwrap();
+        views.iter().map(|view| view.delivered_total).collect::<Vec<_>>()
+    };
+    until("everything is delivered", async || delivered().await == [4, 2, 4]).await;
+    process.drain().await;
+    let views = desk.list(now(&store).await).await.unwrap();
+    assert!(views.iter().all(|view| view.given_up_total == 0 && view.waiting == 0), "{views:?}");
+    assert!(views.iter().map(|view| view.failed_total).sum::<u64>() >= 6);
+}
+
+#[tokio::test]
+async fn two_endpoints_of_one_name_are_refused() {
+    let store = Store::open();
+    let endpoints = [webhook("shop", "http://a.test/"), webhook("shop", "http://b.test/")];
+    let deliveries = store.deliveries(&endpoints, Stage::new(|_| answer(200, "")));
+    let error = delivery::run(deliveries, CancellationToken::new()).await.unwrap_err().to_string();
+    assert!(error.contains("shop"), "{error}");
 }
 
 /// A book that a newer version wrote is left alone, and told.

@@ -71,9 +71,9 @@ impl World {
     fn run(&mut self) -> Option<Timestamp> {
         loop {
             match self.machine.step(self.now) {
-                Step::Read { head, after, limit } => {
-                    let page = self.page(after, limit);
-                    self.machine.took(head, after, page, self.now);
+                Step::Read(reading) => {
+                    let page = self.page(reading.after, reading.limit);
+                    self.machine.took(&reading, page, self.now);
                 }
                 Step::Post(parcel) => {
                     self.posts += 1;
@@ -362,8 +362,8 @@ fn a_place_that_left_the_log_goes_on_at_the_oldest_and_is_counted() {
     let mut world = World::new(10, Wanted::default());
     let oldest = world.cursor(6);
     world.machine.book_mut().cursor = Cursor { position: 3, id: Uuid::from_u128(1) };
-    let Step::Read { head, after, .. } = world.machine.step(START) else { panic!("it reads first") };
-    world.machine.took(head, after, LogRead::Gone { oldest }, START);
+    let Step::Read(reading) = world.machine.step(START) else { panic!("it reads first") };
+    world.machine.took(&reading, LogRead::Gone { oldest }, START);
     world.recover();
     assert_eq!((world.taken.len(), world.machine.book().totals.cursor_gone), (4, 1));
 }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use paybell_core::Timestamp;
-use paybell_core::ports::EventFilter;
 use paybell_core::time::Millis;
 use rand::Rng;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -15,7 +14,7 @@ use uuid::Uuid;
 use super::Server;
 use crate::book::Lease;
 use crate::error::Error;
-use crate::machine::{Machine, Parcel, Step};
+use crate::machine::{Machine, Parcel, Reading, Step};
 use crate::outcome::Report;
 use crate::shelf::Held;
 use crate::wishes::Wish;
@@ -123,17 +122,13 @@ impl<'s> Session<'s> {
         let now = self.clock.now();
         match self.machine.step(now) {
             Step::Post(parcel) => self.post(*parcel, now),
-            Step::Read { head, after, limit } => {
-                let filter = EventFilter::default();
-                let read =
-                    self.server.ports.log.read(Some(after), &filter, limit).await.map_err(Error::from)?;
-                let gone = self.machine.book().totals.cursor_gone;
-                self.machine.took(head, after, read, now);
-                if self.machine.book().totals.cursor_gone > gone {
-                    let name = &self.server.courier.endpoint.name;
-                    tracing::warn!(endpoint = %name, "the place of {name} has left the log: on at the oldest event");
-                    self.server.metrics.cursor_gone(name);
+            Step::Read(reading) => {
+                self.read(&reading, now).await?;
+                // Reading past many unwanted events leaves no other moment for these.
+                while let Some(Some((id, report))) = self.in_flight.next().now_or_never() {
+                    self.settle(id, &report);
                 }
+                self.keep().await?;
             }
             Step::Wait { until, for_log } => {
                 self.keep().await?;
@@ -141,6 +136,20 @@ impl<'s> Session<'s> {
                     self.wait(until, for_log).await;
                 }
             }
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self, reading: &Reading, now: Timestamp) -> Result<(), Ended> {
+        let log = &self.server.ports.log;
+        let read =
+            log.read(Some(reading.after), &reading.filter, reading.limit).await.map_err(Error::from)?;
+        let gone = self.machine.book().totals.cursor_gone;
+        self.machine.took(reading, read, now);
+        if self.machine.book().totals.cursor_gone > gone {
+            let name = &self.server.courier.endpoint.name;
+            tracing::warn!(endpoint = %name, "the place of {name} has left the log: on at the oldest event");
+            self.server.metrics.cursor_gone(name);
         }
         Ok(())
     }
