@@ -18,12 +18,49 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 pub(crate) use crate::error::LinkError;
+use crate::topology::Part;
 pub(crate) use session::Session;
 
 /// One supervised connection. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct Link {
     state: watch::Receiver<LinkState>,
+}
+
+/// What a connection is for. Each is apart, because a broker that slows one down shall not slow the others down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Checks into their queues.
+    Publish,
+    /// Checks, registrations and dead checks out of theirs.
+    Consume,
+    /// Events into the log.
+    Append,
+    /// Events to subscribers.
+    Fanout,
+    /// Events out of the log.
+    Read,
+}
+
+impl Purpose {
+    /// The word in logs, and in the broker's list of connections.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Publish => "publish",
+            Purpose::Consume => "consume",
+            Purpose::Append => "append",
+            Purpose::Fanout => "fanout",
+            Purpose::Read => "read",
+        }
+    }
+
+    /// What it needs of the topology.
+    pub(crate) fn part(self) -> Part {
+        match self {
+            Purpose::Publish | Purpose::Consume => Part::Queue,
+            Purpose::Append | Purpose::Fanout | Purpose::Read => Part::Log,
+        }
+    }
 }
 
 /// How a link stands.
@@ -45,7 +82,7 @@ pub(crate) enum LinkState {
 
 impl Link {
     /// Begins to connect, and returns at once.
-    pub(crate) fn start(settings: Arc<Settings>, purpose: &'static str, cancel: CancellationToken) -> Link {
+    pub(crate) fn start(settings: Arc<Settings>, purpose: Purpose, cancel: CancellationToken) -> Link {
         let down = LinkState::Down { since: Instant::now(), cause: "not connected yet".into() };
         let (sender, state) = watch::channel(down);
         settings.tasks.spawn(supervisor::run(settings.clone(), purpose, sender, cancel));

@@ -21,10 +21,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
 use crate::fanout::Fanout;
-use crate::link::{Link, LinkError};
+use crate::link::{Link, LinkError, Purpose};
 use crate::publisher::{Message, Publisher};
 use crate::topology::names;
 use entry::properties;
@@ -38,6 +39,9 @@ const PART: &str = "log";
 
 /// How long a read takes at most.
 const READ_TIMEOUT: Duration = Duration::from_millis(2_500);
+
+/// How long closing waits for subscribers: a little longer than an append does.
+const FINISH_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// Pages of the older part that are read at once; each is a consumer at the broker.
 const OLD_PAGES_MAX: usize = 8;
@@ -63,6 +67,7 @@ struct Writer {
     stream: String,
     publisher: Publisher,
     fanout: Fanout,
+    appends: TaskTracker,
 }
 
 /// The side that reads.
@@ -81,13 +86,13 @@ impl StreamLog {
         let prefix = settings.shape.prefix.as_str();
         let stream = names::event_log(prefix);
         let writer = access.appends.then(|| {
-            let (fanout, carrier) = Fanout::new(link("fanout"), names::events(prefix), cancel.clone());
+            let (fanout, carrier) = Fanout::new(link(Purpose::Fanout), names::events(prefix), cancel.clone());
             settings.tasks.spawn(carrier);
-            let publisher = Publisher::start(link("append"), settings, 1, cancel.clone());
-            Writer { stream: stream.clone(), publisher, fanout }
+            let publisher = Publisher::start(link(Purpose::Append), settings, 1, cancel.clone());
+            Writer { stream: stream.clone(), publisher, fanout, appends: TaskTracker::new() }
         });
         let reader = access.reads.then(|| {
-            let (reader, follower) = Reader::new(link("read"), stream.clone());
+            let (reader, follower) = Reader::new(link(Purpose::Read), stream.clone());
             settings.tasks.spawn(cancel.clone().run_until_cancelled_owned(follower));
             reader
         });
@@ -107,6 +112,11 @@ impl StreamLog {
     pub async fn finish(&self) {
         if let Some(writer) = &self.writer {
             writer.publisher.finish().await;
+            // What is in the stream by now still goes to subscribers, or comes to them a second time.
+            writer.appends.close();
+            if timeout(FINISH_TIMEOUT, writer.appends.wait()).await.is_err() {
+                tracing::warn!("events under way are left to be published again");
+            }
         }
     }
 
@@ -155,6 +165,7 @@ impl Writer {
     /// subscribers belong to the same step, because only then are the events cleared; after a crash between the two
     /// everything is repeated under the same ids.
     async fn append(&self, events: &[Event]) -> Result<(), PortError> {
+        let _under_way = self.appends.token();
         let bodies: Vec<Arc<[u8]>> = events.iter().map(|event| event.to_json().into_bytes().into()).collect();
         let mut stored = Vec::with_capacity(events.len());
         for (event, body) in events.iter().zip(&bodies) {

@@ -11,6 +11,7 @@ mod plan;
 use serde::Serialize;
 
 pub use definitions::definitions;
+pub(crate) use plan::Part;
 pub use plan::{Argument, Item, Kind, Shape, plan};
 
 use crate::config::{RabbitConfig, Settings};
@@ -79,7 +80,7 @@ pub async fn apply(config: &RabbitConfig) -> Result<Applied, Unasked> {
         Finding::Different { .. } | Finding::Ignored { .. } => None,
     });
     let created = missing.collect();
-    let findings = match ensure(&session, &settings.shape).await {
+    let findings = match ensure(&session, &settings.shape, &Part::ALL).await {
         Ok(()) => Vec::new(),
         Err(TopologyError::Wrong(findings)) => findings,
         Err(TopologyError::Link(cause)) => return Err(cause.into()),
@@ -87,13 +88,14 @@ pub async fn apply(config: &RabbitConfig) -> Result<Applied, Unasked> {
     Ok(Applied { created, findings })
 }
 
-/// Declares everything, and says all that differs.
+/// Declares everything of some parts, and says all that differs. The parts do not wait for one another: a log that is away
+/// keeps no notification from being taken.
 ///
 /// The first session of a process also asks whether the broker keeps the one argument whose loss nobody would notice.
-pub(crate) async fn ensure(session: &Session, shape: &Shape) -> Result<(), TopologyError> {
+pub(crate) async fn ensure(session: &Session, shape: &Shape, parts: &[Part]) -> Result<(), TopologyError> {
     let mut desk = Desk::at(session);
     let mut findings = Vec::new();
-    let items = plan(shape);
+    let items: Vec<Item> = plan(shape).into_iter().filter(|item| parts.contains(&item.kind.part())).collect();
     for item in &items {
         match desk.declare(item).await? {
             Answer::Fine => desk.bind(item).await?,

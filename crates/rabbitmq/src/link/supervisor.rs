@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::dial::dial;
-use super::{LinkError, LinkState, Session};
+use super::{LinkError, LinkState, Purpose, Session};
 use crate::config::Settings;
 use crate::topology::{TopologyError, ensure};
 
@@ -32,7 +32,7 @@ const STEADY: Duration = Duration::from_secs(10);
 /// Runs until `cancel`, then takes leave of the broker.
 pub(super) async fn run(
     settings: Arc<Settings>,
-    purpose: &'static str,
+    purpose: Purpose,
     state: watch::Sender<LinkState>,
     cancel: CancellationToken,
 ) {
@@ -74,7 +74,7 @@ struct Failure {
 
 struct Keeper {
     settings: Arc<Settings>,
-    purpose: &'static str,
+    purpose: Purpose,
     state: watch::Sender<LinkState>,
     random: StdRng,
     generation: u64,
@@ -87,22 +87,22 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(settings: Arc<Settings>, purpose: &'static str, state: watch::Sender<LinkState>) -> Self {
-        let random = StdRng::seed_from_u64(RandomState::new().hash_one(purpose));
+    fn new(settings: Arc<Settings>, purpose: Purpose, state: watch::Sender<LinkState>) -> Self {
+        let random = StdRng::seed_from_u64(RandomState::new().hash_one(purpose.as_str()));
         let (generation, failures, since, said) = (0, 0, Instant::now(), None);
         Self { settings, purpose, state, random, generation, failures, since, said }
     }
 
     /// A connection on which the topology is as it should be.
     async fn connect(&mut self) -> Result<(Session, Events), Failure> {
-        let name = format!("paybell {}", self.purpose);
+        let name = format!("paybell {}", self.purpose.as_str());
         let (connection, plug) = dial(&self.settings.uri, &name).await.map_err(Failure::passing)?;
         // Listening begins before anything is asked, so nothing is missed.
         let events: Events = Box::pin(connection.events_listener());
         self.generation += 1;
         let session = Session::new(connection, plug, self.generation);
         let turn = self.settings.declaring.lock().await;
-        let declared = ensure(&session, &self.settings.shape).await;
+        let declared = ensure(&session, &self.settings.shape, &[self.purpose.part()]).await;
         drop(turn);
         match declared {
             Ok(()) => Ok((session, events)),
@@ -112,7 +112,7 @@ impl Keeper {
     }
 
     fn succeeded(&mut self, session: &Session) {
-        let (purpose, down_ms) = (self.purpose, self.since.elapsed().as_millis());
+        let (purpose, down_ms) = (self.purpose.as_str(), self.since.elapsed().as_millis());
         if self.said.take().is_some() {
             tracing::info!(purpose, down_ms, "RabbitMQ is back for {purpose} after {down_ms} ms");
         }
@@ -122,7 +122,7 @@ impl Keeper {
 
     /// Returns when the session is over.
     async fn watch(&self, session: &Session, mut events: Events) {
-        let purpose = self.purpose;
+        let purpose = self.purpose.as_str();
         while !session.has_ended() {
             let event = tokio::select! {
                 () = session.ended() => return,
@@ -164,7 +164,7 @@ impl Keeper {
 
     fn down(&mut self, cause: &Arc<str>) {
         if self.said.as_ref() != Some(cause) {
-            let purpose = self.purpose;
+            let purpose = self.purpose.as_str();
             tracing::error!(purpose, cause = %cause, "RabbitMQ is away for {purpose}: {cause}");
             self.said = Some(cause.clone());
         }

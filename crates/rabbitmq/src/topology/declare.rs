@@ -17,6 +17,7 @@ use crate::link::{LinkError, Session, bounded};
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const NOT_FOUND: u16 = 404;
+const NOTHING_THERE: &str = "NOT_FOUND - no ";
 const PRECONDITION_FAILED: u16 = 406;
 
 /// What the broker said to one question.
@@ -115,7 +116,8 @@ type Arguments = BTreeMap<&'static str, Argument>;
 fn answer_of(error: lapin::Error) -> Result<Answer, lapin::Error> {
     match error.kind() {
         ErrorKind::ProtocolError(told) => match told.get_id() {
-            NOT_FOUND => Ok(Answer::Missing),
+            // It also answers so for what is there and whose node is down: that passes, and nothing is to be created.
+            NOT_FOUND if told.get_message().as_str().contains(NOTHING_THERE) => Ok(Answer::Missing),
             PRECONDITION_FAILED => Ok(Answer::Refused(words(told.get_message().as_str()))),
             _ => Err(error),
         },

@@ -12,7 +12,7 @@ use testkit::servers::Rabbit;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::task::JoinHandle;
 
-use super::common::{Outsider, Process, config, key, keys, manual, until};
+use super::common::{Process, config, end, key, keys, manual, until};
 
 /// Ingress answers within three seconds.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -97,7 +97,7 @@ async fn connections_that_the_broker_closes_come_back_by_themselves() {
     }
     let stored = traffic.end().await;
     println!("{} stored, {} came again", stored.len(), worker.drain(stored.clone()).await);
-    Outsider::at(&config.url).await.clean(&config).await;
+    end(&config, [publisher, worker]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,7 +119,7 @@ async fn a_broker_that_is_killed_has_every_confirmed_check_when_it_is_back() {
     assert!(begun.elapsed() < RECOVERY_MAX);
     let stored = traffic.end().await;
     println!("{} stored, {} came again", stored.len(), worker.drain(stored.clone()).await);
-    Outsider::at(&config.url).await.clean(&config).await;
+    end(&config, [publisher, worker]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,7 +149,7 @@ async fn a_broker_short_of_memory_is_told_at_once_and_work_goes_on_after() {
     println!("publishing again {:?} after the alarm ended", begun.elapsed());
     assert!(begun.elapsed() < RECOVERY_MAX);
     worker.drain(keys([10])).await;
-    Outsider::at(&config.url).await.clean(&config).await;
+    end(&config, [publisher, worker]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,5 +175,5 @@ async fn a_queue_that_is_full_is_an_error() {
     let worker = Process::worker(&config).await;
     assert_eq!(worker.drain(stored).await, 0);
     worker.backlog_becomes(Lane::Urgent, 0).await;
-    Outsider::at(&config.url).await.clean(&config).await;
+    end(&config, [publisher, worker]).await;
 }

@@ -108,6 +108,14 @@ pub async fn receive(source: &Arc<dyn CheckSource>, lane: Lane, count: usize) ->
     all
 }
 
+/// Ends processes and removes what they declared.
+pub async fn end<const N: usize>(config: &RabbitConfig, processes: [Process; N]) {
+    for process in processes {
+        process.rabbit.close().await;
+    }
+    Outsider::at(&config.url).await.clean(config).await;
+}
+
 pub fn deliveries() -> Needs {
     Needs { deliveries: true, ..Needs::default() }
 }
@@ -191,7 +199,7 @@ impl Outsider {
         self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
     }
 
-    /// Removes everything under a prefix.
+    /// Removes everything under a prefix; a process that runs would declare it again.
     pub async fn clean(&self, config: &RabbitConfig) {
         for item in plan(&config.shape()) {
             let name = item.name.as_str().into();

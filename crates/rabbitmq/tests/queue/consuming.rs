@@ -7,7 +7,7 @@ use paybell_core::check::Lane;
 use paybell_core::ports::PortError;
 use rabbitmq::{Needs, RabbitConfig};
 
-use super::common::{Outsider, Process, deliveries, fresh, keys, manual, receive, until};
+use super::common::{Outsider, Process, deliveries, end, fresh, keys, manual, receive, until};
 use super::strangers::Desk;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,7 +23,7 @@ async fn partitions_that_are_no_longer_configured_are_consumed_too() {
     let two = RabbitConfig { partitions: 2, ..four.clone() };
     let worker = Process::worker(&two).await;
     assert_eq!(worker.drain(keys(0..200)).await, 0);
-    outsider.clean(&four).await;
+    end(&four, [worker]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +36,7 @@ async fn partitions_that_come_later_are_found() {
     let more = Process::publisher(&four).await;
     more.queue.publish(&(1..100).map(manual).collect::<Vec<_>>()).await.unwrap();
     assert_eq!(worker.drain(keys(1..100)).await, 0);
-    Outsider::at(&two.url).await.clean(&four).await;
+    end(&four, [worker, more]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,7 +55,7 @@ async fn a_process_holds_no_more_than_its_prefetch() {
     drop(in_hand);
     assert_eq!(waiting().await, 460, "what is dropped is not the broker's again");
     assert_eq!(worker.drain(keys(0..500)).await, 0);
-    outsider.clean(&config).await;
+    end(&config, [worker]).await;
 }
 
 /// Hands the next message of a queue out in vain, so many times.
@@ -84,7 +84,7 @@ async fn what_reached_its_delivery_limit_is_handed_out_by_the_dead_source() {
     again.done().await.unwrap();
     worker.rabbit.close().await;
     assert_eq!(outsider.waiting(&dead).await, 0, "what is done does not come again");
-    outsider.clean(&config).await;
+    end(&config, [publisher, worker]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,8 +106,7 @@ async fn a_registration_that_reached_its_delivery_limit_becomes_a_dead_letter() 
     );
     worker.rabbit.close().await;
     assert_eq!(outsider.waiting(&format!("{}.dead", config.prefix)).await, 0);
-    declared.rabbit.close().await;
-    outsider.clean(&config).await;
+    end(&config, [declared, worker]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,5 +124,5 @@ async fn registrations_come_as_they_were_posted_until_they_are_done() {
     process.rabbit.close().await;
     assert_eq!(outsider.waiting(&exchange).await, 0);
     assert!(matches!(orders.receive(1).await, Err(PortError::Unavailable { part: "queue", .. })));
-    outsider.clean(&config).await;
+    end(&config, [process]).await;
 }

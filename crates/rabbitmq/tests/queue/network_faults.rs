@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rabbitmq::{Needs, RabbitConfig};
 use testkit::servers::{Proxy, shared_rabbit};
 
-use super::common::{Outsider, Process, config, deliveries, fresh, keys, manual, until};
+use super::common::{Process, config, deliveries, end, fresh, keys, manual, until};
 
 fn port_of(url: &str) -> u16 {
     let authority = url.split('@').nth(1).unwrap().split('/').next().unwrap();
@@ -47,7 +47,7 @@ async fn a_silent_network_is_noticed_and_outlived() {
     worker.drain(keys([1, 3])).await;
     println!("working again {:?} after the network was", begun.elapsed());
     assert!(begun.elapsed() < Duration::from_secs(15));
-    Outsider::at(&direct.url).await.clean(&direct).await;
+    end(&direct, [worker, near]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +62,7 @@ async fn consumers_notice_silence_by_heartbeats_alone() {
     assert!(begun.elapsed() < Duration::from_secs(8));
     proxy.speak();
     worker.is_up().await;
-    Outsider::at(&direct.url).await.clean(&direct).await;
+    end(&direct, [worker]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +80,7 @@ async fn what_is_under_way_fails_at_once_when_the_connection_ends() {
     assert!(begun.elapsed() < Duration::from_millis(500), "it took {:?}", begun.elapsed());
     proxy.speak();
     process.is_up().await;
-    Outsider::at(&direct.url).await.clean(&direct).await;
+    end(&direct, [process]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +97,7 @@ async fn a_process_starts_while_the_broker_is_away() {
     process.is_up().await;
     process.queue.publish(&[manual(1)]).await.unwrap();
     process.drain(keys([1])).await;
-    Outsider::at(&direct.url).await.clean(&direct).await;
+    end(&direct, [process]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,7 +108,7 @@ async fn a_short_absence_is_waited_out() {
     proxy.cut();
     until("it is noticed", || async { process.trouble().is_some() }).await;
     process.queue.publish(&[manual(1)]).await.unwrap();
-    Outsider::at(&direct.url).await.clean(&direct).await;
+    end(&direct, [process]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

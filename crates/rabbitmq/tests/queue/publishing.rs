@@ -6,7 +6,7 @@ use paybell_core::check::{Check, Lane};
 use paybell_core::ids::OrderKey;
 use tokio::task::JoinSet;
 
-use super::common::{Outsider, Process, fresh, key, keys, manual, poll};
+use super::common::{Outsider, Process, end, fresh, key, keys, manual, poll};
 
 /// Publishes each number by itself, all at once; gives the orders whose publish was confirmed.
 async fn confirmed(process: &Process, numbers: std::ops::Range<usize>) -> HashSet<OrderKey> {
@@ -32,7 +32,7 @@ async fn a_publish_to_a_missing_queue_fails_and_the_queue_comes_back() {
     assert_eq!(later.len(), 100, "the queue is there again");
     let worker = Process::worker(&config).await;
     worker.drain(stored.into_iter().chain(later).collect()).await;
-    outsider.clean(&config).await;
+    end(&config, [process, worker]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,7 +48,7 @@ async fn thousands_at_once_are_stored_in_their_queues() {
     assert_eq!(Check::from_json(&one.data).unwrap().to_json(), one.data);
     assert_eq!(*one.properties.delivery_mode(), Some(2));
     assert!(one.properties.message_id().as_ref().unwrap().as_str().starts_with("1900000109:T"));
-    outsider.clean(&config).await;
+    end(&config, [process]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +65,7 @@ async fn publishes_that_nobody_waits_for_do_not_wear_the_publisher_out() {
     }
     process.queue.publish(&[manual(2_999)]).await.unwrap();
     assert_eq!(confirmed(&process, 3_000..3_300).await.len(), 300);
-    Outsider::at(&config.url).await.clean(&config).await;
+    end(&config, [process]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,5 +85,5 @@ async fn closing_finishes_what_is_under_way_and_nothing_else_begins() {
     let worker = Process::worker(&config).await;
     worker.drain(stored).await;
     worker.drain(keys([])).await;
-    Outsider::at(&config.url).await.clean(&config).await;
+    end(&config, [process, worker]).await;
 }

@@ -14,7 +14,7 @@ use paybell_core::time::Timestamp;
 use rabbitmq::{Letters, Needs, RabbitConfig};
 use uuid::Uuid;
 
-use super::common::{Outsider, Process, deliveries, fresh, manual, until};
+use super::common::{Outsider, Process, deliveries, end, fresh, manual, until};
 
 /// A ledger that keeps letters, and can be away.
 pub struct Desk {
@@ -107,7 +107,7 @@ async fn what_is_no_check_is_buried_and_only_then_leaves_its_queue() {
     );
     worker.rabbit.close().await;
     assert_eq!(outsider.waiting(&queue).await, 0);
-    outsider.clean(&config).await;
+    end(&config, [worker]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,5 +137,5 @@ async fn a_newer_document_is_left_to_a_newer_process() {
     );
     let left = outsider.get(&queue).await.expect("it is still there");
     assert_eq!(left.data, newer);
-    outsider.clean(&config).await;
+    end(&config, [worker]).await;
 }
