@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// Attempts in a row without an answer that open it.
 pub const FAILURES_MAX: u32 = 5;
 
+/// The longest pause that an endpoint may ask for by `Retry-After`.
+pub const PAUSE_ASKED_MAX: Millis = Millis::seconds(3600);
+
 const PAUSE_MIN: Millis = Millis::seconds(5);
 const PAUSE_MAX: Millis = Millis::seconds(60);
 
@@ -22,9 +25,9 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// Until when nothing is sent, if it is open.
+    /// Until when nothing is sent, if it is open. A pause longer than any was made before the clock was set back.
     pub fn closed_at(&self, now: Timestamp) -> Option<Timestamp> {
-        self.open_until.filter(|until| *until > now)
+        self.open_until.filter(|until| *until > now && *until <= now + PAUSE_ASKED_MAX)
     }
 
     /// Whether only one attempt at a time is made, to see whether somebody answers again.
@@ -56,5 +59,46 @@ impl Breaker {
     /// The endpoint asked for a pause.
     pub fn pause(&mut self, until: Timestamp) {
         self.open_until = self.open_until.max(Some(until));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_147_200_000);
+
+    #[test]
+    fn it_opens_after_five_silences_and_closes_with_the_first_answer() {
+        let (mut breaker, mut random) = (Breaker::default(), StdRng::seed_from_u64(1));
+        for _ in 1..FAILURES_MAX {
+            breaker.silent(NOW, &mut random);
+            assert_eq!((breaker.closed_at(NOW), breaker.is_probing()), (None, false));
+        }
+        breaker.silent(NOW, &mut random);
+        let first = breaker.closed_at(NOW).expect("it is open");
+        assert!((2_500..=5_000).contains(&first.since(NOW).0), "{first:?}");
+        // What was in flight when it opened lengthens nothing.
+        breaker.silent(NOW, &mut random);
+        assert_eq!(breaker.closed_at(NOW), Some(first));
+        let mut now = NOW;
+        for _ in 0..20 {
+            now = breaker.closed_at(now).unwrap_or(now);
+            breaker.silent(now, &mut random);
+            assert!(breaker.closed_at(now).is_some_and(|until| until.since(now) <= PAUSE_MAX));
+        }
+        breaker.answered();
+        assert_eq!((breaker.closed_at(now), breaker.is_probing()), (None, false));
+    }
+
+    #[test]
+    fn an_asked_pause_outlives_answers_but_no_clock_that_is_set_back() {
+        let mut breaker = Breaker::default();
+        breaker.pause(NOW + PAUSE_ASKED_MAX);
+        breaker.answered();
+        assert_eq!(breaker.closed_at(NOW), Some(NOW + PAUSE_ASKED_MAX));
+        assert_eq!(breaker.closed_at(NOW - Millis::seconds(86_400)), None);
     }
 }

@@ -4,11 +4,9 @@ use jiff::fmt::rfc2822;
 use paybell_core::Timestamp;
 use paybell_core::time::Millis;
 
+use crate::breaker::PAUSE_ASKED_MAX;
 use crate::legacy;
 use crate::transport::{Answer, Reply};
-
-/// The longest pause that an endpoint may ask for by `Retry-After`.
-pub const PAUSE_ASKED_MAX: Millis = Millis::seconds(3600);
 
 /// Characters of an answer's body, or of a cause, that are kept.
 pub const WORDS_CHARS_MAX: usize = 200;

@@ -190,6 +190,25 @@ async fn a_second_process_waits_for_the_lease_and_goes_on_where_the_first_died()
     second.drain().await;
 }
 
+/// A lease of a clock that went wrong must not keep everybody away for years.
+#[tokio::test]
+async fn a_lease_from_the_far_future_is_not_believed() {
+    let store = Store::open();
+    let stage = Stage::new(|_| answer(200, ""));
+    let until_ms = now(&store).await.millis() + 86_400_000;
+    let text = format!(
+        r#"{{"format":1,"target":"","cursor":{{"position":0,"id":"{}"}},
+        "lease":{{"token":"000000000000000000000000000000ff","until":{until_ms}}}}}"#,
+        Uuid::nil()
+    );
+    assert!(store.engine.write("delivery/shop", None, &text).await.unwrap());
+    append(&store, 0..1).await;
+    let process =
+        Process::start(store.deliveries(&[webhook("shop", "http://shop.test/hook")], stage.clone()));
+    until("it is served", async || stage.posts().len() == 1).await;
+    process.drain().await;
+}
+
 #[tokio::test]
 async fn a_process_that_drains_hands_over_at_once() {
     let store = Store::open();

@@ -157,8 +157,8 @@ async fn a_status_counts_even_if_the_body_never_ends() {
 
 #[tokio::test]
 async fn no_more_than_the_bound_is_read() {
-    let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(ANSWER_BYTES_MAX + 5_000));
-    let listener = Listener::start(endless).await;
+    let long = "x".repeat(ANSWER_BYTES_MAX + 5_000);
+    let listener = Listener::start(plain("200 OK", "", &long)).await;
     let answer = answered(over_system().post(post(&listener.url(), PRIVATE)).await);
     assert_eq!((answer.body.len(), answer.is_whole), (ANSWER_BYTES_MAX, false));
 }

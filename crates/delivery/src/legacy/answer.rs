@@ -74,6 +74,17 @@ fn explain(text: &str, error: XmlError) -> Refusal {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// A stranger's bytes never end in more than a refusal.
+        #[test]
+        fn nothing_but_the_words_of_success_is_taken(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let is_success = String::from_utf8_lossy(&body).contains("SUCCESS");
+            let answer = Answer { status: 200, retry_after: None, body: body.into(), is_whole: true };
+            prop_assert!(judge(&answer).is_err() || is_success);
+        }
+    }
 
     fn judged(status: u16, body: &str) -> Result<(), Refusal> {
         let body = Bytes::copy_from_slice(body.as_bytes());
