@@ -75,7 +75,8 @@ async fn something_else_under_our_name_is_told_and_left_alone() {
     let ours = config(&url, &prefix);
     let process = Process::begin(ours.clone());
     until("the difference is the reason why nothing works", async || {
-        process.engine.state().is_err_and(|error| {
+        let told = process.engine.parts().into_iter().find_map(|(_, state)| state.err());
+        told.is_some_and(|error| {
             let text = error.to_string();
             text.contains(&name) && text.contains("x-")
         })

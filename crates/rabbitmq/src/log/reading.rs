@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
+
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Consumer};
+use lapin::{Acker, Channel, Consumer};
 
 use super::entry::Entry;
 use crate::link::{LinkError, Session, bounded};
@@ -34,7 +35,7 @@ pub(super) struct Reading {
     prefetch: u16,
     /// Taken and not acknowledged yet.
     taken: u16,
-    last: Option<Delivery>,
+    last: Option<Acker>,
 }
 
 impl Reading {
@@ -55,18 +56,17 @@ impl Reading {
         Ok(Self { channel, consumer, prefetch, taken: 0, last: None })
     }
 
-    /// Waits for the next entry, for ever if there is none.
+    /// Waits for the next entry, for ever if there is none. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Result<Entry, LinkError> {
+        self.ask_for_more().await?;
         let delivery = self.consumer.next().await;
-        self.take(delivery).await
+        self.take(delivery)
     }
 
     /// The next entry, if it is here.
     pub async fn ready(&mut self) -> Result<Option<Entry>, LinkError> {
-        match self.consumer.next().now_or_never() {
-            Some(delivery) => self.take(delivery).await.map(Some),
-            None => Ok(None),
-        }
+        self.ask_for_more().await?;
+        self.consumer.next().now_or_never().map(|delivery| self.take(delivery)).transpose()
     }
 
     /// When this returns, everything that the broker had for us when it was called is [`Reading::ready`], up to the
@@ -78,22 +78,24 @@ impl Reading {
         bounded("basic.qos", STEP_TIMEOUT, asked).await
     }
 
-    async fn take(&mut self, delivery: Option<Result<Delivery, lapin::Error>>) -> Result<Entry, LinkError> {
+    /// Waits for nothing: what was taken out of the client library's hands must reach the caller.
+    fn take(&mut self, delivery: Option<Result<Delivery, lapin::Error>>) -> Result<Entry, LinkError> {
         let delivery = delivery.ok_or(LinkError::Stream("the broker ended its consumer"))?;
         let delivery = delivery.map_err(|cause| LinkError::Amqp { what: "consume", cause })?;
         let entry = Entry::of(&delivery);
-        self.last = Some(delivery);
+        self.last = Some(delivery.acker);
         self.taken = self.taken.saturating_add(1);
-        if self.taken > self.prefetch / 4 {
-            self.acknowledge().await?;
-        }
         entry.ok_or(LinkError::Stream("a message without an offset, as no stream has any"))
     }
 
+    async fn ask_for_more(&mut self) -> Result<(), LinkError> {
+        if self.taken > self.prefetch / 4 { self.acknowledge().await } else { Ok(()) }
+    }
+
     async fn acknowledge(&mut self) -> Result<(), LinkError> {
-        let Some(delivery) = self.last.take() else { return Ok(()) };
+        let Some(acker) = self.last.take() else { return Ok(()) };
         self.taken = 0;
-        let acknowledged = delivery.acker.ack(BasicAckOptions { multiple: true });
+        let acknowledged = acker.ack(BasicAckOptions { multiple: true });
         bounded("basic.ack", STEP_TIMEOUT, acknowledged).await.map(drop)
     }
 }

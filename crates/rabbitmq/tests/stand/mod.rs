@@ -16,7 +16,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
 use paybell_core::event::{Event, EventType, event_id};
 use paybell_core::ids::OrderKey;
-use paybell_core::ports::{Cursor, EventFilter, EventLog, EventPage, LogRead};
+use paybell_core::ports::{Cursor, EventFilter, EventLog, EventPage, LogRead, PortError};
 use rabbitmq::{Needs, RabbitConfig, RabbitMq};
 use tokio::time::timeout;
 
@@ -44,7 +44,7 @@ impl Process {
     pub async fn start(config: RabbitConfig) -> Self {
         let process = Self::begin(config);
         let opening = async {
-            while process.engine.state().is_err() || process.log.end().await.is_err() {
+            while process.state().is_err() || process.log.end().await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -54,14 +54,22 @@ impl Process {
 
     /// On its way.
     pub fn begin(config: RabbitConfig) -> Self {
-        let engine = RabbitMq::start(config, Needs { append: true, read: true }).unwrap();
-        Self { log: engine.log(), engine }
+        Self::with(config, Needs { appends: true, reads: true, ..Needs::default() })
     }
 
     /// A process that only reads.
     pub fn reader(config: RabbitConfig) -> Self {
-        let engine = RabbitMq::start(config, Needs { append: false, read: true }).unwrap();
-        Self { log: engine.log(), engine }
+        Self::with(config, Needs { reads: true, ..Needs::default() })
+    }
+
+    fn with(config: RabbitConfig, needs: Needs) -> Self {
+        let engine = RabbitMq::start(&config, needs).unwrap();
+        Self { log: engine.log().unwrap(), engine }
+    }
+
+    /// Whether the log works, as readiness sees it.
+    pub fn state(&self) -> Result<(), PortError> {
+        self.engine.parts().into_iter().find(|(part, _)| *part == "log").unwrap().1
     }
 
     pub async fn read(&self, after: Option<Cursor>, limit: usize) -> LogRead {
