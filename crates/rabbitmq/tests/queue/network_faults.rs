@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use paybell_core::check::Lane;
 use rabbitmq::{Needs, RabbitConfig};
 use testkit::servers::{Proxy, shared_rabbit};
 
@@ -55,6 +56,11 @@ async fn consumers_notice_silence_by_heartbeats_alone() {
     let (proxy, direct, through) = behind_a_proxy().await;
     let through = RabbitConfig { url: format!("{}?heartbeat=2", through.url), ..through };
     let worker = Process::worker(&through).await;
+    // Whatever has a deadline of its own is over by then.
+    worker.queue.publish(&[manual(0)]).await.unwrap();
+    worker.drain(keys([0])).await;
+    worker.backlog_becomes(Lane::Cadence, 0).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     proxy.silence();
     let begun = Instant::now();
     until("it is noticed", || async { worker.trouble().is_some() }).await;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use futures_util::future::join_all;
 use paybell_core::check::{Check, Lane};
 use paybell_core::ids::OrderKey;
 use tokio::task::JoinSet;
@@ -72,18 +73,13 @@ async fn publishes_that_nobody_waits_for_do_not_wear_the_publisher_out() {
 async fn closing_finishes_what_is_under_way_and_nothing_else_begins() {
     let config = fresh().await;
     let process = Process::publisher(&config).await;
-    let mut tasks = JoinSet::new();
-    for number in 0..200 {
-        let queue = process.queue.clone();
-        tasks.spawn(async move { queue.publish(&[manual(number)]).await.is_ok().then(|| key(number)) });
-    }
-    tokio::task::yield_now().await;
-    process.rabbit.close().await;
-    let stored: HashSet<OrderKey> = tasks.join_all().await.into_iter().flatten().collect();
+    let publish = async |number| process.queue.publish(&[manual(number)]).await;
+    // All of them have begun when closing begins.
+    let (published, ()) = tokio::join!(join_all((0..100).map(publish)), process.rabbit.close());
+    assert!(published.iter().all(Result::is_ok), "{:?}", published.iter().find(|ended| ended.is_err()));
     let refused = process.queue.publish(&[manual(999)]).await.unwrap_err();
     assert_eq!(refused.to_string(), "queue is unavailable: closed");
     let worker = Process::worker(&config).await;
-    worker.drain(stored).await;
-    worker.drain(keys([])).await;
+    assert_eq!(worker.drain(keys(0..100)).await, 0);
     end(&config, [process, worker]).await;
 }
