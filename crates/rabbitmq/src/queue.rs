@@ -77,12 +77,10 @@ impl Queue {
     }
 
     async fn counted(&self, lane: Lane) -> Result<u64, LinkError> {
-        if let Some(source) = &self.source
-            && let Some(backlog) = source.backlog(lane).await?
-        {
-            return Ok(backlog);
+        match &self.source {
+            Some(source) => source.backlog(lane, || self.waiting(lane)).await,
+            None => self.waiting(lane).await,
         }
-        self.waiting(lane).await
     }
 }
 

@@ -45,9 +45,13 @@ impl Source {
         }
     }
 
-    /// What waits and what this process holds; `None` while it does not consume.
-    pub async fn backlog(&self, lane: Lane) -> Result<Option<u64>, LinkError> {
-        self.lane(lane).gauge.backlog().await
+    /// What waits and what this process holds. While it consumes nothing, `waiting` counts.
+    pub async fn backlog<F: Future<Output = Result<u64, LinkError>>>(
+        &self,
+        lane: Lane,
+        waiting: impl Fn() -> F,
+    ) -> Result<u64, LinkError> {
+        self.lane(lane).gauge.backlog(waiting).await
     }
 
     /// Acknowledgements that did not reach the broker.

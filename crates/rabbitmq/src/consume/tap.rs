@@ -59,22 +59,28 @@ pub(crate) struct Tap<T> {
     read: fn(&Delivery) -> Reading<T>,
     tray: Arc<Tray<T>>,
     strangers: Arc<Strangers>,
-    flow: watch::Sender<Option<Flow>>,
+    flow: watch::Sender<Flow>,
     asked: mpsc::Receiver<oneshot::Sender<usize>>,
 }
 
 /// What can be asked about a tap.
 #[derive(Clone)]
 pub(crate) struct Gauge {
-    flow: watch::Receiver<Option<Flow>>,
+    flow: watch::Receiver<Flow>,
     ask: mpsc::Sender<oneshot::Sender<usize>>,
 }
 
-/// A tap that flows.
+/// How a tap stands.
 #[derive(Clone)]
-struct Flow {
-    channel: Channel,
-    queues: Vec<String>,
+enum Flow {
+    /// It consumes nothing.
+    Dry,
+    /// Some queues may be consumed already.
+    Beginning,
+    Flowing {
+        channel: Channel,
+        queues: Vec<String>,
+    },
 }
 
 /// A delivery, or `None` when a consumer ended; with its queue.
@@ -100,7 +106,7 @@ impl<T: Send + 'static> Tap<T> {
         strangers: Arc<Strangers>,
     ) -> (Self, Arc<Tray<T>>, Gauge) {
         let tray = Arc::new(Tray::new(link.clone()));
-        let (flow, flowing) = watch::channel(None);
+        let (flow, flowing) = watch::channel(Flow::Dry);
         let (ask, asked) = mpsc::channel(ASKERS_MAX);
         let tap = Self { link, queues, prefetch, read, tray: tray.clone(), strangers, flow, asked };
         (tap, tray, Gauge { flow: flowing, ask })
@@ -114,7 +120,7 @@ impl<T: Send + 'static> Tap<T> {
                 () = session.ended() => None,
                 interrupted = self.flow(&session) => interrupted.err(),
             };
-            self.flow.send_replace(None);
+            self.flow.send_replace(Flow::Dry);
             // What was delivered is the broker's again.
             self.tray.begin();
             if let Some(cause) = interrupted {
@@ -127,9 +133,10 @@ impl<T: Send + 'static> Tap<T> {
         let mut queues = self.queues.existing(session, GAP_MAX).await?;
         let channel = session.channel().await?;
         let epoch = self.tray.begin();
+        self.flow.send_replace(Flow::Beginning);
         let mut deliveries = Stream::new();
         self.consume(&channel, &queues, queues.len(), &mut deliveries).await?;
-        self.flow.send_replace(Some(Flow { channel: channel.clone(), queues: queues.clone() }));
+        self.flow.send_replace(Flow::Flowing { channel: channel.clone(), queues: queues.clone() });
         let mut disposals: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
         let mut look = interval(self.queues.look_pause());
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -154,7 +161,7 @@ impl<T: Send + 'static> Tap<T> {
                     if !new.is_empty() {
                         self.consume(&channel, &new, queues.len() + new.len(), &mut deliveries).await?;
                         queues.extend(new);
-                        self.flow.send_replace(Some(Flow { channel: channel.clone(), queues: queues.clone() }));
+                        self.flow.send_replace(Flow::Flowing { channel: channel.clone(), queues: queues.clone() });
                     }
                 }
             }
@@ -213,17 +220,39 @@ impl<T: Send + 'static> Tap<T> {
 }
 
 impl Gauge {
-    /// What waits in the queues and what this process holds.
-    pub async fn backlog(&self) -> Result<Option<u64>, LinkError> {
-        let Some(flow) = self.flow.borrow().clone() else { return Ok(None) };
-        let waiting = waiting(&flow.channel, &flow.queues).await?;
+    /// What waits in the queues and what this process holds. While it consumes nothing, `waiting` counts.
+    pub async fn backlog<F: Future<Output = Result<u64, LinkError>>>(
+        &self,
+        waiting: impl Fn() -> F,
+    ) -> Result<u64, LinkError> {
+        let mut state = self.flow.clone();
+        loop {
+            let flow = state.borrow_and_update().clone();
+            let counted = match flow {
+                Flow::Flowing { channel, queues } => self.count(&channel, &queues).await?,
+                Flow::Dry => Some(waiting().await?),
+                Flow::Beginning => None,
+            };
+            // What was counted while consumers came or went may have been under way to one of them.
+            match (counted, state.has_changed()) {
+                (_, Err(_)) => return Err(LinkError::Closed),
+                (Some(count), Ok(false)) => return Ok(count),
+                (Some(_), Ok(true)) => {}
+                (None, _) => state.changed().await.map_err(|_| LinkError::Closed)?,
+            }
+        }
+    }
+
+    /// Asks the broker, then the tap.
+    async fn count(&self, channel: &Channel, queues: &[String]) -> Result<Option<u64>, LinkError> {
+        let waiting = waiting(channel, queues).await?;
         // What the broker was delivering while it counted comes before its next answer on this channel.
-        if let Some(queue) = flow.queues.first() {
-            messages(&flow.channel, queue).await?;
+        if let Some(queue) = queues.first() {
+            messages(channel, queue).await?;
         }
         let (answer, answered) = oneshot::channel();
-        let asked = async { self.ask.send(answer).await.is_ok() };
-        let held = if asked.await { answered.await.ok() } else { None };
+        self.ask.send(answer).await.map_err(|_| LinkError::Closed)?;
+        let held = answered.await.ok();
         Ok(held.map(|held| waiting + u64::try_from(held).unwrap_or(u64::MAX)))
     }
 }
