@@ -34,22 +34,26 @@ finish() {
   for name in "${!PIDS[@]}"; do
     end "$name" KILL
   done
-  cd / && rm -rf "$folder"
+  cd / && rm -rf "$folder" ${block_lock:+"$block_lock"}
 }
 
-# Ports below the ephemeral range, so that no client of anybody takes the port of a server that is down. The block is
-# chosen by our process number, so guards that start together do not want the same one.
+# Ports below the ephemeral range, so that no client of anybody takes the port of a server that is down. A lock keeps
+# the block ours while nobody listens there; it goes with the last process that has it open. Where to look first is told
+# by our process number, so that guards that start together want different ones.
 PORT_FIRST=20000
 BLOCKS=500
 BLOCK_PORTS=16
+block_lock=""
 
 # Gives PORTS=(16 numbers) that nobody uses.
 take_ports() {
-  local try port hex used
-  used=$(local_addresses)
+  local try block port hex used
   for ((try = 0; try < BLOCKS; try++)); do
+    block=$((($$ + try) % BLOCKS))
+    lock_block "$block" || continue
     PORTS=()
-    for ((port = PORT_FIRST + ($$ + try) % BLOCKS * BLOCK_PORTS; ${#PORTS[@]} < BLOCK_PORTS; port++)); do
+    used=$(local_addresses)
+    for ((port = PORT_FIRST + block * BLOCK_PORTS; ${#PORTS[@]} < BLOCK_PORTS; port++)); do
       printf -v hex '%04X' "$port"
       [[ $used == *:"$hex "* ]] && continue 2
       PORTS+=("$port")
@@ -57,6 +61,19 @@ take_ports() {
     return
   done
   fail "no free ports from $PORT_FIRST on"
+}
+
+lock_block() {
+  local file="${TMPDIR:-/tmp}/paybell-ports.$1" descriptor
+  { exec {descriptor}>"$file"; } 2>/dev/null || return 1
+  # The file may be one that its owner has just removed.
+  if flock --nonblock "$descriptor" && [[ /proc/self/fd/$descriptor -ef $file ]]; then
+    [[ -z $block_lock ]] || rm -f "$block_lock"
+    block_lock=$file
+    return 0
+  fi
+  exec {descriptor}>&-
+  return 1
 }
 
 # Every local end of a TCP connection or listener of this machine.

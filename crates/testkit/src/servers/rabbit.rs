@@ -89,7 +89,10 @@ impl RabbitCluster {
     pub async fn start(count: usize) -> Self {
         let guard = Guard::start("rabbitmq", vec![count.to_string()]).await;
         let node = |number| Rabbit { guard: guard.clone(), name: format!("n{number}") };
-        Self { nodes: (1..=count).map(node).collect() }
+        let cluster = Self { nodes: (1..=count).map(node).collect() };
+        let size = cluster.node(0).ctl(&["eval", "length(rabbit_nodes:all_running())."]).await;
+        assert_eq!(size, count.to_string(), "the nodes did not all join\n{}", guard.log_tails());
+        cluster
     }
 
     pub fn nodes(&self) -> &[Rabbit] {
