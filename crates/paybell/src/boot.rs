@@ -12,6 +12,7 @@
 
 mod admin;
 pub(crate) mod listeners;
+mod registrations;
 mod roles;
 pub mod signals;
 pub(crate) mod tasks;

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     bench, boot,
-    command::{config, dead, events, order, sign, simulate, verify},
+    command::{config, dead, events, order, sign, simulate, topology, verify},
     demo,
     error::Error,
 };
@@ -40,6 +40,9 @@ enum Command {
     /// Look after dead letters
     #[command(subcommand)]
     Dead(dead::Command),
+    /// Show, check and create what RabbitMQ has to have (engine "cluster")
+    #[command(subcommand)]
+    Topology(topology::Command),
     /// Print the sign of the XML document on standard input
     Sign(sign::Args),
     /// Verify the sign of the XML document on standard input, and explain a mismatch
@@ -60,6 +63,7 @@ impl Cli {
             Command::Order(command) => in_runtime(order::run(command)),
             Command::Events(command) => in_runtime(events::run(command)),
             Command::Dead(command) => in_runtime(dead::run(command)),
+            Command::Topology(command) => in_runtime(topology::run(command)),
             Command::Sign(args) => sign::run(args),
             Command::Verify(args) => verify::run(args),
             Command::Bench(command) => bench::run(command),

@@ -9,4 +9,5 @@ pub mod republish;
 pub mod rows;
 pub mod sign;
 pub mod simulate;
+pub mod topology;
 pub mod verify;

@@ -1,19 +1,23 @@
 //! The one place that picks an engine. Everything above it sees ports and never learns which engine is behind them.
 
+mod cluster;
+mod embedded;
+
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use embedded::{OpenError, SystemClock};
 use paybell_core::Lane;
 use paybell_core::ports::{
     CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, PortError, Records, Registry,
 };
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     boot::Role,
     config::{Config, EngineKind},
     error::Error,
 };
+
+pub use cluster::rabbit_config;
 
 /// How long an engine may take to say that it is there.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -22,19 +26,24 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
     pub ledger: bool,
-    pub log: bool,
+    /// Emits events.
+    pub appends: bool,
+    /// Reads the event log.
+    pub reads: bool,
+    /// Handles checks.
     pub deliveries: bool,
 }
 
 impl Needs {
-    pub const ALL: Needs = Needs { ledger: true, log: true, deliveries: true };
+    pub const ALL: Needs = Needs { ledger: true, appends: true, reads: true, deliveries: true };
 
     /// What these roles need.
     pub fn of(roles: &HashSet<Role>) -> Self {
         let any = |of: &[Role]| of.iter().any(|role| roles.contains(role));
         Self {
             ledger: any(&[Role::Worker, Role::Scheduler, Role::Console]),
-            log: any(&[Role::Worker, Role::Console]),
+            appends: any(&[Role::Worker]),
+            reads: any(&[Role::Console]),
             deliveries: any(&[Role::Worker]),
         }
     }
@@ -56,23 +65,23 @@ pub struct Engine {
     ledger: Option<LedgerPorts>,
     log: Option<Arc<dyn EventLog>>,
     source: Option<Arc<dyn CheckSource>>,
+    given_up: Option<Arc<dyn CheckSource>>,
+    registrations: Option<Arc<rabbitmq::Orders>>,
     backing: Backing,
 }
 
 /// What is behind the ports.
 enum Backing {
-    Embedded(embedded::Engine),
+    Embedded(::embedded::Engine),
+    Cluster(cluster::Servers),
 }
 
 impl Engine {
     /// Opens the configured engine.
-    pub async fn open(config: &Config, _needs: Needs) -> Result<Self, Error> {
+    pub async fn open(config: &Config, needs: Needs) -> Result<Self, Error> {
         match config.engine {
-            EngineKind::Embedded => open_embedded(config).await,
-            EngineKind::Cluster => Err(Error::Usage(
-                "engine = \"cluster\": this build has no cluster engine yet; set engine = \"embedded\""
-                    .to_owned(),
-            )),
+            EngineKind::Embedded => embedded::open(config).await,
+            EngineKind::Cluster => cluster::open(config, needs).await,
         }
     }
 
@@ -96,10 +105,29 @@ impl Engine {
         self.source.as_ref().expect("the worker was named when the engine was opened")
     }
 
+    /// Checks that the queue gave up on, where it does.
+    pub fn given_up(&self) -> Option<&Arc<dyn CheckSource>> {
+        self.given_up.as_ref()
+    }
+
+    /// Registrations that come by message, where they do.
+    pub fn registrations(&self) -> Option<&Arc<rabbitmq::Orders>> {
+        self.registrations.as_ref()
+    }
+
+    /// Events that some subscriber's queue refused, where the engine fans out.
+    pub fn fanout_refused(&self) -> Option<u64> {
+        match &self.backing {
+            Backing::Embedded(_) => None,
+            Backing::Cluster(servers) => Some(servers.fanout_refused()),
+        }
+    }
+
     /// Finishes what was accepted and lets go of the storage.
     pub async fn close(&self) {
         match &self.backing {
             Backing::Embedded(store) => store.close().await,
+            Backing::Cluster(servers) => servers.close().await,
         }
     }
 
@@ -117,6 +145,7 @@ impl Engine {
                     tokio::join!(bounded("ledger", ledger), bounded("queue", queue), bounded("log", log));
                 vec![("ledger", ledger), ("queue", queue), ("log", log)]
             }
+            Backing::Cluster(servers) => servers.parts().await,
         }
     }
 }
@@ -128,45 +157,5 @@ async fn bounded(
     timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(|_| {
         let cause = format!("no answer within {} s", ANSWER_TIMEOUT.as_secs());
         Err(PortError::Unavailable { part, cause })
-    })
-}
-
-async fn open_embedded(config: &Config) -> Result<Engine, Error> {
-    let engine_config = embedded::EngineConfig {
-        cadence: config.cadence.clone(),
-        retention: embedded::Retention {
-            orders: config.retention.orders,
-            events: config.retention.events,
-            ..embedded::Retention::default()
-        },
-        ..embedded::EngineConfig::in_dir(&config.data_dir)
-    };
-    let opened =
-        spawn_blocking(move || embedded::Engine::open(engine_config, Arc::new(SystemClock::new()))).await;
-    let store = opened.map_err(|error| Error::Failed(format!("opening the engine broke off: {error}")))?;
-    let store = store.map_err(|error| match error {
-        OpenError::Locked { .. } => Error::Usage(error.to_string()),
-        other => Error::Failed(other.to_string()),
-    })?;
-    let freed = store.free_leases().await.map_err(|error| Error::Failed(error.to_string()))?;
-    if freed > 0 {
-        tracing::info!(
-            orders = freed,
-            "{freed} orders were in hand when the last process ended: looking again"
-        );
-    }
-    let shared = Arc::new(store.clone());
-    Ok(Engine {
-        queue: shared.clone(),
-        ledger: Some(LedgerPorts {
-            ledger: shared.clone(),
-            due: shared.clone(),
-            registry: shared.clone(),
-            records: shared.clone(),
-            dead: shared.clone(),
-        }),
-        log: Some(shared.clone()),
-        source: Some(shared),
-        backing: Backing::Embedded(store),
     })
 }

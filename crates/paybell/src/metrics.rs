@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::atomic::AtomicU64, time::Duration};
 
 use paybell_core::{MchId, State, ports::Tally};
 use prometheus_client::{
-    metrics::{family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 use tokio::time::sleep;
@@ -25,6 +25,7 @@ pub struct Gauges {
     due_lag_seconds: Gauge<f64, AtomicU64>,
     dead_letters: Gauge,
     engine_up: Family<Labels, Gauge>,
+    fanout_refused: Counter,
     mch_ids: HashSet<MchId>,
 }
 
@@ -37,6 +38,7 @@ impl Gauges {
             due_lag_seconds: Gauge::default(),
             dead_letters: Gauge::default(),
             engine_up: Family::default(),
+            fanout_refused: Counter::default(),
             mch_ids,
         };
         registry.register("paybell_orders", "Orders by state", gauges.orders.clone());
@@ -60,6 +62,11 @@ impl Gauges {
             "1 if the part of the engine answers",
             gauges.engine_up.clone(),
         );
+        registry.register(
+            "paybell_event_fanout_refused",
+            "Events that a subscriber's queue refused; the subscriber finds them in the log",
+            gauges.fanout_refused.clone(),
+        );
         gauges
     }
 
@@ -78,6 +85,8 @@ impl Gauges {
         for (part, answer) in engine.parts().await {
             self.engine_up.get_or_create(&vec![("part", part.to_owned())]).set(i64::from(answer.is_ok()));
         }
+        let refused = engine.fanout_refused().unwrap_or(0);
+        self.fanout_refused.inc_by(refused.saturating_sub(self.fanout_refused.get()));
         // An engine that is away leaves the last known numbers; `paybell_engine_up` says so.
         let Some(ledger) = engine.ledger_if_needed() else { return };
         if let Ok(lag_ms) = ledger.due.lag_ms().await {

@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use console::{AllowedHosts, Console, ConsoleConfig, ConsoleMetrics, Secret, Token};
+use console::{AllowedHosts, Console, ConsoleConfig, ConsoleMetrics, Posted, Secret, Token};
 use http_server::{Listener, Peer};
 use hyper::{Request, body::Incoming};
 use ingress::{Ingress, IngressMetrics, IsDraining, KeyUsed, Merchants};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use wechat_pay::client::{Client, ClientConfig, KeyRing, MerchantAccount};
 use worker::{Account, Asker, MerchantFacts, Policies, Worker, WorkerLimits, WorkerMetrics, WorkerParts};
 
-use super::{Role, listeners::Listeners, tasks::Tasks};
+use super::{Role, listeners::Listeners, registrations, tasks::Tasks};
 use crate::{
     config::{self, Config, Merchant},
     engine::Engine,
@@ -49,9 +49,17 @@ pub fn start(
         tasks.spawn("console", serve_console(listener, console, drain.clone()));
     }
     if roles.contains(&Role::Worker) {
-        let worker = build_worker(config, engine, registry, &key_used)?;
+        let worker = Arc::new(build_worker(config, engine, registry, &key_used)?);
         let source = engine.source().clone();
-        tasks.spawn("worker", worker::run(Arc::new(worker), source, WorkerLimits::default(), drain.clone()));
+        if let Some(given_up) = engine.given_up() {
+            tasks.spawn("rescue", worker::rescue(worker.clone(), given_up.clone(), drain.clone()));
+        }
+        if let Some(orders) = engine.registrations() {
+            let (posted, count) = (posted(config, engine), registrations::count(registry));
+            tasks
+                .spawn("registrations", registrations::take_in(orders.clone(), posted, count, drain.clone()));
+        }
+        tasks.spawn("worker", worker::run(worker, source, WorkerLimits::default(), drain.clone()));
     }
     if roles.contains(&Role::Scheduler) {
         let metrics = SchedulerMetrics::register(registry);
@@ -126,6 +134,17 @@ fn token(token: &config::Token) -> Result<Token, Error> {
         config::Scope::Operate => console::Scope::Operate,
     };
     Ok(Token { name: token.name.clone(), secret, scopes: token.scopes.iter().map(scope).collect() })
+}
+
+/// What takes registrations in that come by message.
+fn posted(config: &Config, engine: &Engine) -> Posted {
+    let ports = engine.ledger();
+    Posted {
+        registry: ports.registry.clone(),
+        dead: ports.dead.clone(),
+        ledger: ports.ledger.clone(),
+        mch_ids: config.merchants.iter().map(|merchant| merchant.mch_id.clone()).collect(),
+    }
 }
 
 async fn serve_console(listener: Listener, console: Console, drain: CancellationToken) {

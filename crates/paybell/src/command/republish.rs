@@ -58,7 +58,8 @@ pub async fn republish(args: Republish) -> Result<(), Error> {
                 .to_owned(),
         ));
     }
-    let engine = Engine::open(&config, Needs { ledger: true, log: true, deliveries: false }).await?;
+    let engine =
+        Engine::open(&config, Needs { ledger: true, appends: true, reads: false, deliveries: false }).await?;
     let done = walk(&args, &engine).await;
     engine.close().await;
     let (orders, events) = done?;
