@@ -13,6 +13,9 @@
 
 mod harness;
 
+/// What the services under test keep everything in.
+const ENGINE: harness::Engine = harness::Engine::Embedded;
+
 mod api;
 mod bad_input;
 mod burst;

@@ -1,10 +1,12 @@
 //! What the tests are made with: the process, a client, a WeChat that says what it is told, and a shop that joins them.
 //! Everything waits for a condition with a deadline, and everything that was started ends with its owner.
 
+pub mod engine;
 pub mod http;
 pub mod notification;
 pub mod process;
 pub mod shop;
+pub mod simulator;
 pub mod wechat;
 
 use std::{
@@ -13,10 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use engine::Engine;
 pub use http::{Answer, Request, get, post_xml};
 pub use notification::Notification;
 pub use process::{Running, Service, run};
 pub use shop::{Settings, Shop};
+pub use simulator::Simulator;
 pub use wechat::{Say, Wechat};
 
 pub const MCH: &str = "1900000109";

@@ -159,6 +159,22 @@ impl Service {
         let mut process =
             Running::start(&[&["run", "--print-addresses", "--config", &config], more].concat());
         let addresses = serde_json::from_str(&process.line()).unwrap();
+        let service = Self { process, addresses };
+        if crate::ENGINE.is_cluster() {
+            // It listens at once and connects to its servers meanwhile.
+            let admin = service.address("admin");
+            wait_for("it is ready", || (get(admin, "/readyz").status == 200).then_some(()));
+        }
+        service
+    }
+
+    /// One role alone.
+    #[track_caller]
+    #[allow(dead_code, reason = "only the tests of faults start roles apart")]
+    pub fn start_role(config: &Path, role: &str) -> Self {
+        let config = config.display().to_string();
+        let mut process = Running::start(&["run", role, "--print-addresses", "--config", &config]);
+        let addresses = serde_json::from_str(&process.line()).unwrap();
         Self { process, addresses }
     }
 

@@ -49,9 +49,10 @@ impl Settings<'_> {
             self.merchant
         );
         format!(
-            "{}\nembedded.data_dir = \"{data_dir}\"\ningress.listen = \"{}\"\nconsole.listen = \"127.0.0.1:0\"\n\
+            "{}\n{}ingress.listen = \"{}\"\nconsole.listen = \"127.0.0.1:0\"\n\
              admin.listen = \"127.0.0.1:0\"\nwechat.base_urls = [\"{base_url}\"]\nschedule.cadence = {:?}\n{}",
             self.top,
+            crate::ENGINE.to_toml(data_dir),
             self.ingress,
             self.cadence,
             self.merchants.unwrap_or(&usual)

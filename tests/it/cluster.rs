@@ -1,0 +1,29 @@
+//! The end-to-end tests once more, over the cluster engine: RabbitMQ and Redis that `tests/run` started, or that
+//! `PAYBELL_TEST_RABBITMQ` and `PAYBELL_TEST_REDIS` name. What is about the embedded engine's file alone is not here.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test may fall, and drives real time"
+)]
+
+#[allow(dead_code, reason = "some of it is about the file of the embedded engine")]
+mod harness;
+
+/// What the services under test keep everything in.
+const ENGINE: harness::Engine = harness::Engine::Cluster;
+
+mod api;
+mod bad_input;
+mod burst;
+mod disputes;
+mod edges;
+mod kill;
+mod life;
+mod looks;
+mod secrets;
+mod shutdown;
+mod unregistered;
+mod vectors;
