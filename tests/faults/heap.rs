@@ -1,0 +1,55 @@
+//! A heap of polls falls due at once while notifications come in: they go first.
+
+use std::time::Duration;
+
+use paybell_core::{Fen, OrderKey, register::Application};
+use redis_ledger::{RedisConfig, RedisLedger};
+use testkit::servers::{Redis, shared_rabbit, wait};
+
+use crate::{
+    harness::{MCH, is_full},
+    rig::Rig,
+};
+
+/// Registrations under way at once.
+const UNDER_WAY: usize = 1_024;
+
+#[test]
+fn a_heap_of_polls_due_at_once_delays_no_notification() {
+    let orders = if is_full() { 1_000_000 } else { 50_000 };
+    let redis = wait(Redis::start());
+    let mut rig = Rig::start(&wait(shared_rabbit()), &redis.url());
+    wait(register(&redis.url(), &rig.prefix, orders));
+    let lag = || {
+        let metrics: Vec<f64> =
+            rig.schedulers.iter().map(|service| service.metric("paybell_due_lag_seconds")).collect();
+        metrics.into_iter().fold(0.0, f64::max)
+    };
+    crate::harness::eventually("the polls are behind", || lag() > 1.0);
+    rig.suffer(&format!("{orders} polls due at once"), |_| {});
+}
+
+/// Orders of which WeChat knows nothing, all due within seconds.
+async fn register(url: &str, prefix: &str, orders: usize) {
+    use futures_util::{StreamExt, stream};
+    use paybell_core::ports::Registry;
+    let ledger = RedisLedger::open(RedisConfig::new(url, prefix).unwrap()).await.unwrap();
+    let application = Application {
+        total_fee: Fen::new(1).unwrap(),
+        fee_type: None,
+        appid: None,
+        sub_mch_id: None,
+        created_at: None,
+        expires_at: None,
+    };
+    let registered = stream::iter(0..orders).map(|number| {
+        let (ledger, application) = (ledger.clone(), application.clone());
+        async move {
+            let key = OrderKey::new(MCH, format!("HEAP{number:08}")).unwrap();
+            ledger.register(&key, &application).await.unwrap()
+        }
+    });
+    let count = registered.buffer_unordered(UNDER_WAY).count().await;
+    assert_eq!(count, orders);
+    tokio::time::timeout(Duration::from_secs(10), ledger.close()).await.unwrap();
+}
