@@ -137,12 +137,24 @@ fn it_starts_whole_or_not_at_all() {
     let holder = format!("process {}", service.process.id());
     run(&["run", "--config", &config]).expect(2, &["is in use by", &holder, "embedded.data_dir"]);
     drop(service);
+}
 
-    let variables = [("PAYBELL__ENGINE", "cluster")];
-    let ran = support::run_with(&["run", "--config", &config], &variables, "");
-    ran.expect(2, &["this build has no cluster engine yet", "embedded"]);
-    support::run_with(&["config", "check", "--config", &config], &variables, "")
-        .expect(0, &["cluster engine"]);
+#[test]
+fn on_the_cluster_engine_it_starts_while_its_servers_are_away_and_says_so() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let folder = Folder::new();
+    let servers = format!("rabbitmq.url = \"amqp://{address}\"\nredis.url = \"redis://{address}\"\n");
+    let config = folder.config(NOWHERE, "console.listen = \"127.0.0.1:0\"");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text.replace("\"embedded\"", "\"cluster\"");
+    std::fs::write(&config, servers + &text).unwrap();
+    let service = Service::start(&config, &[]);
+    let (status, said) = http(service.address("admin"), "GET", "/readyz", "");
+    assert_eq!(status, 503, "{said}");
+    assert!(["queue", "log", "ledger"].iter().all(|part| said.contains(part)), "{said}");
+    run(&["topology", "check", "--config", &config]).expect(1, &["could not be asked"]);
 }
 
 #[test]
