@@ -55,6 +55,10 @@ fn matchers_in(expression: &str) -> Vec<(String, String)> {
     found
 }
 
+/// Metrics that neither alert nor panel needs: what the binary does not show yet, and what the alert for dead letters
+/// covers.
+const NOT_WATCHED: &[&str] = &["paybell_proxy_", "paybell_webhook_", "paybell_posted_registrations_total"];
+
 #[test]
 fn every_metric_in_an_expression_exists() {
     let listed = listed();
@@ -69,7 +73,8 @@ fn every_metric_in_an_expression_exists() {
         }
         used.extend(metrics);
     }
-    let unused: BTreeSet<&String> = listed.difference(&used).collect();
+    let is_watched = |metric: &&String| !NOT_WATCHED.iter().any(|prefix| metric.starts_with(prefix));
+    let unused: BTreeSet<&String> = listed.difference(&used).filter(is_watched).collect();
     assert!(unused.is_empty(), "neither alert nor panel uses {unused:?}");
 }
 
