@@ -11,6 +11,7 @@ pub mod check;
 pub mod claim;
 pub mod dead;
 pub mod decide;
+pub mod detail;
 pub mod event;
 pub mod ids;
 pub mod lease;

@@ -1,15 +1,12 @@
 //! A record as a row, and back. What is rare lies in one JSON column, absent while there is nothing of it.
 
-use paybell_core::event::Event;
+use paybell_core::detail::Detail;
 use paybell_core::ids::{AppId, LeaseToken, MchId, OrderKey};
 use paybell_core::money::{Currency, Fen};
-use paybell_core::observation::Payment;
-use paybell_core::record::{Cause, Due, Entry, Lease, LookAgain, Progress, Record, State};
+use paybell_core::record::{Cause, Due, Lease, Record, State};
 use paybell_core::register::Registration;
 use paybell_core::time::Timestamp;
-use paybell_core::verdict::Verdict;
 use rusqlite::{CachedStatement, Row, named_params};
-use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 
@@ -66,7 +63,7 @@ pub(crate) fn write(statement: &mut CachedStatement<'_>, record: &Record) -> Res
         ":lease_committed": record.lease.map(|lease| lease.committed),
         ":facts": record.facts,
         ":leases_lost": record.leases_lost,
-        ":detail": detail_of(record)?,
+        ":detail": Detail::json_of(record).map_err(|error| corrupt(&record.key, "detail", error))?,
     })?;
     Ok(())
 }
@@ -77,7 +74,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Record, StoreError> {
     let key = OrderKey::new(mch_id, out_trade_no).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let detail = match row.get_ref(19)?.as_str_or_null() {
         Ok(None) => Detail::default(),
-        Ok(Some(json)) => serde_json::from_str(json).map_err(|error| corrupt(&key, "detail", error))?,
+        Ok(Some(json)) => Detail::of_json(json.as_bytes()).map_err(|error| corrupt(&key, "detail", error))?,
         Err(error) => return Err(corrupt(&key, "detail", error)),
     };
     let state = word(row, 2, &key, State::parse)?;
@@ -155,57 +152,4 @@ fn word<T>(
 
 fn corrupt(key: &OrderKey, what: &str, cause: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt(format!("order {key}, {what}: {cause}"))
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Detail {
-    progress: Progress,
-    look_again: Option<LookAgain>,
-    verdict: Option<Verdict>,
-    payment: Option<Payment>,
-    outgoing: Vec<Event>,
-    due_decided: Option<Due>,
-    history: Vec<Entry>,
-}
-
-#[derive(Serialize)]
-struct DetailOf<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    progress: Option<&'a Progress>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    look_again: Option<&'a LookAgain>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    verdict: Option<&'a Verdict>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payment: Option<&'a Payment>,
-    #[serde(skip_serializing_if = "<[Event]>::is_empty")]
-    outgoing: &'a [Event],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    due_decided: Option<Due>,
-    #[serde(skip_serializing_if = "<[Entry]>::is_empty")]
-    history: &'a [Entry],
-}
-
-fn detail_of(record: &Record) -> Result<Option<String>, StoreError> {
-    let has_none = record.progress == Progress::default()
-        && record.look_again.is_none()
-        && record.verdict.is_none()
-        && record.payment.is_none()
-        && record.outgoing.is_empty()
-        && record.due_decided.is_none()
-        && record.history.is_empty();
-    if has_none {
-        return Ok(None);
-    }
-    let detail = DetailOf {
-        progress: Some(&record.progress).filter(|progress| **progress != Progress::default()),
-        look_again: record.look_again.as_ref(),
-        verdict: record.verdict.as_ref(),
-        payment: record.payment.as_ref(),
-        outgoing: &record.outgoing,
-        due_decided: record.due_decided,
-        history: &record.history,
-    };
-    serde_json::to_string(&detail).map(Some).map_err(|error| corrupt(&record.key, "detail", error))
 }

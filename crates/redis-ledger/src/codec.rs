@@ -4,9 +4,9 @@
 //! Layout: format, flags (2 bytes), state and cause, then what the flags name, in the order of [`encode`]. Numbers are
 //! varints; times are differences to `created_at`.
 
-mod detail;
 mod wire;
 
+use paybell_core::detail::Detail;
 use paybell_core::ids::{AppId, LeaseToken, MchId, OrderKey};
 use paybell_core::money::{Currency, Fen};
 use paybell_core::record::{Cause, Due, Lease, Record, State};
@@ -14,7 +14,6 @@ use paybell_core::register::Registration;
 use paybell_core::time::Timestamp;
 
 use crate::error::Fault;
-use detail::Detail;
 use wire::{Reader, Writer};
 
 /// The format that this code writes. It reads this one and, once there is one, the one before.
@@ -48,8 +47,9 @@ const CAUSES: [Cause; 7] = [
 
 /// The bytes of a record. Equal bytes mean an equal record; the key is not among them.
 pub(crate) fn encode(record: &Record) -> Result<Vec<u8>, Fault> {
-    let detail = Detail::json_of(record)?;
-    let mut to = Writer::with_capacity(48 + detail.as_ref().map_or(0, Vec::len));
+    let unwritable = |error| Fault::Corrupt(format!("order {} cannot be written: {error}", record.key));
+    let detail = Detail::json_of(record).map_err(unwritable)?;
+    let mut to = Writer::with_capacity(48 + detail.as_ref().map_or(0, String::len));
     to.byte(FORMAT);
     let flags = flags_of(record, detail.is_some());
     flags.to_le_bytes().into_iter().for_each(|byte| to.byte(byte));
@@ -77,7 +77,7 @@ pub(crate) fn encode(record: &Record) -> Result<Vec<u8>, Fault> {
         to.bytes(&lease.token.0.to_be_bytes());
         to.time(lease.until, base);
     }
-    detail.iter().for_each(|json| to.bytes(json));
+    detail.iter().for_each(|json| to.bytes(json.as_bytes()));
     Ok(to.done())
 }
 
@@ -148,7 +148,8 @@ fn write_registration(to: &mut Writer, registration: &Registration, base: Timest
 fn read(key: &OrderKey, from: &mut Reader<'_>) -> Result<Option<Record>, Fault> {
     let Some(mut record) = read_fields(key, from) else { return Ok(None) };
     if record.1 & DETAIL != 0 {
-        Detail::of_json(key, from.rest())?.put_into(&mut record.0);
+        let corrupt = |error| Fault::Corrupt(format!("the record of order {key}, detail: {error}"));
+        Detail::of_json(from.rest()).map_err(corrupt)?.put_into(&mut record.0);
     } else if !from.rest().is_empty() {
         return Ok(None);
     }

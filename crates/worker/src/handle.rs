@@ -133,8 +133,12 @@ impl Worker {
     async fn work(&self, check: &Check) -> Result<&'static str, PortError> {
         for _ in 0..RESTARTS_MAX {
             let request = self.lease_request(check);
-            let taken = self.parts.metrics.timed("take", self.parts.ledger.take(&request)).await?;
-            let record = match taken {
+            let taken = self.parts.metrics.timed("take", self.parts.ledger.take(&request)).await;
+            if taken.is_err() {
+                // It may have been stored all the same.
+                self.remember_given_up(&check.key, request.token);
+            }
+            let record = match taken? {
                 Taken::Leased(record) => {
                     self.given_up().remove(&check.key);
                     *record
@@ -174,12 +178,17 @@ impl Worker {
             self.parts.ledger.put_off(key, token, at).await
         };
         if given_back.await.is_err() {
-            let mut given_up = self.given_up();
-            if given_up.len() >= GIVEN_UP_MAX {
-                given_up.clear();
-            }
-            given_up.insert(key.clone(), token);
+            self.remember_given_up(key, token);
         }
+    }
+
+    /// The earlier of two tokens stays: the later one is a try to take that lease over, which an absent ledger refuses.
+    fn remember_given_up(&self, key: &OrderKey, token: LeaseToken) {
+        let mut given_up = self.given_up();
+        if given_up.len() >= GIVEN_UP_MAX {
+            given_up.clear();
+        }
+        given_up.entry(key.clone()).or_insert(token);
     }
 
     fn given_up(&self) -> MutexGuard<'_, HashMap<OrderKey, LeaseToken>> {

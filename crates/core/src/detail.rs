@@ -1,25 +1,24 @@
-//! The rare part of a record, as JSON: names may be added without a new format.
+//! The rare part of a record, as JSON, for engines to keep beside the short fields: names may be added without a new
+//! format.
 
-use paybell_core::event::Event;
-use paybell_core::ids::OrderKey;
-use paybell_core::observation::Payment;
-use paybell_core::record::{Due, Entry, LookAgain, Progress, Record};
-use paybell_core::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Fault;
+use crate::event::Event;
+use crate::observation::Payment;
+use crate::record::{Due, Entry, LookAgain, Progress, Record};
+use crate::verdict::Verdict;
 
 /// What a record may have beside its short fields.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Detail {
-    progress: Progress,
-    look_again: Option<LookAgain>,
-    verdict: Option<Verdict>,
-    payment: Option<Payment>,
-    outgoing: Vec<Event>,
-    due_decided: Option<Due>,
-    history: Vec<Entry>,
+pub struct Detail {
+    pub progress: Progress,
+    pub look_again: Option<LookAgain>,
+    pub verdict: Option<Verdict>,
+    pub payment: Option<Payment>,
+    pub outgoing: Vec<Event>,
+    pub due_decided: Option<Due>,
+    pub history: Vec<Entry>,
 }
 
 #[derive(Serialize)]
@@ -42,7 +41,7 @@ struct DetailOf<'a> {
 
 impl Detail {
     /// `None` while there is nothing of it.
-    pub fn json_of(record: &Record) -> Result<Option<Vec<u8>>, Fault> {
+    pub fn json_of(record: &Record) -> Result<Option<String>, serde_json::Error> {
         let has_progress = record.progress != Progress::default();
         let has_any = has_progress
             || record.look_again.is_some()
@@ -63,15 +62,15 @@ impl Detail {
             due_decided: record.due_decided,
             history: &record.history,
         };
-        let unwritable = |error| Fault::Corrupt(format!("order {} cannot be written: {error}", record.key));
-        serde_json::to_vec(&detail).map(Some).map_err(unwritable)
+        serde_json::to_string(&detail).map(Some)
     }
 
-    pub fn of_json(key: &OrderKey, json: &[u8]) -> Result<Self, Fault> {
-        let corrupt = |error| Fault::Corrupt(format!("the record of order {key}, detail: {error}"));
-        serde_json::from_slice(json).map_err(corrupt)
+    /// Reads what [`Detail::json_of`] wrote.
+    pub fn of_json(json: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(json)
     }
 
+    /// Completes a record that has its short fields.
     pub fn put_into(self, record: &mut Record) {
         record.progress = self.progress;
         record.look_again = self.look_again;
