@@ -81,6 +81,12 @@ impl EndpointName {
         }
     }
 
+    /// For an endpoint that nobody named: the word and a print of its address, whatever its place in the file.
+    pub fn of_url(word: &str, url: &str) -> Result<Self, Error> {
+        let print: String = Sha256::digest(url).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        Self::new(&format!("{word}-{print}"))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -257,5 +263,8 @@ mod tests {
         for text in ["", "Shop", "a/b", "a b", "商", &"x".repeat(65)] {
             assert!(EndpointName::new(text).is_err(), "{text}");
         }
+        // printf %s https://shop.example/hook | sha256sum
+        let unnamed = EndpointName::of_url("webhook", "https://shop.example/hook").unwrap();
+        assert_eq!(unnamed.as_str(), "webhook-cc41546b");
     }
 }

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::in_runtime,
     command::config::ConfigFile,
-    config::{Config, EngineKind, load, process_environment},
+    config::{Config, EngineKind, Mode, load, process_environment},
     engine::{Engine, Needs},
     error::Error,
     metrics::Gauges,
@@ -81,6 +81,10 @@ impl Role {
 pub fn run(args: Args) -> Result<(), Error> {
     telemetry::begin(&args.log)?;
     let config = load(args.from.config.as_deref(), process_environment()).checked()?;
+    if config.mode == Mode::Shadow {
+        let what = "mode = \"shadow\" cannot be run yet by this version: it would emit like \"live\"";
+        return Err(Error::Usage(what.to_owned()));
+    }
     let roles: HashSet<Role> =
         if args.roles.is_empty() { Role::ALL.into() } else { args.roles.into_iter().collect() };
     warn_of_split_roles(&config, &roles);

@@ -3,10 +3,12 @@
 //! [`load`] gives everything that is wrong at once, and what is in effect with its origin. It binds nothing and
 //! connects to nothing; it does read the key, token and certificate files. [`Config`] goes to [`crate::boot`].
 
+mod endpoints;
 mod environment;
 mod exposure;
 mod merchant;
 mod problem;
+mod proxy;
 mod reader;
 mod secret;
 mod sections;
@@ -22,14 +24,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use paybell_core::{Cadence, OpenidPolicy};
+use delivery::{Endpoint, Kind};
+use paybell_core::{Cadence, MchId, OpenidPolicy};
 
+pub use self::proxy::Proxy;
 pub use environment::PREFIX as ENVIRONMENT_PREFIX;
 pub use merchant::Merchant;
 pub use problem::{Problem, Problems};
 pub use reader::Shown;
 pub use secret::{PemPair, Secret, api_key, read_file as read_secret_file};
-pub use sections::{Console, EngineKind, Ingress, Rabbitmq, Redis, Retention, Scope, Token};
+pub use sections::{Console, EngineKind, Ingress, Mode, Rabbitmq, Redis, Retention, Scope, Token};
 pub use show::{as_json, as_toml};
 pub use tree::Origin;
 pub use values::ListenAddress;
@@ -44,10 +48,13 @@ pub const DEFAULT_FILE: &str = "paybell.toml";
 #[derive(Debug, Clone)]
 pub struct Config {
     pub engine: EngineKind,
+    pub mode: Mode,
     pub data_dir: PathBuf,
     pub rabbitmq: Rabbitmq,
     pub redis: Redis,
     pub ingress: Ingress,
+    /// Absent: no proxy.
+    pub proxy: Option<Proxy>,
     pub console: Console,
     pub admin_listen: ListenAddress,
     pub base_urls: Vec<String>,
@@ -55,6 +62,22 @@ pub struct Config {
     pub openid: OpenidPolicy,
     pub retention: Retention,
     pub merchants: Vec<Merchant>,
+    /// Webhooks first, then old handlers; their names differ.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl Config {
+    /// Where the openid of a merchant's payers goes: an old handler is told it, so records keep it where there is one.
+    pub fn openid_of(&self, mch_id: &MchId) -> OpenidPolicy {
+        let tells = |endpoint: &Endpoint| {
+            let mch_ids = &endpoint.wanted.mch_ids;
+            matches!(endpoint.kind, Kind::Legacy(_)) && (mch_ids.is_empty() || mch_ids.contains(mch_id))
+        };
+        match self.openid {
+            OpenidPolicy::Omit if self.endpoints.iter().any(tells) => OpenidPolicy::Keep,
+            policy => policy,
+        }
+    }
 }
 
 /// What reading gave.
@@ -122,10 +145,12 @@ fn read_file(file: Option<&Path>) -> (tree::Table, Origin, Vec<Problem>) {
 fn read(root: &mut reader::Section<'_>) -> Config {
     let config = Config {
         engine: sections::engine(root),
+        mode: sections::mode(root),
         data_dir: sections::data_dir(root),
         rabbitmq: sections::rabbitmq(root),
         redis: sections::redis(root),
         ingress: sections::ingress(root),
+        proxy: proxy::proxy(root),
         console: sections::console(root),
         admin_listen: sections::admin(root),
         base_urls: sections::base_urls(root),
@@ -133,17 +158,20 @@ fn read(root: &mut reader::Section<'_>) -> Config {
         openid: sections::events_openid(root),
         retention: sections::retention(root),
         merchants: merchant::merchants(root),
+        endpoints: endpoints::endpoints(root),
     };
+    endpoints::refuse_strangers(root, &config.endpoints, &config.merchants);
     refuse_shared_ports(root, &config);
     config
 }
 
 fn refuse_shared_ports(root: &mut reader::Section<'_>, config: &Config) {
-    let all = [
+    let mut all = vec![
         ("ingress", &config.ingress.listen),
         ("console", &config.console.listen),
         ("admin", &config.admin_listen),
     ];
+    all.extend(config.proxy.as_ref().map(|proxy| ("proxy", &proxy.listen)));
     for (number, (name, address)) in all.iter().enumerate() {
         let earlier = all.iter().take(number).find(|(_, other)| other == address);
         if let Some((other, _)) = earlier.filter(|_| address.takes_a_fixed_port()) {

@@ -1,7 +1,7 @@
 //! What a proxy is told: where to forward, for whom, within which bounds. Numbers and names only; checked by
 //! [`crate::Proxy::new`].
 
-use crate::{merchants::Merchant, source::SourceRange};
+use crate::{error::Error, identity, merchants::Merchant, source::SourceRange};
 
 /// Where to forward, for whom, within which bounds.
 #[derive(Debug, Clone)]
@@ -36,6 +36,15 @@ pub enum Trust {
     WebRoots,
     /// These certificates (PEM) and no others: a gateway of the shop's own network that opens TLS.
     Pem(Vec<u8>),
+}
+
+impl Trust {
+    /// Only the certificates of this text, which must hold one at least.
+    pub fn pem(pem: Vec<u8>) -> Result<Self, Error> {
+        let trust = Self::Pem(pem);
+        identity::tls(&trust, None)?;
+        Ok(trust)
+    }
 }
 
 /// Bounds of the proxy.

@@ -199,17 +199,22 @@ fn account(merchant: &Merchant) -> Account {
 }
 
 fn policies(config: &Config) -> Policies {
-    let policy = |unregistered, close_unpaid| Policy {
+    let otherwise = Policy {
         cadence: config.cadence.clone(),
-        unregistered,
-        close_unpaid,
+        unregistered: paybell_core::Unregistered::default(),
+        close_unpaid: false,
         openid: config.openid,
         retention: config.retention.orders,
     };
-    let of_merchant =
-        |merchant: &Merchant| (merchant.mch_id.clone(), policy(merchant.unregistered, merchant.close_unpaid));
-    let by_mch_id = config.merchants.iter().map(of_merchant).collect();
-    Policies::new(by_mch_id, policy(paybell_core::Unregistered::default(), false))
+    let of_merchant = |merchant: &Merchant| Policy {
+        unregistered: merchant.unregistered,
+        close_unpaid: merchant.close_unpaid,
+        openid: config.openid_of(&merchant.mch_id),
+        ..otherwise.clone()
+    };
+    let with_id = |merchant: &Merchant| (merchant.mch_id.clone(), of_merchant(merchant));
+    let by_mch_id = config.merchants.iter().map(with_id).collect();
+    Policies::new(by_mch_id, otherwise)
 }
 
 fn texts<T: ToString>(ids: &[T]) -> Vec<String> {

@@ -8,6 +8,8 @@ pub(super) enum Exposure {
     Hidden,
     /// A URL whose password is hidden.
     Url,
+    /// The same, and what stands in its query is hidden: it may hold a token.
+    UrlWithoutQuery,
 }
 
 /// The text as TOML, without what nobody may see.
@@ -16,6 +18,10 @@ pub(super) fn exposed(text: &str, exposure: Exposure) -> String {
         Exposure::Plain => quoted(text),
         Exposure::Hidden => quoted("***"),
         Exposure::Url => quoted(&without_password(text)),
+        Exposure::UrlWithoutQuery => match text.split_once('?') {
+            Some((path, _)) => quoted(&format!("{}?…", without_password(path))),
+            None => quoted(&without_password(text)),
+        },
     }
 }
 
@@ -35,7 +41,7 @@ fn without_password(url: &str) -> String {
 }
 
 /// The text as TOML.
-pub(super) fn quoted(text: &str) -> String {
+fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
@@ -55,6 +61,14 @@ mod tests {
             ("hunter2", "***"),
         ] {
             assert_eq!(exposed(url, Exposure::Url), format!("\"{shown}\""), "{url}");
+        }
+        for (url, shown) in [
+            ("https://shop.example/hook?token=hunter2", "https://shop.example/hook?…"),
+            ("https://shop.example/hook", "https://shop.example/hook"),
+            ("https://u:hunter2@shop.example/?t=hunter2?x", "https://u:***@shop.example/?…"),
+            ("hunter2?hunter2", "***?…"),
+        ] {
+            assert_eq!(exposed(url, Exposure::UrlWithoutQuery), format!("\"{shown}\""), "{url}");
         }
         assert_eq!(exposed("hunter2", Exposure::Hidden), "\"***\"");
         assert_eq!(exposed("a\"b", Exposure::Plain), quoted("a\"b"));

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use super::{
-    exposure::{Exposure, exposed, quoted},
+    exposure::{Exposure, exposed},
     problem::Problem,
     tree::{Node, Origin, Table, Value, parse_list},
 };
@@ -81,6 +81,15 @@ impl Section<'_> {
         self.parsed(key, Exposure::Plain, &parse)
     }
 
+    /// The same for a URL whose query may hold a token.
+    pub(super) fn address<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.parsed(key, Exposure::UrlWithoutQuery, &parse)
+    }
+
     /// The same for what nobody may see.
     pub(super) fn secret<T>(
         &mut self,
@@ -136,16 +145,27 @@ impl Section<'_> {
     ) -> Vec<T> {
         let given = self.take(key).and_then(|node| self.texts(key, node));
         let texts = given.unwrap_or_else(|| default.iter().map(|text| (*text).to_owned()).collect());
-        let shown = texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", ");
-        self.show(key, format!("[{shown}]"));
-        let mut values = Vec::with_capacity(texts.len());
-        for text in &texts {
-            match parse(text) {
-                Ok(value) => values.push(value),
-                Err(what) => self.problem(key, what),
-            }
-        }
-        values
+        self.items(key, &texts, Exposure::Plain, parse)
+    }
+
+    /// A list without a default, each entry parsed; absent is empty.
+    pub(super) fn optional_list<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let given = self.take(key).and_then(|node| self.texts(key, node));
+        given.map(|texts| self.items(key, &texts, Exposure::Plain, parse)).unwrap_or_default()
+    }
+
+    /// The same for what nobody may see.
+    pub(super) fn secret_list<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let given = self.take(key).and_then(|node| self.texts(key, node));
+        given.map(|texts| self.items(key, &texts, Exposure::Hidden, parse)).unwrap_or_default()
     }
 
     /// A section; one that nobody wrote is read as empty.
@@ -300,6 +320,25 @@ impl Section<'_> {
             }
         }
         Some(texts)
+    }
+
+    fn items<T>(
+        &mut self,
+        key: &'static str,
+        texts: &[String],
+        exposure: Exposure,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let shown = texts.iter().map(|text| exposed(text, exposure)).collect::<Vec<_>>().join(", ");
+        self.show(key, format!("[{shown}]"));
+        let mut values = Vec::with_capacity(texts.len());
+        for text in texts {
+            match parse(text) {
+                Ok(value) => values.push(value),
+                Err(what) => self.problem(key, what),
+            }
+        }
+        values
     }
 
     fn show(&mut self, key: &'static str, value: String) {

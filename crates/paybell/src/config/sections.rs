@@ -35,6 +35,14 @@ impl fmt::Display for EngineKind {
     }
 }
 
+/// Whether anything leaves this house.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Live,
+    /// Everything is observed and decided, nothing is emitted outside.
+    Shadow,
+}
+
 /// `[rabbitmq]`.
 #[derive(Debug, Clone)]
 pub struct Rabbitmq {
@@ -93,6 +101,10 @@ pub struct Retention {
 pub(super) fn engine(root: &mut Section<'_>) -> EngineKind {
     let words = [("embedded", EngineKind::Embedded), ("cluster", EngineKind::Cluster)];
     root.value("engine", "embedded", |text| one_of(text, &words))
+}
+
+pub(super) fn mode(root: &mut Section<'_>) -> Mode {
+    root.value("mode", "live", |text| one_of(text, &[("live", Mode::Live), ("shadow", Mode::Shadow)]))
 }
 
 pub(super) fn data_dir(root: &mut Section<'_>) -> PathBuf {

@@ -1,5 +1,7 @@
 //! The configuration as its reader sees it: text and variables in, values and refusals out.
 
+mod adoption;
+
 use std::{ffi::OsString, fs, path::PathBuf};
 
 use paybell_core::{Cadence, OpenidPolicy, Unregistered, time::Millis};
@@ -111,6 +113,8 @@ fn the_samples_examples_are_all_known_and_sound() {
         ("shop-token", "two\n".to_owned()),
         ("wechat-key", format!("{KEY}\r\n")),
         ("wechat-key-before", OTHER_KEY.to_owned()),
+        ("gateway-ca.pem", pair.cert.pem()),
+        ("webhook-secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n".to_owned()),
     ] {
         folder.put(name, &text);
     }
@@ -137,7 +141,9 @@ fn the_samples_examples_are_all_known_and_sound() {
     assert_eq!((merchant.keys.len(), merchant.client_certificate.is_some()), (2, true));
     assert_eq!(config.console.tokens.len(), 2);
     assert_eq!(config.console.tokens[1].scopes, [Scope::Events, Scope::Orders]);
-    assert!(config.ingress.tls.is_some());
+    assert!(config.ingress.tls.is_some() && config.proxy.is_some_and(|proxy| proxy.tls.is_some()));
+    let names: Vec<_> = config.endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
+    assert_eq!(names, ["shop", "old-shop"]);
 }
 
 /// What is written, and the words that must be said about it.
@@ -146,8 +152,7 @@ const WRONG_VALUES: &[(&str, &[&str])] = &[
     ("engine = 3", &["engine: must be text in quotes, not a number"]),
     ("\n[ingress]\nlistn = \"0.0.0.0:1\"", &["paybell.toml:3: ingress.listn: unknown key", "\"listen\""]),
     ("[ingres]\nlisten = \"0.0.0.0:1\"", &["paybell.toml:1: ingres: unknown key", "\"ingress\""]),
-    ("[[webhook]]\nurl = \"https://x\"", &["webhook: unknown key"]),
-    ("[proxy]\n", &["proxy: unknown key"]),
+    ("[[webhooks]]\nurl = \"https://x\"", &["webhooks: unknown key", "\"webhook\""]),
     ("[[merchant]]\nmch_key = \"1\"", &["merchant[0].mch_key: unknown key", "\"mch_id\""]),
     ("ingress = 1", &["ingress: must be a section, [ingress], not a number"]),
     ("merchant = 1", &["merchant: must be a list of sections: write [[merchant]]"]),

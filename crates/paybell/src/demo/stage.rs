@@ -13,7 +13,7 @@ use super::plan::{API_KEY, APP_ID, MCH_ID, Plan};
 use crate::{
     boot::{self, Process, Role, listeners::Listeners, signals::Signals},
     config::{
-        Config, Console, EngineKind, Ingress, ListenAddress, Merchant, Rabbitmq, Redis, Retention, Secret,
+        Config, Console, EngineKind, Ingress, ListenAddress, Merchant, Mode, Rabbitmq, Redis, Retention, Secret,
     },
     engine::{Engine, Needs},
     error::Error,
@@ -139,10 +139,12 @@ fn config(wechat: String, data_dir: PathBuf, scale: Scale) -> Config {
     let kept = Millis::seconds(35 * 86_400);
     Config {
         engine: EngineKind::Embedded,
+        mode: Mode::Live,
         data_dir,
         rabbitmq: Rabbitmq { url: rabbitmq_url, prefix: rabbitmq_prefix, partitions: 1 },
         redis: Redis { url: redis_url, prefix: redis_prefix },
         ingress: Ingress { listen: free_port(), tls: None, public_url: None },
+        proxy: None,
         console: Console { listen: free_port(), allowed_hosts: Vec::new(), tokens: Vec::new() },
         admin_listen: free_port(),
         base_urls: vec![wechat],
@@ -161,6 +163,7 @@ fn config(wechat: String, data_dir: PathBuf, scale: Scale) -> Config {
             queries_per_second: QUERIES_PER_SECOND,
             client_certificate: None,
         }],
+        endpoints: Vec::new(),
     }
 }
 
