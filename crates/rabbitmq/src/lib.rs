@@ -6,6 +6,7 @@
 //! Every connection is a [`link`]: kept up for ever by a supervisor of its own, which also declares the [`topology`].
 //! A check's walk: [`queue`] → [`publisher`] (confirmed) → the broker → [`source`] → the worker's hand → acknowledged.
 
+mod baseline;
 mod config;
 mod consume;
 mod dead;
@@ -20,6 +21,7 @@ mod rabbit;
 mod source;
 pub mod topology;
 
+pub use baseline::{Baseline, erase};
 pub use config::RabbitConfig;
 pub use consume::Letters;
 pub use error::ConfigError;

@@ -112,6 +112,15 @@ pub(crate) async fn ensure(session: &Session, shape: &Shape, parts: &[Part]) -> 
     if findings.is_empty() { Ok(()) } else { Err(TopologyError::Wrong(findings)) }
 }
 
+/// Declares one item.
+pub(crate) async fn declare_one(session: &Session, item: &Item) -> Result<(), TopologyError> {
+    match Desk::at(session).declare(item).await? {
+        Answer::Fine => Ok(()),
+        Answer::Missing => Err(TopologyError::Wrong(vec![Finding::missing(item)])),
+        Answer::Refused(difference) => Err(TopologyError::Wrong(vec![Finding::different(item, difference)])),
+    }
+}
+
 /// Brokers before 3.10 take it and lose dead checks.
 const DEAD_LETTER_STRATEGY: &str = "x-dead-letter-strategy";
 

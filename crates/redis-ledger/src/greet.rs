@@ -139,7 +139,7 @@ impl Info {
         self.0.lines().any(|line| is_replica(line) && line.contains("state=online"))
     }
 
-    fn field(&self, name: &str) -> Option<&str> {
+    pub fn field(&self, name: &str) -> Option<&str> {
         let value = |line: &'_ str| line.split_once(':').filter(|(field, _)| *field == name).is_some();
         let line = self.0.lines().find(|line| value(line))?;
         line.split_once(':').map(|(_, value)| value.trim_end())

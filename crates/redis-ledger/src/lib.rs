@@ -9,6 +9,7 @@
 //!
 //! Knows nothing of queues, of WeChat, or of who calls.
 
+mod acts;
 mod address;
 mod change;
 mod clock;
@@ -20,6 +21,7 @@ mod due;
 mod engine;
 mod error;
 mod find;
+mod gauge;
 mod greet;
 mod keys;
 mod ledger;
@@ -38,3 +40,4 @@ mod writer;
 pub use config::{RedisConfig, Retention};
 pub use engine::RedisLedger;
 pub use error::OpenError;
+pub use gauge::{Gauge, ServerUsage, SlowCommand, SlowWatch};

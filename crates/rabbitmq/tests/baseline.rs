@@ -1,0 +1,56 @@
+//! What a benchmark compares with, and that nothing of a benchmark stays at the broker.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test drives real time"
+)]
+
+mod stand;
+
+use paybell_core::check::{Check, Lane};
+use paybell_core::ids::OrderKey;
+use rabbitmq::topology::{self, Finding};
+use rabbitmq::{Baseline, Needs, RabbitConfig, RabbitMq, erase};
+use testkit::servers::{Rabbit, unique_prefix};
+
+use stand::until;
+
+/// `(name, arguments)` of every queue under the prefix.
+async fn queues(server: &Rabbit, prefix: &str) -> Vec<(String, String)> {
+    let rows = server.ctl(&["list_queues", "name", "arguments"]).await;
+    let row =
+        |row: &str| row.split_once('\t').map(|(name, arguments)| (name.to_owned(), arguments.to_owned()));
+    rows.lines().filter_map(row).filter(|(name, _)| name.starts_with(prefix)).collect()
+}
+
+#[tokio::test]
+async fn a_baseline_stores_in_a_queue_equal_to_ours_and_everything_goes_away() {
+    let server = Rabbit::start().await;
+    let config = RabbitConfig { prefix: unique_prefix(), partitions: 1, ..RabbitConfig::at(server.url()) };
+    topology::apply(&config).await.unwrap();
+    let rabbit = RabbitMq::start(&config, Needs::default()).unwrap();
+    until("the queue is there", async || rabbit.queue().backlog(Lane::Urgent).await.is_ok()).await;
+    let mut baseline = Baseline::connect(&config).await.unwrap();
+    let raw = baseline.declare("raw").await.unwrap();
+    for number in 0..3 {
+        baseline.publish(&raw, b"body").await.unwrap();
+        let key = OrderKey::new("1900000109", format!("T{number}")).unwrap();
+        rabbit.queue().publish(&[Check::manual(key)]).await.unwrap();
+    }
+    let found = queues(&server, &config.prefix).await;
+    let of = |word: &str| found.iter().find(|(name, _)| name.ends_with(word)).unwrap();
+    assert_eq!(of(".raw").1, of(".checks.0").1, "every argument is the same");
+    assert_eq!(baseline.purge().await.unwrap(), 6, "three messages in each");
+    assert_eq!(rabbit.queue().backlog(Lane::Urgent).await.unwrap(), 0);
+    let unroutable = baseline.publish("nobody's", b"body").await.unwrap_err();
+    assert!(unroutable.to_string().contains("nobody's"), "{unroutable}");
+    rabbit.close().await;
+    erase(&config, &["raw"]).await.unwrap();
+    assert_eq!(queues(&server, &config.prefix).await, []);
+    let missing = topology::check(&config).await.unwrap();
+    assert!(missing.iter().all(|finding| matches!(finding, Finding::Missing { .. })), "{missing:?}");
+    assert_eq!(missing.len(), topology::plan(&config.shape()).len());
+    erase(&config, &["raw"]).await.unwrap();
+}
