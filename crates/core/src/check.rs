@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{OrderKey, TransactionId};
 use crate::record::{Cause, SeenAs};
+use crate::shadow::Telling;
 use crate::time::Timestamp;
 
 /// The version this code writes. It reads this one and the one before.
@@ -75,6 +76,8 @@ pub struct Check {
     pub seen_as: Option<SeenAs>,
     /// Present on due checks only.
     pub claim: Option<Claim>,
+    /// Absent from the document where it is [`Telling::Usual`].
+    pub telling: Telling,
 }
 
 /// The wire form. Field names are short because a queue holds millions.
@@ -90,6 +93,12 @@ struct Document {
     seen_as: Option<SeenAs>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     claim: Option<Claim>,
+    #[serde(default, skip_serializing_if = "is_usual")]
+    telling: Telling,
+}
+
+fn is_usual(telling: &Telling) -> bool {
+    *telling == Telling::Usual
 }
 
 /// A queue entry that is no check of ours.
@@ -108,7 +117,7 @@ pub enum CheckError {
 impl Check {
     /// An authentic notification came for the order.
     pub fn notified(key: OrderKey, transaction_id: Option<TransactionId>) -> Self {
-        Self { key, reason: Reason::Notified, transaction_id, seen_as: None, claim: None }
+        Self { transaction_id, ..Self::plain(key, Reason::Notified) }
     }
 
     /// The same, with the appid and the sub merchant that the notification named.
@@ -118,12 +127,21 @@ impl Check {
 
     /// A shop or an operator asks.
     pub fn manual(key: OrderKey) -> Self {
-        Self { key, reason: Reason::Manual, transaction_id: None, seen_as: None, claim: None }
+        Self::plain(key, Reason::Manual)
     }
 
     /// The order's due time came.
     pub fn due(key: OrderKey, claim: Claim) -> Self {
-        Self { key, reason: Reason::Due, transaction_id: None, seen_as: None, claim: Some(claim) }
+        Self { claim: Some(claim), ..Self::plain(key, Reason::Due) }
+    }
+
+    fn plain(key: OrderKey, reason: Reason) -> Self {
+        Self { key, reason, transaction_id: None, seen_as: None, claim: None, telling: Telling::Usual }
+    }
+
+    /// The same, with what it means for the telling.
+    pub fn with_telling(self, telling: Telling) -> Self {
+        Self { telling, ..self }
     }
 
     /// What makes the record due if this check cannot be finished.
@@ -151,6 +169,7 @@ impl Check {
             transaction_id: self.transaction_id.clone(),
             seen_as: self.seen_as.clone(),
             claim: self.claim,
+            telling: self.telling,
         };
         // A struct of texts and numbers always has a JSON form.
         serde_json::to_vec(&document).unwrap_or_default()
@@ -171,6 +190,7 @@ impl Check {
             transaction_id: document.transaction_id,
             seen_as: document.seen_as,
             claim: document.claim,
+            telling: document.telling,
         })
     }
 }
@@ -187,7 +207,10 @@ mod tests {
     fn a_check_survives_the_queue() {
         let claim = Claim { number: 4, due_for: Timestamp::from_millis(9), cause: Cause::Manual };
         let hint = TransactionId::new("42").unwrap();
-        for check in [Check::notified(key(), Some(hint)), Check::manual(key()), Check::due(key(), claim)] {
+        let copied = Check::notified(key(), None).with_telling(Telling::Copied);
+        let released = Check::manual(key()).with_telling(Telling::Release);
+        let usual = [Check::notified(key(), Some(hint)), Check::manual(key()), Check::due(key(), claim)];
+        for check in usual.into_iter().chain([copied, released]) {
             assert_eq!(Check::from_json(&check.to_json()).unwrap(), check);
         }
     }

@@ -151,6 +151,9 @@ pub struct EventData {
     /// Paid after we had already called the order unpaid, closed or failed.
     pub late: bool,
     pub registered: bool,
+    /// Decided in shadow mode: what would have been told, under an id of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openid: Option<Openid>,
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]

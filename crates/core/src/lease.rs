@@ -26,6 +26,7 @@ pub const FRESH: Millis = Millis::seconds(1);
 #[derive(Debug, Clone)]
 pub struct LeaseRequest {
     pub check: Check,
+    /// Of this wish alone. Brought again after a lost answer, it opens the lease that it may have got then.
     pub token: LeaseToken,
     pub length: Millis,
     /// A lease that the same caller took earlier and gave up on after an error: nobody works under it any more.
@@ -102,7 +103,8 @@ pub fn take_from(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp
         return lease(Record::new(check.key.clone(), now, now), request, now);
     };
     let brings_a_hint = matches!(check.reason, Reason::Notified | Reason::Billed);
-    if brings_a_hint && stored.has_seen(check.transaction_id.as_ref()) {
+    let releases = check.is_owed() && stored.withheld().next().is_some();
+    if brings_a_hint && !releases && stored.has_seen(check.transaction_id.as_ref()) {
         return Taking::without_write(Taken::Duplicate);
     }
     let is_free = holder == Holder::Dead || gave_up(stored, request);
@@ -116,7 +118,7 @@ pub fn take_from(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp
         }
         return Taking { write: Write::Put(Box::new(record)), taken: Taken::Busy, dead: None };
     }
-    if check.reason == Reason::Manual && was_just_looked_at(stored, now) {
+    if check.reason == Reason::Manual && !releases && was_just_looked_at(stored, now) {
         return Taking::without_write(Taken::Fresh);
     }
     let mut record = stored.clone();
@@ -128,7 +130,7 @@ pub fn take_from(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp
 }
 
 fn gave_up(record: &Record, request: &LeaseRequest) -> bool {
-    record.lease.is_some_and(|lease| Some(lease.token) == request.given_up)
+    record.lease.is_some_and(|lease| lease.token == request.token || Some(lease.token) == request.given_up)
 }
 
 fn is_held(record: &Record, now: Timestamp) -> bool {
@@ -168,6 +170,7 @@ fn see(record: &mut Record, check: &Check) {
     if check.seen_as.is_some() {
         record.progress.seen_as.clone_from(&check.seen_as);
     }
+    record.progress.owed |= check.is_owed();
 }
 
 fn lease(mut record: Record, request: &LeaseRequest, now: Timestamp) -> Taking {
@@ -263,8 +266,8 @@ pub fn commit(stored: Option<&Record>, commit: &Commit, now: Timestamp) -> (Writ
     let mut record = stored.clone();
     record.state = change.state;
     record.version = change.version;
-    let seen_as = record.progress.seen_as.take();
-    record.progress = Progress { seen_as, ..change.progress.clone() };
+    let (seen_as, owed) = (record.progress.seen_as.take(), record.progress.owed);
+    record.progress = Progress { seen_as, owed, ..change.progress.clone() };
     record.payment = change.payment.clone().or(record.payment);
     record.claim = record.claim.wrapping_add(1);
     record.leases_lost = 0;
@@ -372,7 +375,8 @@ fn fresh_until(record: &Record, now: Timestamp) -> Timestamp {
 /// I6: the wake-ups were notifications of what the record says by now.
 fn is_told(record: &Record, again: &LookAgain) -> bool {
     let Some(Hint::One(id)) = &again.notified else { return false };
-    again.cause == Cause::Notified && record.has_seen(Some(id))
+    let owes = record.progress.owed && record.withheld().next().is_some();
+    again.cause == Cause::Notified && !owes && record.has_seen(Some(id))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //!
 //! Knows nothing of XML, HTTP, SQL, RabbitMQ or Redis.
 
+pub mod act;
 pub mod cadence;
 pub mod check;
 pub mod claim;
@@ -25,9 +26,11 @@ pub mod record;
 pub mod register;
 #[cfg(test)]
 mod samples;
+pub mod shadow;
 pub mod time;
 pub mod verdict;
 
+pub use act::{Act, Action};
 pub use cadence::Cadence;
 pub use check::{Check, Lane, Reason};
 pub use dead::{DeadLetter, DeadReason};
@@ -39,4 +42,5 @@ pub use observation::{Answer, Observation, Payment};
 pub use policy::{OpenidPolicy, Policy, Unregistered};
 pub use record::{Due, Record, State};
 pub use register::Registration;
+pub use shadow::{Mode, Telling};
 pub use time::Timestamp;

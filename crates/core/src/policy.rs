@@ -1,6 +1,7 @@
 //! What the operator decided per merchant, as `decide` needs it.
 
 use crate::cadence::Cadence;
+use crate::shadow::Mode;
 use crate::time::Millis;
 
 /// What to do with a payment of an order that nobody registered.
@@ -33,9 +34,10 @@ pub const HOLD: Millis = Millis::seconds(60);
 /// The configuration that decisions depend on.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    pub mode: Mode,
     pub cadence: Cadence,
     pub unregistered: Unregistered,
-    /// Close an order at the end of its cadence instead of only calling it unpaid.
+    /// Close an order at the end of its cadence instead of only calling it unpaid; never in shadow.
     pub close_unpaid: bool,
     pub openid: OpenidPolicy,
     /// A payment older than this, of an order without registration or earlier record, emits nothing.

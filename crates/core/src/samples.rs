@@ -16,6 +16,7 @@ use crate::observation::{Answer, ClosedAs, Coupon, NotPaid, Observation, Openid,
 use crate::policy::{OpenidPolicy, Policy, Unregistered};
 use crate::record::{Record, State};
 use crate::register::{Application, Registered, register};
+use crate::shadow::Mode;
 use crate::time::{Millis, Timestamp};
 use crate::verdict::{Judged, Judgement, Ruling, judge};
 
@@ -127,6 +128,7 @@ pub(crate) fn refused() -> Answer {
 
 pub(crate) fn policy() -> Policy {
     Policy {
+        mode: Mode::Live,
         cadence: Cadence::wechat(),
         unregistered: Unregistered::Emit,
         close_unpaid: false,

@@ -90,6 +90,7 @@ impl Engine {
         });
         let Taken::Leased(record) = taking.taken else { return };
         let policy = Policy {
+            mode: paybell_core::Mode::Live,
             cadence: Cadence::wechat(),
             unregistered: paybell_core::Unregistered::Emit,
             close_unpaid: false,

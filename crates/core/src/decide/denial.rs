@@ -7,6 +7,7 @@ use crate::decide::{
 use crate::event::EventType;
 use crate::observation::{NotPaid, Observation};
 use crate::record::{Cause, Due, Record, State};
+use crate::shadow::Mode;
 
 /// `NOTPAY`, `USERPAYING`, `ACCEPT`, `ORDERNOTEXIST`, `CLOSED`, `REVOKED`, `PAYERROR`.
 pub(super) fn not_paid(record: &Record, observation: &Observation, look: &Look<'_>) -> Decision {
@@ -64,7 +65,7 @@ fn at_the_last_point(
         waiting.outcome = "clock_unsteady";
         return Decision::Commit(Box::new(waiting));
     }
-    let closes = look.policy.close_unpaid && record.registration.is_some();
+    let closes = look.policy.close_unpaid && look.policy.mode == Mode::Live && record.registration.is_some();
     let may_close_at = record.created_at + CLOSE_AGE_MIN;
     match look.closing {
         Closing::NotTried if closes && look.now < may_close_at => {

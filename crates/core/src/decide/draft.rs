@@ -9,6 +9,7 @@ use crate::event::{
 use crate::observation::{Openid, Payment};
 use crate::policy::OpenidPolicy;
 use crate::record::{Entry, Progress, Record};
+use crate::shadow::withheld_id;
 
 impl Change {
     /// Keeps the state, ends the run of transient answers, and leaves no due time.
@@ -27,10 +28,12 @@ impl Change {
         }
     }
 
-    /// Adds an event, unless one of its id was ever committed.
+    /// Adds an event, unless the same fact was ever committed, told or withheld.
     pub(super) fn emit(&mut self, record: &Record, draft: Draft<'_>, look: &Look<'_>) -> bool {
-        let id = draft.id(record);
-        if record.has_event(id) || self.events.iter().any(|event| event.id == id) {
+        let (told, withheld) = draft.ids(record);
+        let id = if look.is_told(record) { told } else { withheld };
+        let is_known = |id| record.has_event(id) || self.events.iter().any(|event| event.id == id);
+        if is_known(told) || is_known(withheld) {
             return false;
         }
         self.version = self.version.saturating_add(1);
@@ -50,9 +53,11 @@ pub(super) struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    fn id(&self, record: &Record) -> Uuid {
+    /// As it is told, and as it is withheld.
+    fn ids(&self, record: &Record) -> (Uuid, Uuid) {
         let transaction_id = self.payment.and_then(|payment| payment.transaction_id.as_ref());
-        event_id(&record.key, self.kind, transaction_id.map_or("", |id| id.as_str()))
+        let reference = transaction_id.map_or("", |id| id.as_str());
+        (event_id(&record.key, self.kind, reference), withheld_id(&record.key, self.kind, reference))
     }
 
     fn event(&self, record: &Record, id: Uuid, version: u64, look: &Look<'_>) -> Event {
@@ -96,6 +101,7 @@ impl Draft<'_> {
             learned_by: look.learned_by(record),
             late: self.kind == EventType::Paid && was_denied(record),
             registered: registration.is_some(),
+            shadow: !look.is_told(record),
             openid: self.openid(look),
             disagreement: self.mismatch.map(|mismatch| Disagreement {
                 mismatch,

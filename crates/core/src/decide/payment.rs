@@ -10,6 +10,7 @@ use crate::money::{Currency, Fen};
 use crate::observation::Payment;
 use crate::policy::{HOLD, OpenidPolicy, Unregistered};
 use crate::record::{Cause, Due, Progress, Record, State};
+use crate::shadow;
 use crate::time::Timestamp;
 
 /// How a payment compares with what we expected.
@@ -37,6 +38,7 @@ pub(super) fn paid(record: &Record, payment: &Payment, look: &Look<'_>) -> Chang
         .is_none_or(|quick| quick.hint.is_answered_by(payment.transaction_id.as_ref()));
     change.progress.quick = if is_confirmed { None } else { quick_after(record, look.now) };
     change.due = quick_due(change.progress.quick.as_ref());
+    shadow::release(record, &mut change);
     match record.state {
         State::Pending | State::Unpaid | State::Closed | State::Failed => {
             first_payment(record, payment, look, change)

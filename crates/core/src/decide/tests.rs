@@ -6,6 +6,8 @@ mod closing;
 mod events;
 #[path = "tests/payments.rs"]
 mod payments;
+#[path = "tests/shadow.rs"]
+mod shadow;
 #[path = "tests/table.rs"]
 mod table;
 #[path = "tests/unregistered.rs"]

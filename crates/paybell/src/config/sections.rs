@@ -7,6 +7,7 @@ use std::{
 };
 
 use http_server::TlsConfig;
+pub use paybell_core::Mode;
 use paybell_core::{Cadence, OpenidPolicy, time::Millis};
 
 use super::{
@@ -33,14 +34,6 @@ impl fmt::Display for EngineKind {
             Self::Cluster => "cluster",
         })
     }
-}
-
-/// Whether anything leaves this house.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    Live,
-    /// Everything is observed and decided, nothing is emitted outside.
-    Shadow,
 }
 
 /// `[rabbitmq]`.

@@ -63,6 +63,7 @@ fn event(number: u32, kind: EventType, learned_by: LearnedBy) -> Event {
             learned_by,
             late: false,
             registered: true,
+            shadow: false,
             openid: None,
             disagreement: None,
         },

@@ -228,6 +228,7 @@ fn event() -> impl Strategy<Value = Event> {
                 learned_by: LearnedBy::Poll,
                 late: false,
                 registered: true,
+                shadow: false,
                 openid: None,
                 disagreement: None,
             },

@@ -119,6 +119,7 @@ pub fn paid_event(key: &OrderKey) -> Event {
             learned_by: LearnedBy::Poll,
             late: false,
             registered: true,
+            shadow: false,
             openid: None,
             disagreement: None,
         },

@@ -278,6 +278,7 @@ pub fn event(key: &OrderKey, kind: EventType, reference: &str) -> Event {
             learned_by: LearnedBy::Poll,
             late: false,
             registered: true,
+            shadow: false,
             openid: None,
             disagreement: None,
         },

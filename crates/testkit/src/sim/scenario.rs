@@ -7,7 +7,7 @@ use ingress::{Ingress, IngressMetrics, KeyUsed, Merchant, Merchants};
 use paybell_core::cadence::Cadence;
 use paybell_core::ports::CheckSource;
 use paybell_core::time::Millis;
-use paybell_core::{Lane, MchId, OpenidPolicy, OrderKey, Policy, Unregistered};
+use paybell_core::{Lane, MchId, Mode, OpenidPolicy, OrderKey, Policy, Unregistered};
 use prometheus_client::registry::Registry;
 use scheduler::{Scheduler, SchedulerMetrics};
 use wechat_pay::sign::{AcceptedAlgorithm, ApiKey};
@@ -358,6 +358,7 @@ fn ingress_over(world: &World) -> Ingress {
 
 fn policies_of(sim: &Sim) -> Policies {
     let policy = Policy {
+        mode: Mode::Live,
         cadence: Cadence::wechat(),
         unregistered: if sim.chance(0.3) { Unregistered::Hold } else { Unregistered::Emit },
         close_unpaid: sim.chance(0.3),

@@ -1,0 +1,92 @@
+//! Shadow mode: everything is observed and decided, and what would have been told is kept, marked, under ids of its own.
+//!
+//! One rule decides who hears of an order. While the mode is shadow, the shop's old handler answers WeChat, so nobody
+//! waits for our word and events are *withheld*. Once WeChat was answered SUCCESS by us, it does not come again: then
+//! the telling is *owed*, in whatever mode the process runs by then, and what was withheld is told after all.
+//!
+//! Decides about events only. Who leaves the marked ones out: the fan-out, the deliveries, the private API.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::check::{Check, Reason};
+use crate::decide::{Change, Look};
+use crate::event::{Event, EventType, NAMESPACE, event_id};
+use crate::ids::OrderKey;
+use crate::record::Record;
+
+/// Whether what is decided is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Mode {
+    #[default]
+    Live,
+    Shadow,
+}
+
+/// What a check means for the telling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Telling {
+    /// A notification was answered SUCCESS by us; anything else asks for nothing special.
+    #[default]
+    Usual,
+    /// A copy of a notification: somebody else answers WeChat.
+    Copied,
+    /// A person wants to be told outside what was withheld.
+    Release,
+}
+
+impl Check {
+    /// Whether somebody relies on our telling of the order.
+    pub fn is_owed(&self) -> bool {
+        match self.telling {
+            Telling::Usual => self.reason == Reason::Notified,
+            Telling::Copied => false,
+            Telling::Release => true,
+        }
+    }
+}
+
+impl Look<'_> {
+    /// Whether events of this look are told outside.
+    pub(crate) fn is_told(&self, record: &Record) -> bool {
+        self.policy.mode == Mode::Live || record.progress.owed
+    }
+}
+
+impl Record {
+    /// What was decided in shadow and not told since. Denials stay what they are: the old handler knows none.
+    pub fn withheld(&self) -> impl Iterator<Item = &Event> {
+        let is_news = |event: &&Event| {
+            matches!(event.kind, EventType::Paid | EventType::Refunded | EventType::Mismatch)
+        };
+        let events = self.events().filter(|event| event.data.shadow).filter(is_news);
+        events.filter(|event| !self.has_event(told_id(event)))
+    }
+}
+
+/// The id of an event that is withheld: that of the event which is told, should it ever be, must not be spent on it.
+pub fn withheld_id(key: &OrderKey, kind: EventType, reference: &str) -> Uuid {
+    let name = format!("{}\n{}\n{}\n{reference}\nshadow", key.mch_id, key.out_trade_no, kind.as_str());
+    Uuid::new_v5(&NAMESPACE, name.as_bytes())
+}
+
+/// Under which id a withheld event is told.
+fn told_id(event: &Event) -> Uuid {
+    let reference = event.data.transaction_id.as_ref().map_or("", |id| id.as_str());
+    event_id(&event.key(), event.kind, reference)
+}
+
+/// Adds what was withheld of an order whose telling is owed.
+pub(crate) fn release(record: &Record, change: &mut Change) {
+    if !record.progress.owed {
+        return;
+    }
+    for event in record.withheld() {
+        change.version = change.version.saturating_add(1);
+        change.outcome = "released";
+        let mut event = Event { id: told_id(event), ..event.clone() };
+        (event.data.shadow, event.data.version) = (false, change.version);
+        change.events.push(event);
+    }
+}
