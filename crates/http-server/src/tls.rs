@@ -48,6 +48,16 @@ impl TlsConfig {
         Ok(())
     }
 
+    /// Presents the certificate of `other` from the next handshake on. Connections that stand are not touched.
+    pub fn adopt(&self, other: &TlsConfig) {
+        self.current.0.store(other.current.0.load_full());
+    }
+
+    /// Whether both present the same chain.
+    pub fn presents_same_as(&self, other: &TlsConfig) -> bool {
+        self.current.0.load().cert == other.current.0.load().cert
+    }
+
     pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         self.acceptor.accept(stream).await
     }

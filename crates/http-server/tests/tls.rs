@@ -46,8 +46,12 @@ async fn serve(tls: TlsConfig, limits: Limits) -> SocketAddr {
     address
 }
 
-/// Asks for `name` (an address sends no SNI), trusting `trusted` only.
-async fn ask(address: SocketAddr, name: ServerName<'static>, trusted: &Pair) -> std::io::Result<String> {
+/// Greets as `name` (an address sends no SNI), trusting `trusted` only.
+async fn connect(
+    address: SocketAddr,
+    name: ServerName<'static>,
+    trusted: &Pair,
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.der.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -57,7 +61,12 @@ async fn ask(address: SocketAddr, name: ServerName<'static>, trusted: &Pair) -> 
         .with_root_certificates(roots)
         .with_no_client_auth();
     let stream = TcpStream::connect(address).await?;
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+/// One question on a connection of its own.
+async fn ask(address: SocketAddr, name: ServerName<'static>, trusted: &Pair) -> std::io::Result<String> {
+    let mut stream = connect(address, name, trusted).await?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await?;
     let mut answer = String::new();
     timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await.expect("an answer")?;
@@ -89,6 +98,34 @@ async fn clients_with_and_without_sni_are_served_and_a_new_certificate_takes_ove
     tls.reload(&new.certificate, &new.key).unwrap();
     assert!(ask(address, no_sni(), &new).await.is_ok());
     assert!(ask(address, sni(), &old).await.is_err());
+}
+
+#[tokio::test]
+async fn an_open_connection_goes_on_while_the_certificate_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (make_pair(dir.path(), "old"), make_pair(dir.path(), "new"));
+    let tls = TlsConfig::from_pem_files(&old.certificate, &old.key).unwrap();
+    let address = serve(tls.clone(), Limits::default()).await;
+    let mut open = connect(address, sni(), &old).await.unwrap();
+    let newer = TlsConfig::from_pem_files(&new.certificate, &new.key).unwrap();
+    assert!(!tls.presents_same_as(&newer));
+    tls.adopt(&newer);
+    assert!(tls.presents_same_as(&newer));
+    assert!(ask(address, no_sni(), &new).await.is_ok(), "the next handshake sees the new one");
+    assert!(ask(address, sni(), &old).await.is_err());
+    for _ in 0..2 {
+        open.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+        let mut answer = vec![0; "HTTP/1.1 200 OK".len()];
+        timeout(Duration::from_secs(20), open.read_exact(&mut answer)).await.expect("an answer").unwrap();
+        assert_eq!(answer, b"HTTP/1.1 200 OK", "the connection of before is served on");
+        let mut rest = [0; 4096];
+        while !timeout(Duration::from_secs(20), open.read(&mut rest))
+            .await
+            .unwrap()
+            .is_ok_and(|read| rest.get(..read).is_some_and(|rest| rest.ends_with(b"encrypted: true")))
+        {
+        }
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ pub enum Answer {
     Unauthorized,
     /// Not durable in time, overloaded or draining: WeChat comes again.
     Unavailable,
+    /// Taken in, but somebody else is to answer WeChat: whoever asks us alone must come again, or nobody would tell.
+    Shadow,
     /// The request did not arrive whole in time.
     TooSlow,
     NotFound,
@@ -29,7 +31,7 @@ impl Answer {
             Answer::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Answer::Malformed => StatusCode::BAD_REQUEST,
             Answer::Unauthorized => StatusCode::UNAUTHORIZED,
-            Answer::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Answer::Unavailable | Answer::Shadow => StatusCode::SERVICE_UNAVAILABLE,
             Answer::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Answer::NotFound => StatusCode::NOT_FOUND,
             Answer::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -53,6 +55,9 @@ impl Answer {
             }
             Answer::Unavailable => {
                 b"<xml><return_code><![CDATA[FAIL]]></return_code><return_msg><![CDATA[TRY AGAIN]]></return_msg></xml>"
+            }
+            Answer::Shadow => {
+                b"<xml><return_code><![CDATA[FAIL]]></return_code><return_msg><![CDATA[SHADOW MODE]]></return_msg></xml>"
             }
             Answer::TooSlow => {
                 b"<xml><return_code><![CDATA[FAIL]]></return_code><return_msg><![CDATA[TOO SLOW]]></return_msg></xml>"

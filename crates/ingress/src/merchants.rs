@@ -1,4 +1,5 @@
-//! Whose notifications we take: a pure lookup by number.
+//! Whose notifications we take: a pure lookup by number, with what is counted of each. A set is never changed, only
+//! replaced as a whole.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub struct Merchant {
 }
 
 /// All merchants of this process.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Merchants {
     by_mch_id: HashMap<String, Arc<Merchant>>,
 }
@@ -36,6 +37,11 @@ impl Merchants {
     /// From the configuration.
     pub fn new(merchants: impl IntoIterator<Item = Merchant>) -> Result<Self, MerchantsError> {
         Ok(Self { by_mch_id: index(merchants)? })
+    }
+
+    /// Every number.
+    pub fn mch_ids(&self) -> impl Iterator<Item = &str> {
+        self.by_mch_id.keys().map(String::as_str)
     }
 
     /// The merchant of that number.

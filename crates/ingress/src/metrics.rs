@@ -1,4 +1,5 @@
-//! The ingress's metrics. The hot path holds its handles and looks up no label.
+//! The ingress's metrics. The hot path holds its handles and looks up no label; handles of merchants that come later
+//! are made when they come.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
@@ -27,9 +29,17 @@ const ACK_BOUNDS_US: [u64; 14] = [
 #[derive(Clone)]
 pub struct IngressMetrics {
     notifications: Family<Labels, Counter>,
-    accepted: Arc<HashMap<String, Counter>>,
-    keys: Arc<HashMap<String, [Counter; 2]>>,
+    key_used: KeyUsed,
+    known: Arc<ArcSwap<HashMap<String, OfMerchant>>>,
     ack: AckHistogram,
+}
+
+/// One merchant's counters.
+#[derive(Clone)]
+struct OfMerchant {
+    accepted: Counter,
+    /// In the order of its keys.
+    keys: [Counter; 2],
 }
 
 impl IngressMetrics {
@@ -47,24 +57,33 @@ impl IngressMetrics {
         );
         let ack = AckHistogram::default();
         registry.register("paybell_ack_seconds", "From the request's head to our answer", ack.clone());
-        let mut accepted = HashMap::new();
-        let mut keys = HashMap::new();
-        for mch_id in mch_ids {
-            let counter = notifications.get_or_create_owned(&labels(mch_id, "accepted"));
-            accepted.insert(mch_id.to_owned(), counter);
-            let of_key = |key: &str| {
-                let labels = vec![("mch_id", mch_id.to_owned()), ("key", key.to_owned())];
-                key_used.get_or_create_owned(&labels)
-            };
-            keys.insert(mch_id.to_owned(), [of_key("current"), of_key("previous")]);
+        let metrics = Self { notifications, key_used: key_used.clone(), known: Arc::default(), ack };
+        metrics.know(mch_ids);
+        metrics
+    }
+
+    /// Counts these merchants by their numbers from now on. What was counted for others stays.
+    pub(crate) fn know<'m>(&self, mch_ids: impl IntoIterator<Item = &'m str>) {
+        let known = mch_ids.into_iter().map(|mch_id| (mch_id.to_owned(), self.of_merchant(mch_id))).collect();
+        self.known.store(Arc::new(known));
+    }
+
+    fn of_merchant(&self, mch_id: &str) -> OfMerchant {
+        let of_key = |key: &str| {
+            let labels = vec![("mch_id", mch_id.to_owned()), ("key", key.to_owned())];
+            self.key_used.get_or_create_owned(&labels)
+        };
+        OfMerchant {
+            accepted: self.notifications.get_or_create_owned(&labels(mch_id, "accepted")),
+            keys: [of_key("current"), of_key("previous")],
         }
-        Self { notifications, accepted: Arc::new(accepted), keys: Arc::new(keys), ack }
     }
 
     pub(crate) fn accepted(&self, mch_id: &str) {
-        if let Some(counter) = self.accepted.get(mch_id) {
-            counter.inc();
+        if let Some(merchant) = self.known.load().get(mch_id) {
+            merchant.accepted.inc();
         } else {
+            // Removed while its notification was being stored.
             self.refused(Some(mch_id), "accepted");
         }
     }
@@ -74,7 +93,7 @@ impl IngressMetrics {
     }
 
     pub(crate) fn key_used(&self, mch_id: &str, key_index: usize) {
-        if let Some(counter) = self.keys.get(mch_id).and_then(|keys| keys.get(key_index)) {
+        if let Some(counter) = self.known.load().get(mch_id).and_then(|known| known.keys.get(key_index)) {
             counter.inc();
         }
     }

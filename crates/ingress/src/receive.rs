@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use paybell_core::ports::{CheckQueue, PortError};
 use paybell_core::record::SeenAs;
-use paybell_core::{AppId, Check, MchId, OrderKey, TransactionId};
+use paybell_core::{AppId, Check, MchId, Mode, OrderKey, Telling, TransactionId};
 use wechat_pay::notification::{Authentic, Notification, NotificationError, Unverified};
 use wechat_pay::xml::XmlError;
 
@@ -22,8 +23,9 @@ pub struct Reception {
 
 /// Takes notifications.
 pub struct Ingress {
-    merchants: Arc<Merchants>,
+    merchants: ArcSwap<Merchants>,
     queue: Arc<dyn CheckQueue>,
+    mode: Mode,
     pub(crate) metrics: IngressMetrics,
     pub(crate) limits: crate::service::IngressLimits,
 }
@@ -36,7 +38,25 @@ struct Accepted {
 impl Ingress {
     /// Takes notifications of `merchants` and puts checks into `queue`.
     pub fn new(merchants: Arc<Merchants>, queue: Arc<dyn CheckQueue>, metrics: IngressMetrics) -> Self {
-        Self { merchants, queue, metrics, limits: crate::service::IngressLimits::default() }
+        Self {
+            merchants: ArcSwap::new(merchants),
+            queue,
+            mode: Mode::Live,
+            metrics,
+            limits: crate::service::IngressLimits::default(),
+        }
+    }
+
+    /// Other merchants and keys from the next notification on; those in hand are judged by what they began with.
+    pub fn replace_merchants(&self, merchants: Merchants) {
+        self.metrics.know(merchants.mch_ids());
+        self.merchants.store(Arc::new(merchants));
+    }
+
+    /// In shadow mode it takes copies: WeChat's answer comes from the shop's own handler, and is never SUCCESS here,
+    /// so that a notification which reaches us alone by mistake comes again until somebody tells of it.
+    pub fn with_mode(self, mode: Mode) -> Self {
+        Self { mode, ..self }
     }
 
     /// With other limits than the default ones.
@@ -90,16 +110,20 @@ impl Ingress {
             return Err(Reception { answer: Answer::Unauthorized, result: "wrong_path" });
         }
         named
-            .and_then(|mch_id| self.merchants.find(mch_id))
+            .and_then(|mch_id| self.merchants.load().find(mch_id))
             .ok_or(Reception { answer: Answer::Unauthorized, result: "unknown_merchant" })
     }
 
     async fn store(&self, check: Check) -> Reception {
+        let (check, answer) = match self.mode {
+            Mode::Live => (check, Answer::Success),
+            Mode::Shadow => (check.with_telling(Telling::Copied), Answer::Shadow),
+        };
         let mch_id = check.key.mch_id.clone();
         match self.queue.publish(std::slice::from_ref(&check)).await {
             Ok(()) => {
                 self.metrics.accepted(mch_id.as_str());
-                Reception { answer: Answer::Success, result: "accepted" }
+                Reception { answer, result: "accepted" }
             }
             Err(error) => {
                 self.log_not_durable(&check, &error);

@@ -12,7 +12,7 @@ use http_server::Peer;
 use hyper::{Method, Request, StatusCode};
 use ingress::{Answer, Ingress, IngressLimits, IngressMetrics, IsDraining, KeyUsed, Merchant, Merchants};
 use paybell_core::ports::{CheckQueue, PortError};
-use paybell_core::{Check, Lane, Reason};
+use paybell_core::{Check, Lane, Mode, Reason};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
@@ -112,6 +112,21 @@ async fn an_authentic_payment_becomes_a_check_that_carries_hints_only() {
     let seen_as = check.seen_as.as_ref().unwrap();
     assert_eq!(seen_as.appid.as_str(), "wx1");
     assert_eq!(seen_as.sub_mch_id.as_ref().map(|id| id.as_str()), Some("55"));
+    assert!(check.is_owed(), "WeChat was answered: it will not come again");
+}
+
+#[tokio::test]
+async fn in_shadow_a_copy_is_stored_as_one_and_never_answered_success() {
+    let desk = desk(Mood::Stores);
+    let ingress = desk.ingress.with_mode(Mode::Shadow);
+    let reception = ingress.receive(None, notification(KEY, &[]).as_bytes()).await;
+    assert_eq!((reception.answer, reception.result), (Answer::Shadow, "accepted"));
+    assert_eq!(reception.answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(String::from_utf8_lossy(reception.answer.body()).contains("FAIL"));
+    let [check] = desk.queue.stored.lock().unwrap().clone().try_into().unwrap();
+    assert!(!check.is_owed(), "somebody else answers WeChat");
+    let forged = ingress.receive(None, notification(&"0".repeat(32), &[]).as_bytes()).await;
+    assert_eq!(forged.answer, Answer::Unauthorized);
 }
 
 #[tokio::test]
@@ -204,4 +219,76 @@ async fn a_draining_or_overloaded_ingress_sends_wechat_away() {
     let full = Desk { ingress: ingress.with_limits(IngressLimits::new(3_000, 0)), queue, registry };
     assert_eq!(post(&full, false).await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert!(full.queue.stored.lock().unwrap().is_empty());
+}
+
+fn merchant(mch_id: &str, keys: &[&str]) -> Merchant {
+    Merchant {
+        mch_id: mch_id.to_owned(),
+        app_ids: vec!["wx1".to_owned()],
+        sub_mch_ids: Vec::new(),
+        keys: keys.iter().map(|key| ApiKey::new(key).unwrap()).collect(),
+        accepted: AcceptedAlgorithm::Only(Algorithm::Md5),
+    }
+}
+
+#[tokio::test]
+async fn merchants_come_go_and_change_their_keys_while_notifications_come() {
+    const NEXT: &str = "0123456789abcdef0123456789abcdef";
+    let desk = desk(Mood::Stores);
+    let result = async |key: &str, mch_id: &'static str| {
+        let body = notification(key, &[("mch_id", mch_id)]);
+        desk.ingress.receive(None, body.as_bytes()).await.result
+    };
+    let replace = |merchants: Vec<Merchant>| {
+        desk.ingress.replace_merchants(Merchants::new(merchants).unwrap());
+    };
+    assert_eq!(result(KEY, "1900000109").await, "accepted");
+    assert_eq!(result(NEXT, "1900000109").await, "bad_signature");
+    replace(vec![merchant("1900000109", &[NEXT, KEY]), merchant("1900000222", &[PREVIOUS])]);
+    assert_eq!(result(KEY, "1900000109").await, "accepted", "both keys verify while one replaces the other");
+    assert_eq!(result(NEXT, "1900000109").await, "accepted");
+    assert_eq!(result(PREVIOUS, "1900000109").await, "bad_signature");
+    assert_eq!(result(PREVIOUS, "1900000222").await, "accepted");
+    replace(vec![merchant("1900000109", &[NEXT])]);
+    assert_eq!(result(KEY, "1900000109").await, "bad_signature");
+    assert_eq!(result(PREVIOUS, "1900000222").await, "unknown_merchant");
+    let mut counted = String::new();
+    encode(&mut counted, &desk.registry).unwrap();
+    for line in [
+        "paybell_notifications_total{mch_id=\"1900000109\",result=\"accepted\"} 3",
+        "paybell_notifications_total{mch_id=\"1900000222\",result=\"accepted\"} 1",
+        "paybell_notifications_total{mch_id=\"unknown\",result=\"unknown_merchant\"} 1",
+        "paybell_key_used_total{mch_id=\"1900000109\",key=\"current\"} 2",
+        "paybell_key_used_total{mch_id=\"1900000109\",key=\"previous\"} 1",
+        "paybell_key_used_total{mch_id=\"1900000222\",key=\"current\"} 1",
+    ] {
+        assert!(counted.contains(line), "{line} in\n{counted}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_notification_falls_between_two_sets_of_merchants() {
+    let desk = Arc::new(desk(Mood::Stores));
+    let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut replacing = tokio::task::JoinSet::new();
+    replacing.spawn({
+        let (desk, is_over) = (desk.clone(), is_over.clone());
+        async move {
+            let mut replaced = 0_u32;
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                let keys = if replaced.is_multiple_of(2) { [PREVIOUS, KEY] } else { [KEY, PREVIOUS] };
+                desk.ingress.replace_merchants(Merchants::new([merchant("1900000109", &keys)]).unwrap());
+                replaced += 1;
+                tokio::task::yield_now().await;
+            }
+            replaced
+        }
+    });
+    for number in 0..5_000 {
+        let key = if number % 2 == 0 { KEY } else { PREVIOUS };
+        let reception = desk.ingress.receive(None, notification(key, &[]).as_bytes()).await;
+        assert_eq!(reception.result, "accepted", "notification {number}");
+    }
+    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(replacing.join_next().await.unwrap().unwrap() > 10);
 }

@@ -1,12 +1,14 @@
 //! The real [`Wechat`]: the protocol crate's client, one account per merchant.
 //!
 //! A merchant whose every key is refused is put in alarm and backs off as a whole: its orders are not dead-lettered
-//! one by one for a mistake in its configuration.
+//! one by one for a mistake in its configuration. Accounts can be replaced at any time; a call ends with the one it
+//! began with.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use paybell_core::{Answer, DeadReason};
 use tokio::time::Instant;
@@ -26,7 +28,7 @@ const ALARM_LONGEST: Duration = Duration::from_secs(300);
 pub struct Account {
     pub account: MerchantAccount,
     pub facts: MerchantFacts,
-    alarm: Mutex<Alarm>,
+    alarm: Arc<Mutex<Alarm>>,
 }
 
 #[derive(Debug, Default)]
@@ -38,14 +40,28 @@ struct Alarm {
 /// Asks WeChat over the network.
 pub struct Asker {
     client: Client,
-    accounts: HashMap<String, Arc<Account>>,
+    accounts: ArcSwap<Accounts>,
     metrics: WorkerMetrics,
 }
+
+type Accounts = HashMap<String, Arc<Account>>;
 
 impl Account {
     /// A merchant that is not in alarm.
     pub fn new(account: MerchantAccount, facts: MerchantFacts) -> Self {
-        Self { account, facts, alarm: Mutex::default() }
+        Self { account, facts, alarm: Arc::default() }
+    }
+
+    fn is_like(&self, other: &Account) -> bool {
+        self.account.is_like(&other.account) && self.facts == other.facts
+    }
+
+    /// In the place of `earlier`: the rate goes on. The alarm does too unless the keys are others, so that whoever
+    /// mends a key sees the effect at once.
+    fn after(self, earlier: &Account) -> Self {
+        let has_same_keys = self.account.keys().has_keys_of(earlier.account.keys());
+        let alarm = if has_same_keys { earlier.alarm.clone() } else { self.alarm };
+        Self { account: self.account.after(&earlier.account), facts: self.facts, alarm }
     }
 
     fn is_in_alarm(&self, now: Instant) -> bool {
@@ -82,13 +98,33 @@ impl Account {
 impl Asker {
     /// Asks for these merchants.
     pub fn new(client: Client, accounts: impl IntoIterator<Item = Account>, metrics: WorkerMetrics) -> Self {
-        let accounts =
-            accounts.into_iter().map(|one| (one.account.mch_id().to_owned(), Arc::new(one))).collect();
-        Self { client, accounts, metrics }
+        let asker = Self { client, accounts: ArcSwap::default(), metrics };
+        asker.replace_accounts(accounts);
+        asker
+    }
+
+    /// Asks for these merchants from the next call on. A merchant that was there before keeps its rate, the order of
+    /// its keys, and its alarm unless its keys are others.
+    pub fn replace_accounts(&self, accounts: impl IntoIterator<Item = Account>) {
+        let earlier = self.accounts.load();
+        let in_place = |account: Account| {
+            let mch_id = account.account.mch_id().to_owned();
+            let account = match earlier.get(&mch_id) {
+                Some(earlier) if account.is_like(earlier) => earlier.clone(),
+                Some(earlier) => Arc::new(account.after(earlier)),
+                None => {
+                    self.metrics.begin_merchant(&mch_id);
+                    Arc::new(account)
+                }
+            };
+            (mch_id, account)
+        };
+        let accounts: Accounts = accounts.into_iter().map(in_place).collect();
+        self.accounts.store(Arc::new(accounts));
     }
 
     fn account(&self, ask: &Ask) -> Result<Arc<Account>, Answer> {
-        let account = self.accounts.get(ask.key.mch_id.as_str()).cloned().ok_or_else(|| {
+        let account = self.accounts.load().get(ask.key.mch_id.as_str()).cloned().ok_or_else(|| {
             let detail = format!("merchant {} is not in the configuration", ask.key.mch_id);
             Answer::Refused { reason: DeadReason::UnknownMerchant, detail }
         })?;
@@ -194,7 +230,11 @@ mod tests {
     use wechat_pay::sign::{Algorithm, ApiKey};
 
     fn account() -> Account {
-        let key = ApiKey::new("192006250b4c09247ec02edce69f6a2d").unwrap();
+        with_key("192006250b4c09247ec02edce69f6a2d")
+    }
+
+    fn with_key(key: &str) -> Account {
+        let key = ApiKey::new(key).unwrap();
         let rate = NonZeroU32::new(50).unwrap();
         let account = MerchantAccount::new(
             "1900000109",
@@ -247,5 +287,47 @@ mod tests {
         assert!(!account.is_in_alarm(now));
         account.refused(now);
         assert!(!account.is_in_alarm(now), "the count starts anew");
+    }
+
+    #[test]
+    fn a_new_key_ends_the_alarm_and_anything_else_does_not() {
+        let before = account();
+        let now = Instant::now();
+        (0..3).for_each(|_| drop(before.refused(now)));
+        let facts = MerchantFacts { sub_mch_ids: vec!["1".to_owned()], ..MerchantFacts::default() };
+        let with_other_facts = Account { facts, ..account() }.after(&before);
+        assert!(with_other_facts.is_in_alarm(now), "another sub merchant mends no key");
+        with_other_facts.answered();
+        assert!(!before.is_in_alarm(now), "it is the same alarm");
+        (0..3).for_each(|_| drop(before.refused(now)));
+        let mended = with_key("K6YzxuySxxaXJLpwoBFdUAxcN3HHu1ED").after(&before);
+        assert!(!mended.is_in_alarm(now));
+        before.refused(now + ALARM_FIRST);
+        assert!(!mended.is_in_alarm(now + ALARM_FIRST), "a call that ends with the old key alarms nobody");
+    }
+
+    #[test]
+    fn a_removed_merchant_is_refused_by_name_and_asked_for_again_once_it_is_back() {
+        let mut registry = prometheus_client::registry::Registry::default();
+        let metrics = WorkerMetrics::register(&mut registry, ["1900000109"], &Default::default());
+        let client = Client::new(wechat_pay::client::ClientConfig::default()).unwrap();
+        let asker = Asker::new(client, [account()], metrics);
+        let ask = Ask {
+            key: paybell_core::OrderKey::new("1900000109", "T1").unwrap(),
+            appid: None,
+            sub_mch_id: None,
+            must_be_appid: false,
+            must_be_sub_mch_id: false,
+            is_urgent: true,
+        };
+        let in_hand = asker.account(&ask).unwrap_or_else(|answer| panic!("{answer:?}"));
+        asker.replace_accounts([]);
+        let Err(Answer::Refused { reason: DeadReason::UnknownMerchant, detail }) = asker.account(&ask) else {
+            panic!("nobody configured it");
+        };
+        assert!(detail.contains("1900000109"), "{detail}");
+        assert_eq!(in_hand.account.mch_id(), "1900000109", "what is in hand goes on");
+        asker.replace_accounts([account()]);
+        assert!(asker.account(&ask).is_ok());
     }
 }

@@ -19,6 +19,7 @@ pub type KeyUsed = Family<Labels, Counter>;
 pub struct WorkerMetrics {
     checks: Family<[(&'static str, &'static str); 2], Counter>,
     events: Family<Labels, Counter>,
+    withheld: Family<Labels, Counter>,
     paid_to_emitted: Histogram,
     queries: Family<Labels, Counter>,
     query_seconds: Family<Labels, Histogram>,
@@ -37,6 +38,7 @@ impl WorkerMetrics {
         let metrics = Self {
             checks: Family::default(),
             events: Family::default(),
+            withheld: Family::default(),
             paid_to_emitted: Histogram::new([
                 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0, 60.0, 300.0, 3_600.0, 86_640.0,
             ]),
@@ -47,6 +49,11 @@ impl WorkerMetrics {
         };
         registry.register("paybell_checks", "Checks by reason and outcome", metrics.checks.clone());
         registry.register("paybell_events", "Events emitted by type and source", metrics.events.clone());
+        registry.register(
+            "paybell_shadow_events",
+            "Events decided in shadow mode by type and source, and told to nobody",
+            metrics.withheld.clone(),
+        );
         registry.register(
             "paybell_paid_to_emitted_seconds",
             "From WeChat's time_end to the emission of order.paid",
@@ -88,10 +95,17 @@ impl WorkerMetrics {
                 self.events.get_or_create(&event_labels(kind, learned_by)).inc_by(0);
             }
         }
-        for mch_id in mch_ids {
-            let merchant = ("mch_id", mch_id.to_owned());
-            drop(self.query_seconds.get_or_create(&vec![merchant.clone()]));
-            self.queries.get_or_create(&vec![merchant, ("result", "answered".to_owned())]).inc_by(0);
+        mch_ids.into_iter().for_each(|mch_id| self.begin_merchant(mch_id));
+    }
+
+    /// The same for one merchant, which may come while the process runs.
+    pub(crate) fn begin_merchant(&self, mch_id: &str) {
+        let merchant = ("mch_id", mch_id.to_owned());
+        drop(self.query_seconds.get_or_create(&vec![merchant.clone()]));
+        self.queries.get_or_create(&vec![merchant, ("result", "answered".to_owned())]).inc_by(0);
+        for key in ["current", "previous"] {
+            let labels = vec![("mch_id", mch_id.to_owned()), ("key", key.to_owned())];
+            self.key_used.get_or_create(&labels).inc_by(0);
         }
     }
 
@@ -100,7 +114,8 @@ impl WorkerMetrics {
     }
 
     pub(crate) fn emitted(&self, event: &Event, now: Timestamp) {
-        self.events.get_or_create(&event_labels(event.kind, event.data.learned_by)).inc();
+        let events = if event.data.shadow { &self.withheld } else { &self.events };
+        events.get_or_create(&event_labels(event.kind, event.data.learned_by)).inc();
         if let (EventType::Paid, Some(paid_at)) = (event.kind, event.data.paid_at) {
             let after = u64::try_from(now.since(paid_at).0).unwrap_or(0);
             self.paid_to_emitted.observe(Duration::from_millis(after).as_secs_f64());

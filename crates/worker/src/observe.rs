@@ -9,7 +9,7 @@ use wechat_pay::query::{OrderQueryAnswer, OrderQueryResult, PaymentFields, Trade
 use crate::wechat::{Ask, CloseAsked};
 
 /// What must hold of every answer of a merchant.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MerchantFacts {
     pub app_ids: Vec<String>,
     /// Restricts only when it is not empty.

@@ -4,7 +4,8 @@
 //! nothing of orders.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::slots::Slots;
 use crate::answer::KeyUsed;
@@ -17,7 +18,8 @@ pub struct MerchantAccount {
     app_ids: Vec<String>,
     keys: KeyRing,
     algorithm: Algorithm,
-    slots: Slots,
+    query_rate: NonZeroU32,
+    slots: Arc<Slots>,
 }
 
 impl MerchantAccount {
@@ -30,7 +32,31 @@ impl MerchantAccount {
         algorithm: Algorithm,
         query_rate: NonZeroU32,
     ) -> Self {
-        Self { mch_id: mch_id.into(), app_ids, keys, algorithm, slots: Slots::new(query_rate) }
+        let slots = Arc::new(Slots::new(query_rate));
+        Self { mch_id: mch_id.into(), app_ids, keys, algorithm, query_rate, slots }
+    }
+
+    /// In the place of `earlier`, the same merchant as it was configured before: goes on with its rate, and tries the
+    /// key that worked last first, if it still has it. Calls in hand end with the account they began with.
+    #[must_use]
+    pub fn after(mut self, earlier: &MerchantAccount) -> Self {
+        self.slots = if earlier.slots.has_rate(self.query_rate) {
+            earlier.slots.clone()
+        } else {
+            Arc::new(earlier.slots.with_rate(self.query_rate))
+        };
+        self.keys.follow(&earlier.keys);
+        self
+    }
+
+    /// Whether calls would be made just as for `other`.
+    #[must_use]
+    pub fn is_like(&self, other: &MerchantAccount) -> bool {
+        self.mch_id == other.mch_id
+            && self.app_ids == other.app_ids
+            && self.keys.has_keys_of(&other.keys)
+            && self.algorithm == other.algorithm
+            && self.query_rate == other.query_rate
     }
 
     #[must_use]
@@ -64,13 +90,18 @@ impl MerchantAccount {
 pub struct KeyRing {
     current: ApiKey,
     previous: Option<ApiKey>,
-    previous_first: AtomicBool,
+    /// [`NONE_WORKED`], [`CURRENT_WORKED`] or [`PREVIOUS_WORKED`].
+    worked_last: AtomicU8,
 }
+
+const NONE_WORKED: u8 = 0;
+const CURRENT_WORKED: u8 = 1;
+const PREVIOUS_WORKED: u8 = 2;
 
 impl KeyRing {
     #[must_use]
     pub fn new(current: ApiKey, previous: Option<ApiKey>) -> Self {
-        Self { current, previous, previous_first: AtomicBool::new(false) }
+        Self { current, previous, worked_last: AtomicU8::new(NONE_WORKED) }
     }
 
     /// The keys to try, the one that worked last before the other.
@@ -78,7 +109,9 @@ impl KeyRing {
         let current = (KeyUsed::Current, &self.current);
         let previous = self.previous.as_ref().map(|key| (KeyUsed::Previous, key));
         match previous {
-            Some(previous) if self.previous_first.load(Ordering::Relaxed) => [Some(previous), Some(current)],
+            Some(previous) if self.worked_last.load(Ordering::Relaxed) == PREVIOUS_WORKED => {
+                [Some(previous), Some(current)]
+            }
             previous => [Some(current), previous],
         }
         .into_iter()
@@ -87,7 +120,32 @@ impl KeyRing {
 
     /// Remembers the key that worked.
     pub fn worked(&self, key: KeyUsed) {
-        self.previous_first.store(key == KeyUsed::Previous, Ordering::Relaxed);
+        let key = match key {
+            KeyUsed::Current => CURRENT_WORKED,
+            KeyUsed::Previous => PREVIOUS_WORKED,
+        };
+        self.worked_last.store(key, Ordering::Relaxed);
+    }
+
+    /// Whether both have the same keys in the same places.
+    #[must_use]
+    pub fn has_keys_of(&self, other: &KeyRing) -> bool {
+        self.current == other.current && self.previous == other.previous
+    }
+
+    /// Remembers of `earlier` which key worked last, wherever that key is now.
+    fn follow(&self, earlier: &KeyRing) {
+        let worked_last = match earlier.worked_last.load(Ordering::Relaxed) {
+            CURRENT_WORKED => Some(&earlier.current),
+            PREVIOUS_WORKED => earlier.previous.as_ref(),
+            _ => None,
+        };
+        let Some(key) = worked_last else { return };
+        if *key == self.current {
+            self.worked(KeyUsed::Current);
+        } else if self.previous.as_ref() == Some(key) {
+            self.worked(KeyUsed::Previous);
+        }
     }
 }
 
@@ -121,5 +179,40 @@ mod tests {
         let shown =
             format!("{:?}", MerchantAccount::new("1", vec!["wx1".into()], ring, Algorithm::Md5, rate));
         assert!(shown.contains("ApiKey(***)") && !shown.contains("K6Yz"), "{shown}");
+    }
+
+    fn account(keys: KeyRing, rate: u32) -> MerchantAccount {
+        MerchantAccount::new("1", vec!["wx1".into()], keys, Algorithm::Md5, NonZeroU32::new(rate).unwrap())
+    }
+
+    fn named(text: &str) -> ApiKey {
+        ApiKey::new(&format!("{text:x<32}")).unwrap()
+    }
+
+    #[test]
+    fn a_successor_tries_the_key_that_worked_first_wherever_it_is_now() {
+        let before = account(KeyRing::new(named("old"), None), 10);
+        let untried = account(KeyRing::new(named("new"), Some(named("old"))), 10).after(&before);
+        assert_eq!(order(untried.keys()), [KeyUsed::Current, KeyUsed::Previous], "nothing is known yet");
+        before.keys().worked(KeyUsed::Current);
+        let during = account(KeyRing::new(named("new"), Some(named("old"))), 10).after(&before);
+        assert_eq!(order(during.keys()), [KeyUsed::Previous, KeyUsed::Current]);
+        during.keys().worked(KeyUsed::Current);
+        let back = account(KeyRing::new(named("old"), Some(named("new"))), 10).after(&during);
+        assert_eq!(order(back.keys()), [KeyUsed::Previous, KeyUsed::Current]);
+        let other = account(KeyRing::new(named("other"), None), 10).after(&during);
+        assert_eq!(order(other.keys()), [KeyUsed::Current]);
+    }
+
+    #[test]
+    fn a_successor_goes_on_with_the_rate() {
+        let before = account(KeyRing::new(named("a"), None), 10);
+        let same_rate = account(KeyRing::new(named("b"), None), 10).after(&before);
+        assert!(Arc::ptr_eq(&same_rate.slots, &before.slots));
+        assert!(!same_rate.is_like(&before));
+        let faster = account(KeyRing::new(named("a"), None), 20).after(&before);
+        assert!(faster.slots.has_rate(NonZeroU32::new(20).unwrap()) && !faster.is_like(&before));
+        assert!(account(KeyRing::new(named("a"), None), 10).is_like(&before));
+        assert!(!account(KeyRing::new(named("a"), Some(named("b"))), 10).is_like(&before));
     }
 }

@@ -47,6 +47,18 @@ impl Slots {
         Self { interval_ns: interval_ns.max(1), queue: Mutex::default() }
     }
 
+    /// The same merchant's with another rate: what is saved up stays, so that a change of the rate gives no second
+    /// burst. Who waits at the old ones is served there.
+    pub(super) fn with_rate(&self, rate_per_second: NonZeroU32) -> Self {
+        let changed = Self::new(rate_per_second);
+        changed.lock().credit = self.lock().credit;
+        changed
+    }
+
+    pub(super) fn has_rate(&self, rate_per_second: NonZeroU32) -> bool {
+        self.interval_ns == Self::new(rate_per_second).interval_ns
+    }
+
     /// Takes a slot, waiting at most `wait_max`; gives up at once when the wait is sure to be longer.
     pub(super) async fn acquire(&self, priority: Priority, wait_max: Duration) -> Result<(), NoSlot> {
         let deadline = Instant::now() + wait_max;
@@ -221,6 +233,17 @@ mod tests {
         let start = Instant::now();
         slots.acquire(Priority::Cadence, Duration::from_secs(1)).await.unwrap();
         assert!(start.elapsed() <= Duration::from_millis(60), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_rate_gives_no_second_burst() {
+        let before = slots(10);
+        drain(&before, 10).await;
+        let after = before.with_rate(NonZeroU32::new(100).unwrap());
+        assert_eq!(after.acquire(Priority::Urgent, Duration::ZERO).await, Err(NoSlot));
+        tokio::time::advance(Duration::from_millis(50)).await;
+        drain(&after, 5).await;
+        assert_eq!(after.acquire(Priority::Urgent, Duration::ZERO).await, Err(NoSlot));
     }
 
     #[tokio::test(start_paused = true)]
