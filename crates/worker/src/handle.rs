@@ -15,8 +15,7 @@
 //!
 //! A crash between two steps therefore repeats an event under the same id, and never loses one.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use paybell_core::decide::Closing;
 use paybell_core::lease::{Commit, Committed, LeaseRequest, Taken};
@@ -26,6 +25,7 @@ use paybell_core::{Answer, Check, Decision, Event, LeaseToken, Look, OrderKey, R
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::left::{Left, Leftovers};
 use crate::metrics::WorkerMetrics;
 use crate::policies::Policies;
 use crate::retry::RetryPolicy;
@@ -36,9 +36,6 @@ pub const LEASE: Millis = Millis::seconds(60);
 
 /// How often one delivery starts again at the lease; after that the record's due time goes on.
 const RESTARTS_MAX: usize = 3;
-
-/// Leases left behind that are remembered; what is forgotten ends by its time.
-const GIVEN_UP_MAX: usize = 4_096;
 
 /// What a worker works with.
 pub struct WorkerParts {
@@ -58,8 +55,7 @@ pub struct Worker {
     random: Mutex<StdRng>,
     /// Names this worker in its lease tokens.
     holder: u64,
-    /// Leases that an error of the ledger left behind.
-    given_up: Mutex<HashMap<OrderKey, LeaseToken>>,
+    left: Leftovers,
 }
 
 /// What became of a delivery.
@@ -87,7 +83,7 @@ impl Worker {
             retry: RetryPolicy::new(),
             random: Mutex::new(random),
             holder,
-            given_up: Mutex::default(),
+            left: Leftovers::default(),
         }
     }
 
@@ -111,13 +107,16 @@ impl Worker {
 
     /// Gives the order of a check that the queue gave up on a due time, without working on it.
     pub async fn rescue(&self, delivery: Delivery) -> Result<(), PortError> {
-        let (check, request) = (&delivery.check, self.lease_request(&delivery.check));
-        let taken = self.parts.ledger.take(&request).await?;
-        if let Taken::Leased(record) = &taken {
+        let check = &delivery.check;
+        let (taken, token) = self.take(check).await?;
+        if let Taken::Leased(record) = taken {
             let delay = self.with_random(|random| self.retry.delay(record.progress.attempts, random));
-            let at = self.parts.ledger.clock().await?.now + delay;
             // A refused put-off leaves the lease's own due time, which does as well.
-            self.parts.ledger.put_off(&check.key, request.token, at).await?;
+            let given_back = self.give_back(&check.key, token, delay).await;
+            if given_back.is_err() {
+                self.remember_given_up(&check.key, token);
+            }
+            given_back?;
         }
         tracing::error!(mch_id = %check.key.mch_id, out_trade_no = %check.key.out_trade_no,
             "the queue gave up on a check of {}: its order is looked at again by its due time", check.key.out_trade_no);
@@ -132,32 +131,39 @@ impl Worker {
 
     async fn work(&self, check: &Check) -> Result<&'static str, PortError> {
         for _ in 0..RESTARTS_MAX {
-            let request = self.lease_request(check);
-            let taken = self.parts.metrics.timed("take", self.parts.ledger.take(&request)).await;
-            if taken.is_err() {
-                // It may have been stored all the same.
-                self.remember_given_up(&check.key, request.token);
-            }
-            let record = match taken? {
-                Taken::Leased(record) => {
-                    self.given_up().remove(&check.key);
-                    *record
-                }
+            let (taken, token) = self.take(check).await?;
+            let record = match taken {
+                Taken::Leased(record) => *record,
                 Taken::Duplicate => return Ok("duplicate"),
                 Taken::Busy => return Ok("busy"),
                 Taken::Stale => return Ok("stale"),
                 Taken::Fresh => return Ok("fresh"),
             };
-            match self.turn(check, record, request.token).await {
+            match self.turn(check, record, token).await {
                 Ok(Turn::Done(outcome)) => return Ok(outcome),
                 Ok(Turn::StartAgain) => {}
                 Err(error) => {
-                    self.let_go(&check.key, request.token).await;
+                    self.let_go(&check.key, token).await;
                     return Err(error);
                 }
             }
         }
         Ok("lease_lost")
+    }
+
+    /// Wishes for the lease, or for one that an error left behind.
+    async fn take(&self, check: &Check) -> Result<(Taken, LeaseToken), PortError> {
+        let left = self.left.take_out(&check.key);
+        let request = self.lease_request(check, left);
+        let taken = self.parts.metrics.timed("take", self.parts.ledger.take(&request)).await;
+        match &taken {
+            // It may have been stored all the same.
+            Err(_) => self.left.put_back(&check.key, Left { tried: Some(request.token), ..left }),
+            // Nobody asked who holds the lease.
+            Ok(Taken::Duplicate | Taken::Stale) => self.left.put_back(&check.key, left),
+            Ok(Taken::Leased(_) | Taken::Busy | Taken::Fresh) => {}
+        }
+        Ok((taken?, request.token))
     }
 
     /// Everything under one lease.
@@ -172,27 +178,19 @@ impl Worker {
     /// An engine failed under a lease. Nobody works under it any more, so nobody should have to wait for its end: it is
     /// given back, or, where the ledger itself is away, taken over by this worker's next delivery.
     async fn let_go(&self, key: &OrderKey, token: LeaseToken) {
-        let given_back = async {
-            let wait = self.with_random(|random| self.retry.delay(0, random));
-            let at = self.parts.ledger.clock().await?.now + wait;
-            self.parts.ledger.put_off(key, token, at).await
-        };
-        if given_back.await.is_err() {
+        let wait = self.with_random(|random| self.retry.delay(0, random));
+        if self.give_back(key, token, wait).await.is_err() {
             self.remember_given_up(key, token);
         }
     }
 
-    /// The earlier of two tokens stays: the later one is a try to take that lease over, which an absent ledger refuses.
-    fn remember_given_up(&self, key: &OrderKey, token: LeaseToken) {
-        let mut given_up = self.given_up();
-        if given_up.len() >= GIVEN_UP_MAX {
-            given_up.clear();
-        }
-        given_up.entry(key.clone()).or_insert(token);
+    async fn give_back(&self, key: &OrderKey, token: LeaseToken, wait: Millis) -> Result<(), PortError> {
+        let at = self.parts.ledger.clock().await?.now + wait;
+        self.parts.ledger.put_off(key, token, at).await.map(drop)
     }
 
-    fn given_up(&self) -> MutexGuard<'_, HashMap<OrderKey, LeaseToken>> {
-        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
+    fn remember_given_up(&self, key: &OrderKey, token: LeaseToken) {
+        self.left.put_back(key, Left { given_up: Some(token), tried: None });
     }
 
     /// query → decide → commit → publish → clear, under a lease with nothing outgoing.
@@ -270,19 +268,17 @@ impl Worker {
     }
 
     async fn put_off(&self, record: &Record, token: LeaseToken) -> Result<Turn, PortError> {
-        let reading = self.parts.ledger.clock().await?;
         let wait = self.with_random(|random| Millis(random.random_range(1_000..=2_000)));
-        self.parts.ledger.put_off(&record.key, token, reading.now + wait).await?;
+        self.give_back(&record.key, token, wait).await?;
         Ok(Turn::Done("put_off"))
     }
 
-    fn lease_request(&self, check: &Check) -> LeaseRequest {
-        let given_up = self.given_up().get(&check.key).copied();
+    fn lease_request(&self, check: &Check, left: Left) -> LeaseRequest {
         self.with_random(|random| LeaseRequest {
             check: check.clone(),
-            token: LeaseToken::of(self.holder, random.random()),
+            token: left.tried.unwrap_or_else(|| LeaseToken::of(self.holder, random.random())),
             length: LEASE,
-            given_up,
+            given_up: left.given_up,
             lost_delays: [0, 1, 2, 3, 4, 5, 6].map(|nth| self.retry.delay(nth, random)),
         })
     }

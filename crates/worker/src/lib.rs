@@ -5,6 +5,7 @@
 
 mod asker;
 mod handle;
+mod left;
 mod metrics;
 mod observe;
 mod policies;

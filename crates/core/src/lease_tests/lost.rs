@@ -168,3 +168,15 @@ fn a_lease_that_its_taker_gave_up_on_is_free_to_it_and_not_counted_as_lost() {
     let Taken::Leased(record) = take(desk.stored.as_ref(), &with(left), desk.now).taken else { panic!() };
     assert_eq!((record.lease.unwrap().token, record.leases_lost), (LeaseToken(99), 0));
 }
+
+#[test]
+fn a_wish_repeated_after_a_lost_answer_has_the_lease_that_it_got_and_no_other_one() {
+    let mut desk = Desk::registered();
+    desk.hold(&manual());
+    let own = |token: LeaseToken| request(token.0, &manual());
+    assert_eq!(take(desk.stored.as_ref(), &own(LeaseToken(77)), desk.now).taken, Taken::Busy);
+    let now = desk.now + Millis::seconds(1);
+    let Taken::Leased(record) = take(desk.stored.as_ref(), &own(desk.token), now).taken else { panic!() };
+    let lease = record.lease.unwrap();
+    assert_eq!((lease.token, lease.until, record.leases_lost), (desk.token, now + LEASE, 0));
+}

@@ -1,0 +1,82 @@
+//! What errors of an engine left behind: leases that stand, perhaps, and under which nobody of this worker works.
+//!
+//! Refuses to grow without bound, and to hand the same leftover to two deliveries at once: what is taken out is gone
+//! until it is put back. What is forgotten ends by its time. Next: the lease request of the order's next delivery.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use paybell_core::{LeaseToken, OrderKey};
+
+/// Orders that are remembered.
+const ORDERS_MAX: usize = 4_096;
+
+/// What may stand of an order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// A lease that work ended under in an error.
+    pub given_up: Option<LeaseToken>,
+    /// A wish for the lease whose answer was lost. Nobody worked under it, so it is repeated as it was.
+    pub tried: Option<LeaseToken>,
+}
+
+/// By order.
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers(Mutex<HashMap<OrderKey, Left>>);
+
+impl Leftovers {
+    /// For the one who tries next.
+    pub fn take_out(&self, key: &OrderKey) -> Left {
+        self.lock().remove(key).unwrap_or_default()
+    }
+
+    /// The earlier of two leftovers stays: the later one came of a try that met it.
+    pub fn put_back(&self, key: &OrderKey, left: Left) {
+        if left == Left::default() {
+            return;
+        }
+        let mut orders = self.lock();
+        if orders.len() >= ORDERS_MAX {
+            orders.clear();
+        }
+        orders.entry(key.clone()).or_insert(left);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<OrderKey, Left>> {
+        // Each change is one call on the map: no panic leaves it half made.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> OrderKey {
+        OrderKey::new("1900000109", format!("T{number}")).unwrap()
+    }
+
+    fn given_up(token: u128) -> Left {
+        Left { given_up: Some(LeaseToken(token)), tried: None }
+    }
+
+    #[test]
+    fn one_delivery_gets_a_leftover_and_the_earlier_of_two_stays() {
+        let leftovers = Leftovers::default();
+        leftovers.put_back(&key(1), Left::default());
+        assert!(leftovers.lock().is_empty(), "nothing is not remembered");
+        leftovers.put_back(&key(1), given_up(1));
+        leftovers.put_back(&key(1), given_up(2));
+        assert_eq!(leftovers.take_out(&key(1)), given_up(1));
+        assert_eq!(leftovers.take_out(&key(1)), Left::default());
+    }
+
+    #[test]
+    fn however_many_are_left_the_memory_is_bounded() {
+        let leftovers = Leftovers::default();
+        for number in 0..=ORDERS_MAX {
+            leftovers.put_back(&key(number), given_up(1));
+        }
+        assert_eq!(leftovers.lock().len(), 1);
+    }
+}
