@@ -163,7 +163,7 @@ impl fmt::Debug for EndpointUrl {
     }
 }
 
-/// Which events an endpoint gets. An empty list means all.
+/// Which events an endpoint gets. An empty list means all; what was decided in shadow is for nobody.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     pub types: Vec<EventType>,
@@ -173,7 +173,7 @@ pub struct Wanted {
 impl Wanted {
     pub(crate) fn fits(&self, event: &Event) -> bool {
         let type_fits = self.types.is_empty() || self.types.contains(&event.kind);
-        type_fits && (self.mch_ids.is_empty() || self.mch_ids.contains(&event.data.mch_id))
+        !event.data.shadow && type_fits && (self.mch_ids.is_empty() || self.mch_ids.contains(&event.data.mch_id))
     }
 
     /// What the log can leave out by itself; lists of several are left to [`Wanted::fits`].

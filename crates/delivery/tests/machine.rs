@@ -367,3 +367,17 @@ fn a_place_that_left_the_log_goes_on_at_the_oldest_and_is_counted() {
     world.recover();
     assert_eq!((world.taken.len(), world.machine.book().totals.cursor_gone), (4, 1));
 }
+
+#[test]
+fn what_was_decided_in_shadow_is_for_nobody_even_if_a_person_asks_for_the_whole_log() {
+    let mut world = World::new(4, Wanted::default());
+    for at in [0, 2] {
+        world.log[at].data.shadow = true;
+    }
+    world.recover();
+    assert!(world.machine.resend(Resend { after: Cursor::START, to: 4 }));
+    world.recover();
+    let told: HashSet<Uuid> = [1, 3].map(|at: usize| world.log[at].id).into();
+    assert_eq!(world.taken.keys().copied().collect::<HashSet<_>>(), told);
+    assert!(world.taken.values().all(|times| *times == 2), "once by itself, once for the person");
+}

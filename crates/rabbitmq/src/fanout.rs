@@ -79,10 +79,13 @@ impl Fanout {
     }
 
     /// Publishes the events. Takes at most a little over two seconds, and while confirms are held back no time at all.
-    pub async fn publish(&self, events: &[Event], bodies: &[Arc<[u8]>]) -> Result<(), Undelivered> {
+    pub async fn publish<'e>(
+        &self,
+        events: impl Iterator<Item = (&'e Event, &'e Arc<[u8]>)>,
+    ) -> Result<(), Undelivered> {
         let hand_over = async {
-            let mut fates = Vec::with_capacity(events.len());
-            for (event, body) in events.iter().zip(bodies) {
+            let mut fates = Vec::new();
+            for (event, body) in events {
                 let (parcel, fate) = Parcel::of(event, body.clone());
                 self.parcels.send(parcel).await.map_err(|_| Undelivered)?;
                 fates.push(fate);

@@ -163,7 +163,7 @@ impl EventLog for StreamLog {
 impl Writer {
     /// The events are in the stream and were handed to subscribers. The stream comes first: it is the record. The
     /// subscribers belong to the same step, because only then are the events cleared; after a crash between the two
-    /// everything is repeated under the same ids.
+    /// everything is repeated under the same ids. What was decided in shadow is kept and told to nobody.
     async fn append(&self, events: &[Event]) -> Result<(), PortError> {
         let _under_way = self.appends.token();
         let bodies: Vec<Arc<[u8]>> = events.iter().map(|event| event.to_json().into_bytes().into()).collect();
@@ -181,7 +181,8 @@ impl Writer {
         // one of them take would break the order.
         let others = unconstrained(join_all(stored)).await;
         others.into_iter().collect::<Result<(), _>>().map_err(unavailable)?;
-        self.fanout.publish(events, &bodies).await.map_err(unavailable)
+        let told = events.iter().zip(&bodies).filter(|(event, _)| !event.data.shadow);
+        self.fanout.publish(told).await.map_err(unavailable)
     }
 }
 

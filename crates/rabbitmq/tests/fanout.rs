@@ -15,6 +15,7 @@ use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use paybell_core::event::{Event, EventType};
+use paybell_core::ports::EventFilter;
 use testkit::servers::{Rabbit, shared_rabbit, unique_prefix};
 
 use stand::{MCH_ID, Outsider, Process, config, event, paid, until};
@@ -49,6 +50,27 @@ async fn an_event_reaches_subscribers_as_the_contract_says() {
     assert_eq!(outsider.get(&all_paid).await.map(|delivery| delivery.routing_key), None);
     assert_eq!(outsider.events(&of_merchant).await, [paid, closed]);
     assert_eq!(process.engine.fanout_refused(), 0);
+    process.engine.close().await;
+}
+
+#[tokio::test]
+async fn what_was_decided_in_shadow_is_kept_in_the_stream_and_told_to_no_subscriber() {
+    let (url, prefix) = (shared_rabbit().await, unique_prefix());
+    let process = Process::start(config(&url, &prefix)).await;
+    let outsider = Outsider::at(&url).await;
+    let all = format!("{prefix}.sub.all");
+    outsider.subscribe(&all, &exchange(&prefix), "#", &[]).await;
+    let (told, mut withheld) = (event(1, EventType::Paid), event(2, EventType::Paid));
+    withheld.data.shadow = true;
+    let last = event(3, EventType::Closed);
+    process.log.append(&[withheld.clone(), told.clone()]).await.unwrap();
+    process.log.append(&[withheld.clone()]).await.unwrap();
+    process.log.append(std::slice::from_ref(&last)).await.unwrap();
+    assert_eq!(outsider.events(&all).await, [told.clone(), last.clone()]);
+    assert_eq!(
+        process.rest(None, &EventFilter::default(), 10).await,
+        [withheld.clone(), told, withheld, last]
+    );
     process.engine.close().await;
 }
 
