@@ -39,6 +39,7 @@ mod endpoint;
 mod error;
 mod headers;
 mod identity;
+mod known;
 mod merchants;
 mod metrics;
 mod placed;

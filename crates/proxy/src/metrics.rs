@@ -1,6 +1,5 @@
 //! The proxy's metrics. Names are contract. Handles are held; labels are words of ours, never what a caller sent.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,9 @@ type Labels = Vec<(&'static str, String)>;
 /// `paybell_key_used_total{mch_id,key}`: owned by the process, counted here too, because an SDK that still signs with
 /// the previous key is why a rotation is not over.
 pub type KeyUsed = Family<Labels, Counter>;
+
+/// In the order of a merchant's keys.
+const KEYS: [&str; 2] = ["current", "previous"];
 
 /// Upper bounds of `paybell_proxy_seconds`. SDKs give up after 6 to 10 s, we after 30.
 const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -83,7 +85,7 @@ pub struct ProxyMetrics {
     waiting: Gauge,
     cut: Counter,
     seconds: Histogram,
-    keys: Arc<HashMap<String, [Counter; 2]>>,
+    key_used: KeyUsed,
 }
 
 impl ProxyMetrics {
@@ -115,10 +117,9 @@ impl ProxyMetrics {
                 .map(|(_, result)| calls.get_or_create_owned(&labels([("path", path), ("result", result)])))
                 .collect()
         };
-        let of_key = |mch_id: &str| {
-            ["current", "previous"]
-                .map(|key| key_used.get_or_create_owned(&labels([("mch_id", mch_id), ("key", key)])))
-        };
+        for (mch_id, key) in mch_ids.into_iter().flat_map(|mch_id| KEYS.map(|key| (mch_id, key))) {
+            key_used.get_or_create(&labels([("mch_id", mch_id), ("key", key)])).inc_by(0);
+        }
         let of_registration =
             |(_, result): &(_, &str)| registrations.get_or_create_owned(&labels([("result", result)]));
         Self {
@@ -128,7 +129,7 @@ impl ProxyMetrics {
             waiting,
             cut,
             seconds,
-            keys: Arc::new(mch_ids.into_iter().map(|mch_id| (mch_id.to_owned(), of_key(mch_id))).collect()),
+            key_used: key_used.clone(),
         }
     }
 
@@ -157,9 +158,10 @@ impl ProxyMetrics {
         self.waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// `mch_id` is a configured one.
     pub(crate) fn key_used(&self, mch_id: &str, key_index: usize) {
-        if let Some(counter) = self.keys.get(mch_id).and_then(|keys| keys.get(key_index)) {
-            counter.inc();
+        if let Some(key) = KEYS.get(key_index) {
+            self.key_used.get_or_create(&labels([("mch_id", mch_id), ("key", key)])).inc();
         }
     }
 

@@ -2,8 +2,10 @@
 //! the promise: an order that WeChat knows was registered before, or is counted as missed.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_server::Peer;
 use hyper::body::Incoming;
@@ -15,17 +17,18 @@ use tokio_util::sync::CancellationToken;
 use wechat_pay::xml::Document;
 
 use crate::answer::AnswerBody;
-use crate::config::{ProxyConfig, ProxyLimits};
+use crate::config::{ProxyConfig, ProxyLimits, Trust};
 use crate::endpoint::{Certificate, Endpoint};
 use crate::error::Error;
 use crate::headers;
-use crate::merchants::Merchants;
+use crate::known::Known;
+use crate::merchants::Merchant;
 use crate::metrics::{CallResult, ProxyMetrics};
 use crate::refusal::Refusal;
 use crate::registrar::Registrar;
 use crate::source::SourceRange;
 use crate::upload::Upload;
-use crate::upstream::{Call, Failure, Upstream};
+use crate::upstream::{Call, Failure, HttpClient, Upstream};
 
 pub use crate::registrar::Ports;
 
@@ -35,6 +38,8 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 pub struct Proxy {
     registrar: Registrar,
     upstream: Upstream,
+    known: ArcSwap<Known>,
+    trust: Trust,
     sources: Vec<SourceRange>,
     limits: ProxyLimits,
     metrics: ProxyMetrics,
@@ -44,9 +49,17 @@ impl Proxy {
     /// Checks the whole configuration. Must be called with at least one base URL; without merchants it forwards only.
     pub fn new(config: ProxyConfig, ports: Ports, metrics: ProxyMetrics) -> Result<Self, Error> {
         let upstream = Upstream::new(&config)?;
-        let merchants = Merchants::new(config.merchants)?;
-        let registrar = Registrar::new(ports, merchants, metrics.clone(), &config.limits);
-        Ok(Self { registrar, upstream, sources: config.sources, limits: config.limits, metrics })
+        let ProxyConfig { merchants, sources, trust, limits, .. } = config;
+        let known = ArcSwap::from_pointee(Known::new(merchants, &trust, &limits)?);
+        let registrar = Registrar::new(ports, metrics.clone(), &limits);
+        Ok(Self { registrar, upstream, known, trust, sources, limits, metrics })
+    }
+
+    /// Other merchants, keys and certificates from the next call on; calls in hand end with those they began with.
+    /// An error changes nothing.
+    pub fn replace_merchants(&self, merchants: Vec<Merchant>) -> Result<(), Error> {
+        self.known.store(Arc::new(Known::new(merchants, &self.trust, &self.limits)?));
+        Ok(())
     }
 
     /// Answers one call, with WeChat's answer if there is one.
@@ -82,9 +95,10 @@ impl Proxy {
     ) -> Result<Response<Incoming>, Refusal> {
         self.may_come(&head, peer)?;
         let body = Upload::take(body, self.limits.request_bytes_max, peer.request_deadline).await?;
-        let identity = self.identity(endpoint, body.whole())?;
+        let known = self.known.load_full();
+        let identity = identity(&known, endpoint, body.whole())?;
         if endpoint.places_orders && head.method == Method::POST {
-            self.registrar.observe(body.whole().map(|whole| &**whole)).await;
+            self.registrar.observe(body.whole().map(|whole| &**whole), &known.merchants).await;
         }
         let path_and_query = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let call = Call { method: head.method, path_and_query, headers: headers::for_wechat(head.headers) };
@@ -107,28 +121,6 @@ impl Proxy {
         }
     }
 
-    /// In whose name to connect. WeChat verifies the signature itself, so the certificate goes to whomever the document
-    /// names; where no document can be read (uploads of images), to the only merchant, if there is only one.
-    fn identity(&self, endpoint: Endpoint, body: Option<&Bytes>) -> Result<Option<&str>, Refusal> {
-        if endpoint.certificate == Certificate::Never {
-            return Ok(None);
-        }
-        let merchants: &Merchants = &self.registrar.merchants;
-        let document = body.and_then(|body| Document::parse(body).ok());
-        let merchant = match &document {
-            // Payments to users name the merchant differently.
-            Some(document) => ["mch_id", "mchid"].iter().find_map(|name| merchants.find(document.get(name)?)),
-            None => merchants.only(),
-        };
-        let identity = merchant
-            .map(|merchant| merchant.mch_id.as_str())
-            .filter(|mch_id| self.upstream.has_identity(mch_id));
-        match (identity, endpoint.certificate) {
-            (None, Certificate::Always) => Err(Refusal::NoCertificate),
-            (identity, _) => Ok(identity),
-        }
-    }
-
     fn pass_on(&self, answer: Response<Incoming>) -> Response<AnswerBody> {
         let (head, body) = answer.into_parts();
         let idle_timeout = Duration::from_millis(self.limits.answer_idle_timeout_ms);
@@ -147,6 +139,29 @@ impl Proxy {
             Failure::Body(_) | Failure::Path => {}
         }
         failure.into()
+    }
+}
+
+/// In whose name to connect. WeChat verifies the signature itself, so the certificate goes to whomever the document
+/// names; where no document can be read (uploads of images), to the only merchant, if there is only one.
+fn identity<'k>(
+    known: &'k Known,
+    endpoint: Endpoint,
+    body: Option<&Bytes>,
+) -> Result<Option<&'k HttpClient>, Refusal> {
+    if endpoint.certificate == Certificate::Never {
+        return Ok(None);
+    }
+    let merchants = &known.merchants;
+    let document = body.and_then(|body| Document::parse(body).ok());
+    let merchant = match &document {
+        // Payments to users name the merchant differently.
+        Some(document) => ["mch_id", "mchid"].iter().find_map(|name| merchants.find(document.get(name)?)),
+        None => merchants.only(),
+    };
+    match (merchant.and_then(|merchant| known.client(&merchant.mch_id)), endpoint.certificate) {
+        (None, Certificate::Always) => Err(Refusal::NoCertificate),
+        (client, _) => Ok(client),
     }
 }
 

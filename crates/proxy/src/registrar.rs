@@ -37,7 +37,6 @@ pub struct Ports {
 
 pub(crate) struct Registrar {
     ports: Ports,
-    pub(crate) merchants: Merchants,
     metrics: ProxyMetrics,
     backlog: Backlog,
     register_timeout: Duration,
@@ -45,15 +44,9 @@ pub(crate) struct Registrar {
 }
 
 impl Registrar {
-    pub(crate) fn new(
-        ports: Ports,
-        merchants: Merchants,
-        metrics: ProxyMetrics,
-        limits: &ProxyLimits,
-    ) -> Self {
+    pub(crate) fn new(ports: Ports, metrics: ProxyMetrics, limits: &ProxyLimits) -> Self {
         Self {
             ports,
-            merchants,
             metrics,
             backlog: Backlog::new(limits.backlog_max),
             register_timeout: Duration::from_millis(limits.register_timeout_ms),
@@ -62,9 +55,9 @@ impl Registrar {
     }
 
     /// Registers the order that `body` places, if it can; `None` is a body too long to be an order's.
-    pub(crate) async fn observe(&self, body: Option<&[u8]>) {
+    pub(crate) async fn observe(&self, body: Option<&[u8]>, merchants: &Merchants) {
         let read = match body {
-            Some(body) => placed::read(body, &self.merchants),
+            Some(body) => placed::read(body, merchants),
             None => Err(Unverified { reason: "too_large", mch_id: None }),
         };
         match read {

@@ -4,7 +4,6 @@
 //! payer who may pay twice. A body over 64 KiB is not kept, so such a call has one host only. (The library below repeats a call in one case, on a kept connection that turns out closed
 //! before the call was begun to be written; that sends nothing twice either.) Follows no redirect, reads no answer.
 
-use std::collections::HashMap;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
@@ -23,7 +22,8 @@ use crate::error::Error;
 use crate::identity;
 use crate::upload::Upload;
 
-type HttpClient = Client<Connector, Upload>;
+/// Keeps connections of its own.
+pub(crate) type HttpClient = Client<Connector, Upload>;
 
 /// A call as it goes out, but for its body.
 pub(crate) struct Call {
@@ -49,8 +49,6 @@ pub(crate) enum Failure {
 pub(crate) struct Upstream {
     hosts: Vec<Host>,
     plain: HttpClient,
-    /// One per client certificate: the certificate belongs to the connection.
-    with_identity: HashMap<String, HttpClient>,
     host_pause: Duration,
 }
 
@@ -61,19 +59,9 @@ impl Upstream {
         if hosts.is_empty() {
             return Err(Error::NoBaseUrl);
         }
-        let mut with_identity = HashMap::new();
-        for merchant in &config.merchants {
-            let Some(identity) = &merchant.identity else { continue };
-            let tls = identity::tls(&config.trust, Some(identity)).map_err(|error| match error {
-                Error::Tls(problem) => Error::IdentityRefused { mch_id: merchant.mch_id.clone(), problem },
-                other => other,
-            })?;
-            with_identity.insert(merchant.mch_id.clone(), client(tls, &config.limits));
-        }
         Ok(Self {
             hosts,
             plain: client(identity::tls(&config.trust, None)?, &config.limits),
-            with_identity,
             host_pause: Duration::from_millis(config.limits.host_pause_ms),
         })
     }
@@ -83,19 +71,15 @@ impl Upstream {
         self.hosts.iter().any(|known| known.name.eq_ignore_ascii_case(host))
     }
 
-    pub(crate) fn has_identity(&self, mch_id: &str) -> bool {
-        self.with_identity.contains_key(mch_id)
-    }
-
-    /// Sends the call, with the client certificate of `identity` if that merchant has one.
+    /// Sends the call, in the name that `identity` connects in if there is one.
     pub(crate) async fn send(
         &self,
         call: &Call,
         body: Upload,
-        identity: Option<&str>,
+        identity: Option<&HttpClient>,
         deadline: Instant,
     ) -> Result<Response<Incoming>, Failure> {
-        let client = identity.and_then(|mch_id| self.with_identity.get(mch_id)).unwrap_or(&self.plain);
+        let client = identity.unwrap_or(&self.plain);
         let mut next = Some(body);
         let mut failure = Failure::Path;
         for host in self.in_order(Instant::now()) {
@@ -185,7 +169,7 @@ impl Host {
     }
 }
 
-fn client(tls: rustls::ClientConfig, limits: &ProxyLimits) -> HttpClient {
+pub(crate) fn client(tls: rustls::ClientConfig, limits: &ProxyLimits) -> HttpClient {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_millis(limits.idle_connection_timeout_ms))

@@ -151,3 +151,23 @@ async fn an_order_of_an_unlisted_app_is_registered_all_the_same() {
     assert!(rig.ledger.record(MCH_ID, "T1").is_some(), "polls find it even if its notification is refused");
     assert_eq!(merchant().app_ids, [shop::APPID]);
 }
+
+#[tokio::test]
+async fn merchants_and_keys_are_replaced_while_calls_come() {
+    let journal = Journal::default();
+    let wechat = answering(&journal).await;
+    let rig = Rig::start(&journal, &[&wechat.url]).await;
+    let body = order("T1", "1999", &[]);
+    rig.proxy.replace_merchants(Vec::new()).unwrap();
+    assert_eq!(post(rig.address, UNIFIED, &body).await.status, 200, "forwarded all the same");
+    assert_eq!(rig.unverified("unknown_merchant"), 1);
+    let without_key = proxy::Merchant { keys: Vec::new(), ..merchant() };
+    assert!(rig.proxy.replace_merchants(vec![without_key]).is_err());
+    post(rig.address, UNIFIED, &body).await;
+    assert_eq!(rig.unverified("unknown_merchant"), 2, "what cannot be used changes nothing");
+    let rotated = proxy::Merchant { keys: vec![shop::key(STRANGER), shop::key(KEY)], ..merchant() };
+    rig.proxy.replace_merchants(vec![rotated]).unwrap();
+    post(rig.address, UNIFIED, &body).await;
+    assert_eq!(rig.registrations("registered"), 1);
+    assert_eq!(rig.metric(&format!("paybell_key_used_total{{mch_id=\"{MCH_ID}\",key=\"previous\"}}")), 1);
+}
