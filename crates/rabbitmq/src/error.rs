@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use paybell_core::ports::PortError;
 
+use crate::stage::Place;
+
 /// A setting with which nothing can ever be connected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -20,6 +22,32 @@ pub enum ConfigError {
     Partitions(u16),
     #[error("rabbitmq: {0} must not be 0")]
     Zero(&'static str),
+}
+
+/// Why a rehearsal cannot publish.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(
+        "{0:?} is no place for a rehearsal: it is named like a queue or exchange of Paybell's own; name your \
+         subscriber's queue"
+    )]
+    Reserved(String),
+    #[error(
+        "no queue takes what is published to {0}: create your subscriber's queue, and bind it if this is an exchange"
+    )]
+    Unroutable(Place),
+    #[error("{0} refused a message: a queue is full, or its policy refuses publishes")]
+    Refused(Place),
+    #[error("RabbitMQ: {0}")]
+    Away(String),
+}
+
+impl From<LinkError> for StageError {
+    fn from(error: LinkError) -> Self {
+        Self::Away(error.to_string())
+    }
 }
 
 /// Why the broker cannot be worked with now. All of them pass: the supervisor mends what it can, for ever.

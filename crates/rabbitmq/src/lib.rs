@@ -19,11 +19,13 @@ mod publisher;
 mod queue;
 mod rabbit;
 mod source;
+mod stage;
 pub mod topology;
 
 pub use baseline::{Baseline, erase};
 pub use config::RabbitConfig;
 pub use consume::Letters;
-pub use error::ConfigError;
+pub use error::{ConfigError, StageError};
 pub use orders::{Orders, Posted};
 pub use rabbit::{Needs, RabbitMq};
+pub use stage::{Performed, Place, REHEARSAL_EXCHANGE, Stage};
