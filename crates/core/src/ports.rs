@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::act::{Act, ActEntry, Action};
 use crate::check::{Check, Lane};
 use crate::dead::DeadLetter;
 use crate::event::{Event, EventType};
@@ -247,6 +248,52 @@ pub trait Notes: Send + Sync {
     async fn write(&self, name: &str, expected: Option<u64>, text: &str) -> Result<bool, PortError>;
     /// The names that begin with `prefix`, in the order of their bytes; [`PAGE_ROWS_MAX`] at most.
     async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError>;
+}
+
+/// Which acts a listing shows, and from which end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ActFilter {
+    pub action: Option<Action>,
+    pub mch_id: Option<MchId>,
+    pub order: ActOrder,
+}
+
+/// From which end acts are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ActOrder {
+    #[default]
+    NewestFirst,
+    OldestFirst,
+}
+
+/// A page of acts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActPage {
+    pub entries: Vec<ActEntry>,
+    /// The number after which to continue, also when the page is empty.
+    pub next: u64,
+    pub has_more: bool,
+}
+
+/// What operators did.
+#[async_trait]
+pub trait Acts: Send + Sync {
+    /// Stores an act before its effect, gives it its number, and lets acts go that are older than this one by more
+    /// than [`crate::act::ACT_AGE_MAX`].
+    async fn begin(&self, act: &Act) -> Result<u64, PortError>;
+    /// Stores what came of it. The first word stands; an act that is gone stays gone.
+    async fn conclude(&self, number: u64, outcome: &str) -> Result<(), PortError>;
+    /// The acts that the filter lets through, after the number `after` in the order of the listing. A page may be
+    /// short, even empty, while there is more.
+    async fn list(&self, filter: &ActFilter, after: Option<u64>, limit: usize) -> Result<ActPage, PortError>;
+}
+
+impl ActFilter {
+    /// Whether it lets the act through.
+    pub fn admits(&self, act: &Act) -> bool {
+        self.action.is_none_or(|action| action.as_str() == act.action)
+            && self.mch_id.as_ref().is_none_or(|mch_id| Some(mch_id) == act.mch_id.as_ref())
+    }
 }
 
 impl Cursor {
