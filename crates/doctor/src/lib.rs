@@ -1,0 +1,20 @@
+//! Looks at everything a new installation gets wrong and says how to mend it.
+//!
+//! Each look gives [`Finding`]s in both languages: what was seen, what to do. It changes nothing that it looks at; the
+//! one thing it sends beside questions is the canary, a signed notification of an order that does not exist.
+//! It reads no configuration and prints nothing: `paybell doctor` brings the facts, and shows the [`listing`].
+
+pub mod canary;
+pub mod clock;
+mod clocks;
+mod finding;
+pub mod listing;
+mod metrics;
+pub mod net;
+pub mod notify;
+mod random;
+pub mod watch;
+pub mod wechat;
+
+pub use finding::{Area, Finding, Language, Report, Severity, Text};
+pub use metrics::CanaryMetrics;

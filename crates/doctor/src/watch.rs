@@ -1,0 +1,68 @@
+//! The canary as a periodic check of the running service: every merchant's, over the public URL, for ever. Counts and
+//! warns; who is woken is up to the alert rules.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::canary::{self, Outcome};
+use crate::clock::wall;
+use crate::metrics::CanaryMetrics;
+use crate::net::Roots;
+use crate::wechat::Merchant;
+
+/// What the watch is told.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    pub public_url: String,
+    pub merchants: Vec<Merchant>,
+    pub interval: Duration,
+    pub roots: Roots,
+}
+
+/// Sends until `end` is cancelled. The first round begins at once, and one merchant follows the other.
+pub async fn run(watch: Watch, metrics: CanaryMetrics, end: CancellationToken) {
+    let mut rounds = interval(watch.interval);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last: HashMap<&str, &'static str> = HashMap::new();
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            _ = rounds.tick() => {}
+        }
+        for merchant in &watch.merchants {
+            let sent = canary::send(&watch.public_url, merchant, &watch.roots);
+            let outcome = tokio::select! {
+                () = end.cancelled() => return,
+                outcome = sent => outcome,
+            };
+            metrics.came_back(&merchant.mch_id, &outcome, wall());
+            let before = last.insert(&merchant.mch_id, outcome.word());
+            tell(&merchant.mch_id, &outcome, before);
+        }
+    }
+}
+
+/// Once when it changes, not every round.
+fn tell(mch_id: &str, outcome: &Outcome, before: Option<&str>) {
+    if before == Some(outcome.word()) {
+        return;
+    }
+    match outcome {
+        Outcome::Accepted { .. } if before.is_none() => {}
+        Outcome::Accepted { .. } => {
+            tracing::info!(merchant.mch_id = mch_id, "the canary of merchant {mch_id} comes through again");
+        }
+        outcome => {
+            let result = outcome.word();
+            tracing::warn!(
+                merchant.mch_id = mch_id,
+                canary.result = result,
+                "the canary of merchant {mch_id} does not come through ({result}): notifications may not either; \
+                 `paybell doctor` says why"
+            );
+        }
+    }
+}
