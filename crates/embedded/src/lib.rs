@@ -5,11 +5,12 @@
 //! record, calls the transition of `paybell-core`, and stores what that says, all within one transaction.
 //!
 //! Walk of a write: a port method (`queue`, `ledger`, `due`, `registry`, `dead`, `log`,
-//! `notes`) → [`writer`] (one transaction
+//! `notes`, `acts`) → [`writer`] (one transaction
 //! per group) → [`store`] (rows) → [`shared`] (counters and wake-ups, after the commit) → the caller's answer.
 //!
 //! Knows nothing of HTTP, of WeChat, or of who calls.
 
+mod acts;
 mod clock;
 mod config;
 mod dead;

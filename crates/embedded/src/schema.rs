@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/2_readable.sql"),
     include_str!("schema/3_documents.sql"),
     include_str!("schema/4_notes.sql"),
+    include_str!("schema/5_acts.sql"),
 ];
 
 /// How long a connection waits for a lock; only a foreign program can hold one against us for long.
@@ -91,7 +92,7 @@ pub(crate) fn rewrite_version(connection: &Connection) -> Result<(), StoreError>
 mod tests {
     use super::*;
 
-    const LATEST: i64 = 4;
+    const LATEST: i64 = 5;
 
     fn version(connection: &Connection) -> i64 {
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()

@@ -34,7 +34,8 @@ impl Subject for Embedded {
             records: engine.clone(),
             dead: engine.clone(),
             log: engine.clone(),
-            notes: engine,
+            notes: engine.clone(),
+            acts: engine,
         }
     }
 

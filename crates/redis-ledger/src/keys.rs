@@ -144,6 +144,10 @@ pub(crate) struct Keys {
     pub fence: String,
     /// The names of all notes.
     pub notes: String,
+    /// The holders of leases, each with its last word.
+    pub alive: String,
+    /// What operators did.
+    pub acts: String,
 }
 
 impl Keys {
@@ -154,6 +158,8 @@ impl Keys {
             layout: format!("{prefix}{{meta}}layout"),
             fence: format!("{prefix}{{meta}}fence"),
             notes: format!("{prefix}{{meta}}notes"),
+            alive: format!("{prefix}{{meta}}alive"),
+            acts: format!("{prefix}{{meta}}acts"),
         }
     }
 
@@ -240,7 +246,8 @@ mod tests {
         assert_eq!(keys.order_of(own.as_bytes()), Some(order.clone()));
         assert_eq!(order_of(&member_of(&order)), Some(order));
         let shard = keys.of(Shard(3));
-        for other in shard.fixed.iter().chain([&keys.layout, &keys.fence, &keys.notes, &keys.note("1:2")]) {
+        let meta = [&keys.layout, &keys.fence, &keys.notes, &keys.alive, &keys.acts, &keys.note("1:2")];
+        for other in shard.fixed.iter().chain(meta) {
             assert_eq!(keys.order_of(other.as_bytes()), None, "{other}");
             assert_ne!(*other, own);
         }

@@ -10,6 +10,8 @@ pub(crate) enum Name {
     Store,
     Remove,
     Note,
+    Act,
+    Outcome,
     Tally,
 }
 
@@ -21,6 +23,8 @@ struct Known {
 static STORE: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/store.lua")));
 static REMOVE: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/remove.lua")));
 static NOTE: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/note.lua")));
+static ACT: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/act.lua")));
+static OUTCOME: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/outcome.lua")));
 static TALLY: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/tally.lua")));
 
 fn known(text: &'static str) -> Known {
@@ -33,6 +37,8 @@ impl Name {
             Name::Store => &STORE,
             Name::Remove => &REMOVE,
             Name::Note => &NOTE,
+            Name::Act => &ACT,
+            Name::Outcome => &OUTCOME,
             Name::Tally => &TALLY,
         }
     }

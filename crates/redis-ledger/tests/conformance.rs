@@ -33,7 +33,8 @@ impl Subject for OnRedis {
             registry: ledger.clone(),
             records: ledger.clone(),
             dead: ledger.clone(),
-            notes: ledger,
+            notes: ledger.clone(),
+            acts: ledger,
             ..absent()
         }
     }
@@ -70,5 +71,5 @@ impl Factory for UnderPrefixes {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_port_rule_holds() {
-    run_groups(Arc::new(UnderPrefixes), &[Group::Ledger, Group::Notes]).await;
+    run_groups(Arc::new(UnderPrefixes), &[Group::Ledger, Group::Notes, Group::Acts]).await;
 }

@@ -11,6 +11,7 @@
 )]
 
 mod absent;
+mod acts;
 mod claims;
 mod commits;
 mod dead;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use paybell_core::ports::{
-    CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Notes, Records, Registry,
+    Acts, CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Notes, Records, Registry,
 };
 use paybell_core::time::Millis;
 use tokio::task::JoinSet;
@@ -50,6 +51,7 @@ pub struct Engines {
     pub dead: Arc<dyn DeadLetters>,
     pub log: Arc<dyn EventLog>,
     pub notes: Arc<dyn Notes>,
+    pub acts: Arc<dyn Acts>,
 }
 
 /// A store under test.
@@ -92,11 +94,13 @@ pub enum Group {
     Log,
     /// What roles keep for themselves.
     Notes,
+    /// What operators did.
+    Acts,
 }
 
 impl Group {
     /// Every group.
-    pub const ALL: [Group; 4] = [Group::Ledger, Group::Queue, Group::Log, Group::Notes];
+    pub const ALL: [Group; 5] = [Group::Ledger, Group::Queue, Group::Log, Group::Notes, Group::Acts];
 
     fn cases(self) -> impl Iterator<Item = Case> {
         let files: &[&[Case]] = match self {
@@ -113,6 +117,7 @@ impl Group {
             Group::Queue => &[queue::CASES],
             Group::Log => &[log::CASES],
             Group::Notes => &[notes::CASES],
+            Group::Acts => &[acts::CASES],
         };
         files.iter().copied().flatten().copied()
     }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use paybell_core::act::Act;
 use paybell_core::check::{Check, Lane};
 use paybell_core::dead::DeadLetter;
 use paybell_core::event::Event;
 use paybell_core::ids::{LeaseToken, OrderKey};
 use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
 use paybell_core::ports::{
-    CheckQueue, CheckSource, Cursor, DeadLetters, Delivery, DueSet, EventFilter, EventLog, Ledger, LogRead,
+    ActFilter, ActPage, Acts, CheckQueue, CheckSource, Cursor, DeadLetters, Delivery, DueSet, EventFilter, EventLog, Ledger, LogRead,
     Note, Notes, OrderFilter, OrderPage, PortError, Reading, Records, Registry, Tally,
 };
 use paybell_core::record::Record;
@@ -35,7 +36,8 @@ pub fn absent() -> Engines {
         records: absent.clone(),
         dead: absent.clone(),
         log: absent.clone(),
-        notes: absent,
+        notes: absent.clone(),
+        acts: absent,
     }
 }
 
@@ -153,6 +155,19 @@ impl Notes for Absent {
         nothing()
     }
     async fn list(&self, _: &str) -> Result<Vec<String>, PortError> {
+        nothing()
+    }
+}
+
+#[async_trait]
+impl Acts for Absent {
+    async fn begin(&self, _: &Act) -> Result<u64, PortError> {
+        nothing()
+    }
+    async fn conclude(&self, _: u64, _: &str) -> Result<(), PortError> {
+        nothing()
+    }
+    async fn list(&self, _: &ActFilter, _: Option<u64>, _: usize) -> Result<ActPage, PortError> {
         nothing()
     }
 }
