@@ -21,7 +21,7 @@ use crate::config::{Begin, Endpoint, distinct};
 use crate::courier::{Courier, KeyOf};
 use crate::error::Error;
 use crate::metrics::DeliveryMetrics;
-use crate::shelf::{Holder, Shelf, Taken};
+use crate::shelf::{Company, Holder, Shelf, Taken};
 use crate::transport::Transport;
 use crate::wishes::WishBox;
 use session::Session;
@@ -68,6 +68,7 @@ pub struct Deliveries {
     pub key_of: KeyOf,
     pub metrics: DeliveryMetrics,
     pub timing: Timing,
+    pub company: Company,
 }
 
 /// The longest pause while an engine is away.
@@ -112,7 +113,7 @@ impl Server {
         Ok(Self {
             shelf: Shelf::new(ports.notes.clone(), &endpoint.name),
             wishes: WishBox::new(ports.notes.clone(), &endpoint.name),
-            holder: Holder { token: LeaseToken(random.random()), length },
+            holder: Holder { token: LeaseToken(random.random()), length, company: deliveries.company },
             courier: Arc::new(Courier {
                 endpoint,
                 transport: deliveries.transport.clone(),

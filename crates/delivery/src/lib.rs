@@ -35,4 +35,5 @@ pub use legacy::MerchantKey;
 pub use machine::settle::Settled;
 pub use metrics::DeliveryMetrics;
 pub use secret::WebhookSecret;
+pub use shelf::Company;
 pub use transport::{HttpTransport, SystemResolver};

@@ -39,6 +39,16 @@ pub(crate) struct Held {
 pub(crate) struct Holder {
     pub token: LeaseToken,
     pub length: Millis,
+    pub company: Company,
+}
+
+/// Who else may serve the same endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Company {
+    /// Other processes: a lease that runs is theirs.
+    Others,
+    /// Nobody, because nobody else can open the store: a lease that runs was left by a process that is dead.
+    Alone,
 }
 
 impl Shelf {
@@ -65,6 +75,7 @@ impl Shelf {
         // A lease that ends far beyond any length was taken by a clock that has been set back since.
         let end_max = now + holder.length + holder.length;
         if let Some(lease) = book.lease
+            && holder.company == Company::Others
             && lease.until > now
             && lease.until <= end_max
             && lease.token != holder.token

@@ -228,6 +228,23 @@ async fn a_process_that_drains_hands_over_at_once() {
 }
 
 #[tokio::test]
+async fn a_process_that_is_alone_waits_for_no_lease_of_a_dead_one() {
+    let store = Store::open();
+    let stage = Stage::new(|_| answer(200, ""));
+    let mut deliveries = store.deliveries(&[webhook("shop", "http://shop.test/hook")], stage.clone());
+    deliveries.timing.lease = Duration::from_secs(600);
+    let killed = Process::start(deliveries.clone());
+    append(&store, 0..1).await;
+    until("it is served", async || stage.posts().len() == 1).await;
+    drop(killed);
+    let next = append(&store, 1..2).await;
+    deliveries.company = delivery::Company::Alone;
+    let process = Process::start(deliveries);
+    until("the next comes", async || ids(&stage, "/hook").contains(&next[0])).await;
+    process.drain().await;
+}
+
+#[tokio::test]
 async fn a_410_is_visible_until_somebody_enables_the_endpoint_or_moves_it() {
     let store = Store::open();
     let is_gone = Arc::new(AtomicBool::new(true));

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use delivery::transport::{Answer, Post, Reply, Transport};
 use delivery::{
-    Begin, Deliveries, DeliveryMetrics, Endpoint, EndpointName, EndpointUrl, Kind, MerchantKey, Ports, Reach,
-    Timing, Wanted, WebhookSecret,
+    Begin, Company, Deliveries, DeliveryMetrics, Endpoint, EndpointName, EndpointUrl, Kind, MerchantKey,
+    Ports, Reach, Timing, Wanted, WebhookSecret,
 };
 use embedded::{Engine, EngineConfig, SystemClock};
 use futures_util::future::BoxFuture;
@@ -87,6 +87,7 @@ impl Store {
             }),
             metrics: DeliveryMetrics::register(&mut Registry::default(), []),
             timing: QUICK,
+            company: Company::Others,
         }
     }
 }
