@@ -1,17 +1,20 @@
 //! Asking for a check: what a shop does when the payer returns to its page. Puts the wish in the queue; with a wait
-//! it answers as soon as a worker has looked.
+//! it answers as soon as a worker has looked. With a reason it is a person's act and stands in the trail.
 
 use std::time::Duration;
 
 use hyper::{Response, StatusCode};
+use paybell_core::act::Action;
 use paybell_core::{Check, OrderKey};
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
 use crate::answer::{Body, json};
+use crate::audit::Deed;
 use crate::console::{Call, Shared};
 use crate::error::Error;
 use crate::fields::Fields;
+use crate::line::reason;
 use crate::wait::Looked;
 
 /// The longest wait of one request.
@@ -30,17 +33,32 @@ pub(crate) async fn check(shared: &Shared, call: &Call) -> Result<Response<Body>
     let query = call.query(&["wait"])?;
     let key = call.key()?;
     shared.known_merchant(&key.mch_id)?;
-    Fields::read_optional(&call.body, &[])?;
-    let Some(wait) = query.wait(WAIT_MAX)? else {
+    let fields = Fields::read_optional(&call.body, &["reason"])?;
+    let (wait, why) = (query.wait(WAIT_MAX)?, reason(&fields)?);
+    // A shop asks whenever a payer comes back, without saying why; who gives a reason, even an empty one, is a person.
+    if fields.get("reason").is_none() {
+        return look(shared, call, &key, wait).await;
+    }
+    let deed = Deed::on_order(Action::Check, &key, why);
+    shared.audited(call, deed, look(shared, call, &key, wait)).await
+}
+
+async fn look(
+    shared: &Shared,
+    call: &Call,
+    key: &OrderKey,
+    wait: Option<Duration>,
+) -> Result<Response<Body>, Error> {
+    let Some(wait) = wait else {
         shared.ports.queue.publish(&[Check::manual(key.clone())]).await?;
-        return Ok(asked(&key));
+        return Ok(asked(key));
     };
-    match look_until(Instant::now() + wait, &key, shared, call).await? {
+    match look_until(Instant::now() + wait, key, shared, call).await? {
         Looked::Record(record) => shared.show_record(StatusCode::OK, &record).await,
         Looked::Unknown => Err(Error::OrderNotFound),
-        Looked::NotYet => match shared.ports.records.read(&key).await? {
+        Looked::NotYet => match shared.ports.records.read(key).await? {
             Some(record) => shared.show_record(StatusCode::ACCEPTED, &record).await,
-            None => Ok(asked(&key)),
+            None => Ok(asked(key)),
         },
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use paybell_core::MchId;
+use paybell_core::{MchId, Mode};
 
 use crate::token::Token;
 
@@ -18,6 +18,8 @@ pub struct ConsoleConfig {
     pub tokens: Vec<Token>,
     /// The configured merchants: orders of others are not registered and not checked.
     pub mch_ids: HashSet<MchId>,
+    /// Told by the index, so that nobody waits for events that nobody tells.
+    pub mode: Mode,
     /// The names under which the API may be called.
     pub allowed_hosts: AllowedHosts,
     /// Event streams served at once; one more is refused with 503.
@@ -29,6 +31,7 @@ impl Default for ConsoleConfig {
         Self {
             tokens: Vec::new(),
             mch_ids: HashSet::new(),
+            mode: Mode::Live,
             allowed_hosts: AllowedHosts::loopback(),
             streams_max: STREAMS_MAX,
         }

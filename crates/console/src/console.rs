@@ -2,15 +2,17 @@
 //! matters: nobody without a token learns which paths there are, and no body is read before its sender may send it.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use delivery::Desk;
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use paybell_core::OrderKey;
 use paybell_core::ids::{MchId, OutTradeNo};
-use paybell_core::ports::{CheckQueue, DeadLetters, EventLog, Ledger, Records, Registry};
+use paybell_core::ports::{Acts, CheckQueue, DeadLetters, EventLog, Ledger, Records, Registry};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +25,7 @@ use crate::query::{Query, id_error};
 use crate::routes::{Access, Found, Operation, Routes};
 use crate::ruling::Word;
 use crate::wait::Waits;
-use crate::{check, dead, events, gate, orders, pages, problem, ruling, stream};
+use crate::{audit, check, dead, endpoints, events, gate, orders, pages, problem, ruling, stream};
 
 /// The largest request body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -39,8 +41,11 @@ pub struct Ports {
     pub records: Arc<dyn Records>,
     pub dead: Arc<dyn DeadLetters>,
     pub log: Arc<dyn EventLog>,
+    /// Where events are brought to.
+    pub endpoints: Desk,
     /// For its clock only: the console takes no lease.
     pub ledger: Arc<dyn Ledger>,
+    pub acts: Arc<dyn Acts>,
 }
 
 /// The private API. Cloning is cheap and shares everything.
@@ -66,6 +71,8 @@ pub(crate) struct Call {
     pub body: Bytes,
     /// Who asks, for history and logs.
     pub who: String,
+    /// The address that the request came from: a proxy's where one stands before us.
+    pub peer: IpAddr,
     /// Ends streams and waits.
     pub drain: CancellationToken,
 }
@@ -78,8 +85,8 @@ impl Console {
         Self { shared: Arc::new(Shared { ports, config, waits, streams, routes, metrics }) }
     }
 
-    /// Answers one request. `drain` ends its waits and streams; the answer is always a complete one.
-    pub async fn handle<B>(&self, request: Request<B>, drain: CancellationToken) -> Response<Body>
+    /// Answers one request from `peer`. `drain` ends its waits and streams; the answer is always a complete one.
+    pub async fn handle<B>(&self, request: Request<B>, peer: IpAddr, drain: CancellationToken) -> Response<Body>
     where
         B: hyper::body::Body<Data = Bytes> + Unpin,
     {
@@ -87,7 +94,7 @@ impl Console {
         let (head, body) = request.into_parts();
         let found = shared.routes.find(head.uri.path());
         let route = found.as_ref().map_or("unmatched", Found::template);
-        let response = match shared.answer(found, head, body, drain).await {
+        let response = match shared.answer(found, (head, body), peer.to_canonical(), drain).await {
             Ok(response) => response,
             Err(error) => {
                 log_fault(&error, route);
@@ -103,8 +110,8 @@ impl Shared {
     async fn answer<B>(
         &self,
         found: Option<Found<'_>>,
-        head: Parts,
-        body: B,
+        (head, body): (Parts, B),
+        peer: IpAddr,
         drain: CancellationToken,
     ) -> Result<Response<Body>, Error>
     where
@@ -123,13 +130,13 @@ impl Shared {
             gate::content_type(&head)?;
             bytes = http_server::read_body(body, BODY_BYTES_MAX, Instant::now() + BODY_TIMEOUT).await?;
         }
-        let call = Call { params: found.params, head, body: bytes, who: caller.name, drain };
+        let call = Call { params: found.params, head, body: bytes, who: caller.name, peer, drain };
         self.dispatch(endpoint.operation, &call).await
     }
 
     async fn dispatch(&self, operation: Operation, call: &Call) -> Result<Response<Body>, Error> {
         match operation {
-            Operation::Index => Ok(pages::index()),
+            Operation::Index => Ok(pages::index(self)),
             Operation::OpenApi => Ok(pages::openapi()),
             Operation::Healthz => Ok(pages::healthz()),
             Operation::Readyz => pages::readyz(self, call).await,
@@ -145,6 +152,11 @@ impl Shared {
             Operation::DeadShow => dead::show(self, call).await,
             Operation::DeadReplay => dead::replay(self, call).await,
             Operation::DeadDrop => dead::discard(self, call).await,
+            Operation::AuditList => audit::list(self, call).await,
+            Operation::EndpointList => endpoints::list(self, call).await,
+            Operation::EndpointShow => endpoints::show(self, call).await,
+            Operation::EndpointResend => endpoints::resend(self, call).await,
+            Operation::EndpointEnable => endpoints::enable(self, call).await,
         }
     }
 

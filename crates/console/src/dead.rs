@@ -4,18 +4,20 @@
 use std::time::Duration;
 
 use hyper::{Response, StatusCode};
+use paybell_core::act::Action;
 use paybell_core::lease::FRESH;
-use paybell_core::{Check, DeadLetter, OrderKey};
+use paybell_core::{Check, DeadLetter, MchId, OrderKey};
 use serde::Serialize;
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::answer::{Body, json, no_content};
+use crate::audit::Deed;
 use crate::console::{Call, Shared};
 use crate::error::Error;
 use crate::fields::Fields;
+use crate::line::reason;
 use crate::posted;
-use crate::ruling::reason;
 
 #[derive(Serialize)]
 struct Page {
@@ -51,43 +53,36 @@ pub(crate) async fn show(shared: &Shared, call: &Call) -> Result<Response<Body>,
 
 /// `POST /v1/dead/{id}/replay`. The check is stored before the letter goes: a crash between them leaves both.
 pub(crate) async fn replay(shared: &Shared, call: &Call) -> Result<Response<Body>, Error> {
-    call.query(&[])?;
-    let why = reason(&Fields::read_optional(&call.body, &["reason"])?)?;
-    let letter = letter(shared, call).await?;
+    let (letter, deed) = deed(shared, call, Action::DeadReplay).await?;
+    shared.audited(call, deed, handle_again(shared, &letter)).await?;
+    Ok(json(StatusCode::ACCEPTED, &Replayed { replayed: true, letter: &letter }))
+}
+
+async fn handle_again(shared: &Shared, letter: &DeadLetter) -> Result<(), Error> {
     if let Some(document) = &letter.document {
         let taken =
             posted::register(shared.ports.registry.as_ref(), &shared.config.mch_ids, document.as_bytes());
         taken.await?.map_err(|(_, cause)| Error::RefusedAgain { cause })?;
-        return replayed(shared, call, &letter, &why).await;
+    } else {
+        let key = letter.key().filter(|key| shared.config.mch_ids.contains(&key.mch_id));
+        let key = key.ok_or_else(|| Error::NoReplay { reason: letter.reason.clone() })?;
+        let_the_last_look_age(shared, &key).await?;
+        shared.ports.queue.publish(&[Check::manual(key)]).await?;
     }
-    let key = letter.key().filter(|key| shared.config.mch_ids.contains(&key.mch_id));
-    let key = key.ok_or_else(|| Error::NoReplay { reason: letter.reason.clone() })?;
-    let_the_last_look_age(shared, &key).await?;
-    shared.ports.queue.publish(&[Check::manual(key)]).await?;
-    replayed(shared, call, &letter, &why).await
-}
-
-async fn replayed(
-    shared: &Shared,
-    call: &Call,
-    letter: &DeadLetter,
-    why: &str,
-) -> Result<Response<Body>, Error> {
     shared.ports.dead.remove(letter.id).await?;
-    let (id, who) = (letter.id, &call.who);
-    tracing::info!(dead.id = %id, caller = %who, why = %why, "dead letter {id} replayed by {who}");
-    Ok(json(StatusCode::ACCEPTED, &Replayed { replayed: true, letter }))
+    Ok(())
 }
 
 /// `DELETE /v1/dead/{id}`.
 pub(crate) async fn discard(shared: &Shared, call: &Call) -> Result<Response<Body>, Error> {
-    call.query(&[])?;
-    let why = reason(&Fields::read_optional(&call.body, &["reason"])?)?;
-    let (id, who) = (id(call)?, &call.who);
-    if !shared.ports.dead.remove(id).await? {
-        return Err(Error::UnknownLetter);
-    }
-    tracing::info!(dead.id = %id, caller = %who, why = %why, "dead letter {id} dropped by {who}");
+    let (letter, deed) = deed(shared, call, Action::DeadDrop).await?;
+    let drop = async {
+        match shared.ports.dead.remove(letter.id).await? {
+            true => Ok(()),
+            false => Err(Error::UnknownLetter),
+        }
+    };
+    shared.audited(call, deed, drop).await?;
     Ok(no_content())
 }
 
@@ -101,6 +96,15 @@ async fn let_the_last_look_age(shared: &Shared, key: &OrderKey) -> Result<(), Er
         sleep(Duration::from_millis(left_ms)).await;
     }
     Ok(())
+}
+
+/// The letter that the path names, and what the trail says about it.
+async fn deed(shared: &Shared, call: &Call, action: Action) -> Result<(DeadLetter, Deed), Error> {
+    call.query(&[])?;
+    let why = reason(&Fields::read_optional(&call.body, &["reason"])?)?;
+    let letter = letter(shared, call).await?;
+    let (object, mch_id) = (format!("dead/{}", letter.id), MchId::new(letter.mch_id.as_str()).ok());
+    Ok((letter, Deed { action, object, mch_id, why }))
 }
 
 async fn letter(shared: &Shared, call: &Call) -> Result<DeadLetter, Error> {

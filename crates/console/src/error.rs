@@ -52,6 +52,12 @@ pub(crate) enum Error {
     OrderNotFound,
     #[error("there is no dead letter of this id")]
     UnknownLetter,
+    #[error("there is no [[webhook]] or [[legacy]] of this name; GET /v1/endpoints lists them")]
+    UnknownEndpoint,
+    #[error("the log keeps no event of this id")]
+    UnknownEvent,
+    #[error("64 wishes wait for this endpoint already; is a worker running that serves it?")]
+    TooManyWishes,
     #[error(
         "the order is registered with a different {}; a registration never changes: use a new out_trade_no",
         .fields.join(", ")
@@ -102,6 +108,9 @@ impl Error {
             Error::UnknownMerchant { .. } => (S::NOT_FOUND, "unknown-merchant", "Unknown merchant"),
             Error::UnknownOrder | Error::OrderNotFound => (S::NOT_FOUND, "unknown-order", "Unknown order"),
             Error::UnknownLetter => (S::NOT_FOUND, "unknown-dead-letter", "Unknown dead letter"),
+            Error::UnknownEndpoint => (S::NOT_FOUND, "unknown-endpoint", "Unknown endpoint"),
+            Error::UnknownEvent => (S::NOT_FOUND, "unknown-event", "Unknown event"),
+            Error::TooManyWishes => (S::CONFLICT, "too-many-wishes", "Too much is asked for already"),
             Error::Different { .. } => (S::CONFLICT, "different-registration", "Registered differently"),
             Error::NotWaiting { .. } => (S::CONFLICT, "not-waiting", "The order waits for no such word"),
             Error::OtherTransaction => (S::CONFLICT, "other-transaction", "Another payment"),

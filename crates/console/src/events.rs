@@ -26,13 +26,15 @@ struct Row<'a> {
 
 /// `GET /v1/events`.
 pub(crate) async fn list(shared: &Shared, call: &Call) -> Result<Response<Body>, Error> {
-    let query = call.query(&["after", "type", "mch_id", "limit"])?;
+    let query = call.query(&["after", "type", "mch_id", "limit", "shadow"])?;
+    let withheld = Withheld::of(&query)?;
     let after = query.get("after").map(|text| cursor("after", text)).transpose()?;
     match shared.ports.log.read(after, &filter(&query)?, query.limit()?).await? {
         LogRead::Gone { oldest } => Err(Error::Gone { oldest }),
         LogRead::Page(page) => {
             let row = |(cursor, event)| Row { cursor: Cursor::to_text(cursor), event };
-            let events = page.events.iter().map(|(cursor, event)| row((*cursor, event))).collect();
+            let shown = page.events.iter().filter(|(_, event)| withheld.shows(event));
+            let events = shown.map(|(cursor, event)| row((*cursor, event))).collect();
             Ok(json(StatusCode::OK, &Page { events, next: page.next.to_text(), has_more: page.has_more }))
         }
     }
@@ -47,6 +49,35 @@ pub(crate) fn filter(query: &Query) -> Result<EventFilter, Error> {
         })
     });
     Ok(EventFilter { kind: kind.transpose()?, mch_id: query.mch_id()? })
+}
+
+/// What to do with events that were decided in shadow mode and told to nobody: who does not know of them must not
+/// meet them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Withheld {
+    LeaveOut,
+    Include,
+    Only,
+}
+
+impl Withheld {
+    /// `shadow=include` or `shadow=only`; left out without it.
+    pub(crate) fn of(query: &Query) -> Result<Self, Error> {
+        match query.get("shadow") {
+            None => Ok(Self::LeaveOut),
+            Some("include") => Ok(Self::Include),
+            Some("only") => Ok(Self::Only),
+            Some(_) => Err(Error::field("shadow", "must be include or only")),
+        }
+    }
+
+    pub(crate) fn shows(self, event: &Event) -> bool {
+        match self {
+            Self::LeaveOut => !event.data.shadow,
+            Self::Include => true,
+            Self::Only => event.data.shadow,
+        }
+    }
 }
 
 /// A cursor as a caller gives it back.

@@ -1,4 +1,4 @@
-//! Private API: orders, events, checks, dead letters, for services and operators.
+//! Private API: orders, events, checks, dead letters, endpoints, for services and operators.
 //!
 //! It speaks HTTP on one side and the ports of `paybell-core` on the other. It holds no state of its own beyond
 //! the waits in hand, never calls WeChat and never emits: a wish becomes a check in the queue or a
@@ -6,14 +6,17 @@
 //! wires it hands each request to [`Console::handle`].
 
 mod answer;
+mod audit;
 mod check;
 mod config;
 mod console;
 mod dead;
+mod endpoints;
 mod error;
 mod events;
 mod fields;
 mod gate;
+mod line;
 mod metrics;
 mod orders;
 mod pages;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Response, StatusCode};
-use paybell_core::Lane;
 use paybell_core::ports::PortError;
+use paybell_core::{Lane, Mode};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -25,6 +25,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 struct Index {
     service: &'static str,
     version: &'static str,
+    mode: &'static str,
     description: &'static str,
     routes: Vec<Route>,
 }
@@ -42,7 +43,7 @@ struct Status {
 }
 
 /// `GET /`.
-pub(crate) fn index() -> Response<Body> {
+pub(crate) fn index(shared: &Shared) -> Response<Body> {
     let route = |endpoint: &'static crate::routes::Endpoint| Route {
         method: endpoint.method.as_str(),
         path: endpoint.template,
@@ -55,6 +56,10 @@ pub(crate) fn index() -> Response<Body> {
     let index = Index {
         service: "paybell",
         version: env!("CARGO_PKG_VERSION"),
+        mode: match shared.config.mode {
+            Mode::Live => "live",
+            Mode::Shadow => "shadow",
+        },
         description: "Private API; GET /openapi.json describes every route",
         routes: ENDPOINTS.iter().map(route).collect(),
     };

@@ -28,6 +28,11 @@ pub(crate) enum Operation {
     DeadShow,
     DeadReplay,
     DeadDrop,
+    AuditList,
+    EndpointList,
+    EndpointShow,
+    EndpointResend,
+    EndpointEnable,
 }
 
 /// Who may ask.
@@ -58,7 +63,7 @@ const EVENTS: Access = Access::Scope(Scope::Events);
 const ORDERS: Access = Access::Scope(Scope::Orders);
 const OPERATE: Access = Access::Scope(Scope::Operate);
 
-pub(crate) static ENDPOINTS: [Endpoint; 16] = [
+pub(crate) static ENDPOINTS: [Endpoint; 21] = [
     endpoint(Method::GET, "/", Operation::Index, Access::AnyToken),
     endpoint(Method::GET, "/openapi.json", Operation::OpenApi, Access::AnyToken),
     endpoint(Method::GET, "/healthz", Operation::Healthz, Access::Open),
@@ -75,6 +80,11 @@ pub(crate) static ENDPOINTS: [Endpoint; 16] = [
     endpoint(Method::GET, "/v1/dead/{id}", Operation::DeadShow, OPERATE),
     endpoint(Method::DELETE, "/v1/dead/{id}", Operation::DeadDrop, OPERATE),
     endpoint(Method::POST, "/v1/dead/{id}/replay", Operation::DeadReplay, OPERATE),
+    endpoint(Method::GET, "/v1/audit", Operation::AuditList, OPERATE),
+    endpoint(Method::GET, "/v1/endpoints", Operation::EndpointList, OPERATE),
+    endpoint(Method::GET, "/v1/endpoints/{name}", Operation::EndpointShow, OPERATE),
+    endpoint(Method::POST, "/v1/endpoints/{name}/resend", Operation::EndpointResend, OPERATE),
+    endpoint(Method::POST, "/v1/endpoints/{name}/enable", Operation::EndpointEnable, OPERATE),
 ];
 
 impl Endpoint {

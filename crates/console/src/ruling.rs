@@ -1,32 +1,35 @@
-//! `accept` and `reject`: a person's word on a payment that disagrees with its order. Stored with who and why; the
+//! `accept` and `reject`: a person's word on a payment that disagrees with its order. Stored with who and why, in the order's
+//! history and in the trail; the
 //! worker, not this answer, emits what follows.
 
 use hyper::{Response, StatusCode};
+use paybell_core::OrderKey;
+use paybell_core::act::Action;
 use paybell_core::ids::TransactionId;
 use paybell_core::verdict::{Judged, Judgement, Ruling};
 
 use crate::answer::Body;
+use crate::audit::Deed;
 use crate::console::{Call, Shared};
 use crate::error::Error;
 use crate::fields::Fields;
+use crate::line::reason;
 use crate::query::id_error;
-
-/// Characters of a reason.
-const REASON_CHARS_MAX: usize = 512;
 
 /// A ruling and what it is called.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Word {
     ruling: Ruling,
-    name: &'static str,
+    action: Action,
     /// The states that wait for it.
     needs: &'static str,
 }
 
 impl Word {
     pub(crate) const ACCEPT: Word =
-        Word { ruling: Ruling::Accept, name: "accept", needs: "mismatch or rejected" };
-    pub(crate) const REJECT: Word = Word { ruling: Ruling::Reject, name: "reject", needs: "mismatch" };
+        Word { ruling: Ruling::Accept, action: Action::Accept, needs: "mismatch or rejected" };
+    pub(crate) const REJECT: Word =
+        Word { ruling: Ruling::Reject, action: Action::Reject, needs: "mismatch" };
 }
 
 /// `POST /v1/orders/{mch_id}/{out_trade_no}/accept` and `…/reject`.
@@ -41,24 +44,18 @@ pub(crate) async fn rule(shared: &Shared, call: &Call, word: Word) -> Result<Res
         why: reason(&fields)?,
         transaction_id: transaction_id.map_err(|error| id_error("transaction_id", &error))?,
     };
-    match shared.ports.registry.judge(&key, &judgement).await? {
-        Judged::Stored => {
-            let (who, name) = (&call.who, word.name);
-            tracing::info!(order = %key, caller = %who, why = %judgement.why, "{key}: {name} by {who}");
-            shared.show(StatusCode::ACCEPTED, &key).await
-        }
-        Judged::Unknown => Err(Error::UnknownOrder),
-        Judged::NotWaiting(state) => Err(Error::NotWaiting { state, ruling: word.name, needs: word.needs }),
-        Judged::OtherTransaction => Err(Error::OtherTransaction),
-    }
+    let deed = Deed::on_order(word.action, &key, judgement.why.clone());
+    shared.audited(call, deed, judge(shared, &key, &judgement, word)).await?;
+    shared.show(StatusCode::ACCEPTED, &key).await
 }
 
-/// Why a person does something: one line of text, because it is kept in the history and the log.
-pub(crate) fn reason(fields: &Fields) -> Result<String, Error> {
-    let text = fields.text("reason")?.unwrap_or_default();
-    if text.chars().count() > REASON_CHARS_MAX || text.contains(char::is_control) {
-        let rule = format!("must be one line of at most {REASON_CHARS_MAX} characters");
-        return Err(Error::field("reason", rule));
+async fn judge(shared: &Shared, key: &OrderKey, judgement: &Judgement, word: Word) -> Result<(), Error> {
+    match shared.ports.registry.judge(key, judgement).await? {
+        Judged::Stored => Ok(()),
+        Judged::Unknown => Err(Error::UnknownOrder),
+        Judged::NotWaiting(state) => {
+            Err(Error::NotWaiting { state, ruling: word.action.as_str(), needs: word.needs })
+        }
+        Judged::OtherTransaction => Err(Error::OtherTransaction),
     }
-    Ok(text.to_owned())
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{Body, with_type};
 use crate::console::{Call, Shared};
 use crate::error::Error;
-use crate::events::{cursor, filter};
+use crate::events::{Withheld, cursor, filter};
 use crate::gate::only;
 
 /// Between two comments: keeps proxies from closing a quiet stream, and finds clients that are gone.
@@ -36,7 +36,8 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// `GET /v1/events/stream`. The place to start is fixed before the answer's head: whatever is emitted after the client
 /// has seen the head comes.
 pub(crate) async fn open(shared: &Shared, call: &Call) -> Result<Response<Body>, Error> {
-    let query = call.query(&["after", "type", "mch_id"])?;
+    let query = call.query(&["after", "type", "mch_id", "shadow"])?;
+    let withheld = Withheld::of(&query)?;
     let filter = filter(&query)?;
     // A browser that comes back repeats its first URL: the header is the newer word.
     let after = match only(&call.head, LAST_EVENT_ID).filter(|text| !text.is_empty()) {
@@ -56,6 +57,7 @@ pub(crate) async fn open(shared: &Shared, call: &Call) -> Result<Response<Body>,
     let reader = Reader {
         log,
         filter,
+        withheld,
         place,
         ready: VecDeque::from([Bytes::from_static(b": paybell events\n\n")]),
         stage: Stage::Behind,
@@ -73,6 +75,7 @@ pub(crate) async fn open(shared: &Shared, call: &Call) -> Result<Response<Body>,
 struct Reader {
     log: Arc<dyn EventLog>,
     filter: EventFilter,
+    withheld: Withheld,
     place: Cursor,
     /// What the client has not taken yet: one page at most.
     ready: VecDeque<Bytes>,
@@ -128,7 +131,8 @@ impl Reader {
         };
         match read {
             LogRead::Page(EventPage { events, next, has_more }) => {
-                self.ready = events.iter().map(|(cursor, event)| told(*cursor, event)).collect();
+                let shown = events.iter().filter(|(_, event)| self.withheld.shows(event));
+                self.ready = shown.map(|(cursor, event)| told(*cursor, event)).collect();
                 self.place = next;
                 self.stage = if has_more { Stage::Behind } else { Stage::CaughtUp };
             }

@@ -169,7 +169,7 @@ impl<'a> EntryView<'a> {
 }
 
 /// RFC 3339 in Beijing time with the milliseconds that there are: what is shown can be registered again and is equal.
-fn moment(time: Timestamp) -> String {
+pub(crate) fn moment(time: Timestamp) -> String {
     let Ok(instant) = jiff::Timestamp::from_millisecond(time.millis()) else { return String::new() };
     let beijing = TimeZone::fixed(Offset::constant(8));
     instant.to_zoned(beijing).strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string()

@@ -1,6 +1,7 @@
 //! A console over the engine in memory, requests in one line, and answers taken apart.
 
 use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +15,17 @@ use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::endpoints::{Memory, configured};
 use crate::engine::Engine;
 
 pub const MCH: &str = "1900000109";
+/// Where requests come from.
+pub const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 pub const TX: &str = "4200001234202611200123456789";
 
 pub struct Desk {
     pub engine: Arc<Engine>,
+    pub notes: Arc<Memory>,
     pub console: Console,
     pub drain: CancellationToken,
     pub metrics: Registry,
@@ -52,22 +57,25 @@ impl Desk {
         let mut config =
             ConsoleConfig { mch_ids: HashSet::from([MchId::new(MCH).unwrap()]), ..ConsoleConfig::default() };
         configure(&mut config);
+        let notes = Arc::new(Memory::default());
         let ports = Ports {
             queue: engine.clone(),
             registry: engine.clone(),
             records: engine.clone(),
             dead: engine.clone(),
             log: engine.clone(),
+            endpoints: delivery::Desk::new(&configured(), notes.clone(), engine.clone()),
             ledger: engine.clone(),
+            acts: engine.clone(),
         };
         let mut metrics = Registry::default();
         let console = Console::new(ports, config, ConsoleMetrics::register(&mut metrics));
-        Self { engine, console, drain: CancellationToken::new(), metrics }
+        Self { engine, notes, console, drain: CancellationToken::new(), metrics }
     }
 
     /// `"PUT /path\nHeader: value\n\nbody"`: a `Host`, and for changes the content type, are added where they are missing.
     pub async fn send(&self, request: &str) -> Response<Body> {
-        self.console.handle(parse(request), self.drain.clone()).await
+        self.console.handle(parse(request), PEER, self.drain.clone()).await
     }
 
     pub async fn ask(&self, request: &str) -> Answered {

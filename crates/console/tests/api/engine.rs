@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use paybell_core::act::{Act, ActEntry};
 use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken, Write};
 use paybell_core::ports::*;
 use paybell_core::register::{Application, Registered, register};
@@ -38,6 +39,9 @@ pub struct Stored {
     pub in_hand: u64,
     pub letters: BTreeMap<Uuid, DeadLetter>,
     pub events: Vec<Event>,
+    pub acts: Vec<ActEntry>,
+    /// The trail takes no entry.
+    pub trail_is_full: bool,
     /// How many of the oldest events are gone.
     pub pruned: usize,
 }
@@ -336,5 +340,44 @@ impl Ledger for Engine {
 
     async fn put_off(&self, _: &OrderKey, _: LeaseToken, _: Timestamp) -> Result<Cleared, PortError> {
         panic!("the console puts nothing off")
+    }
+}
+
+#[async_trait]
+impl Acts for Engine {
+    async fn begin(&self, act: &Act) -> Result<u64, PortError> {
+        self.up("ledger")?;
+        let mut stored = self.stored.lock().unwrap();
+        if stored.trail_is_full {
+            return Err(PortError::Unavailable { part: "ledger", cause: "full".to_owned() });
+        }
+        let number = u64::try_from(stored.acts.len()).unwrap() + 1;
+        stored.acts.push(ActEntry { number, act: act.clone(), outcome: None });
+        Ok(number)
+    }
+
+    async fn conclude(&self, number: u64, outcome: &str) -> Result<(), PortError> {
+        self.up("ledger")?;
+        let mut stored = self.stored.lock().unwrap();
+        let entry = stored.acts.iter_mut().find(|entry| entry.number == number).unwrap();
+        entry.outcome.get_or_insert(outcome.to_owned());
+        Ok(())
+    }
+
+    async fn list(&self, filter: &ActFilter, after: Option<u64>, limit: usize) -> Result<ActPage, PortError> {
+        self.up("ledger")?;
+        let mut entries = self.stored.lock().unwrap().acts.clone();
+        entries.retain(|entry| filter.admits(&entry.act));
+        match filter.order {
+            ActOrder::OldestFirst => entries.retain(|entry| entry.number > after.unwrap_or(0)),
+            ActOrder::NewestFirst => {
+                entries.retain(|entry| entry.number < after.unwrap_or(u64::MAX));
+                entries.reverse();
+            }
+        }
+        let has_more = entries.len() > limit;
+        entries.truncate(limit);
+        let next = entries.last().map_or(after.unwrap_or(0), |entry| entry.number);
+        Ok(ActPage { entries, next, has_more })
     }
 }

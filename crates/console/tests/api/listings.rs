@@ -73,6 +73,21 @@ async fn events_come_by_pages_and_filters_and_next_is_always_a_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_decided_in_shadow_is_shown_to_who_asks_for_it() {
+    let desk = Desk::open();
+    for name in ["A", "B", "C"] {
+        desk.order(name, Some(&paid(100))).await;
+    }
+    desk.engine.stored.lock().unwrap().events[1].data.shadow = true;
+    let name = |row: &Value| row["event"]["subject"].as_str().unwrap().to_owned();
+    assert_eq!(pages(&desk, "/v1/events?limit=2", "events", name).await, [vec!["A"], vec!["C"]]);
+    assert_eq!(pages(&desk, "/v1/events?shadow=include", "events", name).await, [["A", "B", "C"]]);
+    assert_eq!(pages(&desk, "/v1/events?shadow=only", "events", name).await, [["B"]]);
+    assert_eq!(desk.ask("GET /v1/events?shadow=yes").await.status, 400);
+    assert_eq!(desk.ask("GET /").await.json()["mode"], "live");
+}
+
+#[tokio::test(start_paused = true)]
 async fn dead_letters_come_by_pages() {
     let desk = Desk::open();
     for number in 0..3 {

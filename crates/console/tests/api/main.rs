@@ -8,8 +8,10 @@
     reason = "tests fail by panicking"
 )]
 
+mod audit;
 mod desk;
 mod documents;
+mod endpoints;
 mod engine;
 mod listings;
 mod statuses;

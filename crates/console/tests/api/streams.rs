@@ -212,3 +212,17 @@ async fn streams_are_bounded_and_a_closed_one_gives_its_place_back() {
     drop(client);
     Client::open(&desk, "GET /v1/events/stream").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_leaves_out_what_was_decided_in_shadow_unless_it_is_asked_for() {
+    let desk = Desk::open();
+    let start = desk.ask("GET /v1/events").await.json()["next"].as_str().unwrap().to_owned();
+    for name in ["A", "B", "C"] {
+        desk.order(name, Some(&paid(100))).await;
+    }
+    desk.engine.stored.lock().unwrap().events[1].data.shadow = true;
+    let mut usual = Client::open(&desk, &format!("GET /v1/events/stream?after={start}")).await;
+    assert_eq!(usual.subjects(2).await, ["A", "C"]);
+    let mut curious = Client::open(&desk, &format!("GET /v1/events/stream?after={start}&shadow=include")).await;
+    assert_eq!(curious.subjects(3).await, ["A", "B", "C"]);
+}

@@ -154,8 +154,8 @@ async fn the_log_says_who_did_what_and_why_and_no_secret() {
     assert_eq!(lines.len(), 3, "one line per act, none per request: {text}");
     for (line, words) in lines.iter().zip([
         [&format!("{MCH}/T"), "accept by alice", "agreed by phone"],
-        [&letters[0].id.to_string(), "replayed by alice", "key mended"],
-        [&letters[1].id.to_string(), "dropped by alice", "test order"],
+        [&letters[0].id.to_string(), "dead.replay by alice", "key mended"],
+        [&letters[1].id.to_string(), "dead.drop by alice", "test order"],
     ]) {
         assert!(words.iter().all(|word| line.contains(word)), "{line}");
     }
