@@ -15,6 +15,7 @@ mod fanout;
 mod link;
 mod log;
 mod orders;
+pub mod probe;
 mod publisher;
 mod queue;
 mod rabbit;

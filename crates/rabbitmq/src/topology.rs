@@ -125,7 +125,7 @@ pub(crate) async fn declare_one(session: &Session, item: &Item) -> Result<(), To
 const DEAD_LETTER_STRATEGY: &str = "x-dead-letter-strategy";
 
 /// Compares a broker with the plan; creates nothing.
-async fn compare(session: &Session, shape: &Shape) -> Result<Vec<Finding>, LinkError> {
+pub(crate) async fn compare(session: &Session, shape: &Shape) -> Result<Vec<Finding>, LinkError> {
     let mut desk = Desk::at(session);
     let mut findings = Vec::new();
     let mut probed = Vec::new();

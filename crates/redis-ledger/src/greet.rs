@@ -132,11 +132,16 @@ impl Info {
 
     /// Replicas that follow; one that still copies the whole confirms nothing yet and is not waited for.
     pub fn has_replicas(&self) -> bool {
+        self.replicas() > 0
+    }
+
+    /// How many of them there are.
+    pub fn replicas(&self) -> usize {
         let is_replica = |line: &str| {
             line.strip_prefix("slave")
                 .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
         };
-        self.0.lines().any(|line| is_replica(line) && line.contains("state=online"))
+        self.0.lines().filter(|line| is_replica(line) && line.contains("state=online")).count()
     }
 
     pub fn field(&self, name: &str) -> Option<&str> {

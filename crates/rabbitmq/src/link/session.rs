@@ -4,7 +4,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lapin::{Channel, Connection};
+use futures_util::Stream;
+use lapin::{Channel, Connection, Event};
 use tokio_util::sync::CancellationToken;
 
 use super::bounded;
@@ -38,6 +39,11 @@ impl Session {
     /// A new channel.
     pub(crate) async fn channel(&self) -> Result<Channel, LinkError> {
         bounded("open a channel", CHANNEL_TIMEOUT, self.0.connection.create_channel()).await
+    }
+
+    /// What the broker says of the connection from now on.
+    pub(crate) fn events(&self) -> impl Stream<Item = Event> + Send {
+        self.0.connection.events_listener()
     }
 
     /// Counts the link's connections, from 1.
