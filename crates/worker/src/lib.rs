@@ -10,6 +10,7 @@ mod metrics;
 mod observe;
 mod policies;
 mod retry;
+mod revive;
 mod run;
 mod wechat;
 
@@ -19,5 +20,6 @@ pub use metrics::{KeyUsed, WorkerMetrics};
 pub use observe::{MerchantFacts, close_answer, observe};
 pub use policies::Policies;
 pub use retry::RetryPolicy;
+pub use revive::revive;
 pub use run::{WorkerLimits, rescue, run};
 pub use wechat::{Ask, Asked, CloseAsked, Wechat};
