@@ -11,7 +11,10 @@
 //! loses nothing, because whatever was in hand is durable and looked at again.
 
 mod admin;
+mod deliveries;
 pub(crate) mod listeners;
+mod merchants;
+mod proxy;
 mod registrations;
 mod roles;
 pub mod signals;
@@ -33,7 +36,7 @@ use crate::{
     error::Error,
     metrics::Gauges,
 };
-use admin::Admin;
+use admin::{Admin, Readiness};
 use listeners::Listeners;
 use roles::Wiring;
 use signals::Signals;
@@ -48,7 +51,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {
-    /// What this process does [default: all four]
+    /// What this process does [default: all four, and the proxy where [proxy] listen is set]
     #[arg(value_enum)]
     roles: Vec<Role>,
     #[command(flatten)]
@@ -71,10 +74,19 @@ pub enum Role {
     Scheduler,
     /// Serves the private API
     Console,
+    /// Registers the orders of the shop's own SDK and forwards its calls
+    Proxy,
 }
 
 impl Role {
+    /// What every installation needs.
     pub(crate) const ALL: [Role; 4] = [Role::Ingress, Role::Worker, Role::Scheduler, Role::Console];
+
+    /// What one process does that was told no role.
+    fn all_of(config: &Config) -> HashSet<Role> {
+        let proxy = config.proxy.is_some().then_some(Role::Proxy);
+        Self::ALL.into_iter().chain(proxy).collect()
+    }
 }
 
 /// Runs until a signal.
@@ -86,7 +98,11 @@ pub fn run(args: Args) -> Result<(), Error> {
         return Err(Error::Usage(what.to_owned()));
     }
     let roles: HashSet<Role> =
-        if args.roles.is_empty() { Role::ALL.into() } else { args.roles.into_iter().collect() };
+        if args.roles.is_empty() { Role::all_of(&config) } else { args.roles.into_iter().collect() };
+    if roles.contains(&Role::Proxy) && config.proxy.is_none() {
+        let what = "there is no proxy to run: set [proxy] listen to HOST:PORT, such as \"127.0.0.1:8083\"";
+        return Err(Error::Usage(what.to_owned()));
+    }
     warn_of_split_roles(&config, &roles);
     in_runtime(serve(config, roles, args.print_addresses))
 }
@@ -94,7 +110,7 @@ pub fn run(args: Args) -> Result<(), Error> {
 async fn serve(config: Config, roles: HashSet<Role>, print_addresses: bool) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
     // First the engine: of two processes on one folder the second learns who holds it, not whose port it is.
-    let engine = Arc::new(Engine::open(&config, Needs::of(&roles)).await?);
+    let engine = Arc::new(Engine::open(&config, Needs::of(&roles, &config)).await?);
     let served = live(&config, &roles, &engine, &mut signals, print_addresses).await;
     if matches!(served, Err(Error::Interrupted)) {
         return served;
@@ -173,7 +189,7 @@ impl Process {
         let wiring = Wiring { engine, registry: &mut registry, drain: &drain };
         let admin_listener = roles::start(config, roles, listeners, wiring, &mut working)?;
         telling.spawn("gauges", gauges.keep_current(engine.clone(), end.clone()));
-        let admin = Arc::new(Admin::new(engine.clone(), registry, drain.clone()));
+        let admin = Arc::new(Admin::new(engine.clone(), registry, Readiness::of(roles), drain.clone()));
         telling.spawn("admin", admin::serve(admin_listener, admin, end.clone()));
         Ok(Self { working, drain, telling, end })
     }
@@ -197,7 +213,7 @@ impl Process {
 
 /// On the embedded engine nobody else can run the roles that are missing here.
 fn warn_of_split_roles(config: &Config, roles: &HashSet<Role>) {
-    let missing: Vec<String> = Role::ALL
+    let missing: Vec<String> = Role::all_of(config)
         .into_iter()
         .filter(|role| !roles.contains(role))
         .filter_map(|role| role.to_possible_value().map(|value| value.get_name().to_owned()))

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     bench, boot,
-    command::{config, dead, events, order, sign, simulate, topology, verify},
+    command::{config, dead, endpoint, events, healthcheck, operations, order, shadow, sign, simulate, topology, verify},
     demo,
     error::Error,
 };
@@ -24,7 +24,7 @@ pub struct Cli {
 enum Command {
     /// Show it all on this machine, with a simulated WeChat that loses, repeats and forges
     Demo(demo::Args),
-    /// Run the service: the roles named, or all four
+    /// Run the service: the roles named, or all
     Run(boot::Args),
     /// Run a WeChat Pay v2 simulator alone
     Simulate(simulate::Args),
@@ -37,9 +37,20 @@ enum Command {
     /// Read the events that were emitted
     #[command(subcommand)]
     Events(events::Command),
+    /// Look after webhooks and old handlers
+    #[command(subcommand)]
+    Endpoint(endpoint::Command),
+    /// See what operators did: who, when, what, why
+    #[command(subcommand)]
+    Operations(operations::Command),
+    /// Compare with the old handler, and tell what shadow mode withheld
+    #[command(subcommand)]
+    Shadow(shadow::Command),
     /// Look after dead letters
     #[command(subcommand)]
     Dead(dead::Command),
+    /// Ask the process on this machine whether it is ready; exit 1 if it is not
+    Healthcheck(healthcheck::Args),
     /// Show, check and create what RabbitMQ has to have (engine "cluster")
     #[command(subcommand)]
     Topology(topology::Command),
@@ -62,7 +73,11 @@ impl Cli {
             Command::Config(command) => config::run(command),
             Command::Order(command) => in_runtime(order::run(command)),
             Command::Events(command) => in_runtime(events::run(command)),
+            Command::Endpoint(command) => in_runtime(endpoint::run(command)),
+            Command::Operations(command) => in_runtime(operations::run(command)),
+            Command::Shadow(command) => in_runtime(shadow::run(command)),
             Command::Dead(command) => in_runtime(dead::run(command)),
+            Command::Healthcheck(args) => in_runtime(healthcheck::run(args)),
             Command::Topology(command) => in_runtime(topology::run(command)),
             Command::Sign(args) => sign::run(args),
             Command::Verify(args) => verify::run(args),

@@ -3,10 +3,14 @@
 
 pub mod config;
 pub mod dead;
+pub mod endpoint;
 pub mod events;
+pub mod healthcheck;
+pub mod operations;
 pub mod order;
 pub mod republish;
 pub mod rows;
+pub mod shadow;
 pub mod sign;
 pub mod simulate;
 pub mod topology;

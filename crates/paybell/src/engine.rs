@@ -7,7 +7,8 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use paybell_core::Lane;
 use paybell_core::ports::{
-    CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, PortError, Records, Registry,
+    Acts, CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Notes, PortError, Records,
+    Registry,
 };
 use tokio::time::timeout;
 
@@ -37,13 +38,13 @@ pub struct Needs {
 impl Needs {
     pub const ALL: Needs = Needs { ledger: true, appends: true, reads: true, deliveries: true };
 
-    /// What these roles need.
-    pub fn of(roles: &HashSet<Role>) -> Self {
+    /// What these roles need; deliveries read the log in the worker.
+    pub fn of(roles: &HashSet<Role>, config: &Config) -> Self {
         let any = |of: &[Role]| of.iter().any(|role| roles.contains(role));
         Self {
-            ledger: any(&[Role::Worker, Role::Scheduler, Role::Console]),
+            ledger: any(&[Role::Worker, Role::Scheduler, Role::Console, Role::Proxy]),
             appends: any(&[Role::Worker]),
-            reads: any(&[Role::Console]),
+            reads: any(&[Role::Console]) || (any(&[Role::Worker]) && !config.endpoints.is_empty()),
             deliveries: any(&[Role::Worker]),
         }
     }
@@ -57,6 +58,8 @@ pub struct LedgerPorts {
     pub registry: Arc<dyn Registry>,
     pub records: Arc<dyn Records>,
     pub dead: Arc<dyn DeadLetters>,
+    pub notes: Arc<dyn Notes>,
+    pub acts: Arc<dyn Acts>,
 }
 
 /// An open engine, as far as it is needed.

@@ -12,6 +12,7 @@ use crate::{config::Config, error::Error, output};
 /// Bound, but silent.
 pub struct Listeners {
     pub ingress: Option<Listener>,
+    pub proxy: Option<Listener>,
     pub console: Option<Listener>,
     pub admin: Listener,
 }
@@ -19,6 +20,7 @@ pub struct Listeners {
 /// What is told about them.
 pub struct Addresses {
     pub ingress: Option<String>,
+    pub proxy: Option<String>,
     pub console: Option<String>,
     pub admin: String,
 }
@@ -34,12 +36,16 @@ impl Listeners {
             }
             false => None,
         };
+        let proxy = match config.proxy.as_ref().filter(|_| roles.contains(&Role::Proxy)) {
+            Some(proxy) => Some(Listener::bind(proxy.listen.as_str(), limits(), proxy.tls.clone()).await?),
+            None => None,
+        };
         let console = match roles.contains(&Role::Console) {
             true => Some(Listener::bind(config.console.listen.as_str(), limits(), None).await?),
             false => None,
         };
         let admin = Listener::bind(config.admin_listen.as_str(), limits(), None).await?;
-        Ok(Self { ingress, console, admin })
+        Ok(Self { ingress, proxy, console, admin })
     }
 
     /// Their real addresses, with the ports that the system chose.
@@ -47,6 +53,7 @@ impl Listeners {
         let address = |listener: &Listener| listener.local_addr().to_string();
         Addresses {
             ingress: self.ingress.as_ref().map(address),
+            proxy: self.proxy.as_ref().map(address),
             console: self.console.as_ref().map(address),
             admin: address(&self.admin),
         }
@@ -56,15 +63,23 @@ impl Listeners {
 impl Addresses {
     /// One line each in the log and, if asked for, one line of JSON on standard output.
     pub fn announce(&self, print: bool) -> Result<(), Error> {
-        let named =
-            [("ingress", &self.ingress), ("console", &self.console), ("admin", &Some(self.admin.clone()))];
+        let admin = Some(self.admin.clone());
+        let named = [
+            ("ingress", &self.ingress),
+            ("proxy", &self.proxy),
+            ("console", &self.console),
+            ("admin", &admin),
+        ];
         for (listener, address) in named {
             if let Some(address) = address {
                 tracing::info!(listener, listen = %address, "{listener} listens on {address}");
             }
         }
         if print {
-            let line = json!({ "ingress": self.ingress, "console": self.console, "admin": self.admin });
+            let mut line = json!({ "ingress": self.ingress, "console": self.console, "admin": self.admin });
+            if let (Some(proxy), Some(line)) = (&self.proxy, line.as_object_mut()) {
+                line.insert("proxy".to_owned(), json!(proxy));
+            }
             output::line(&line.to_string())?;
         }
         Ok(())

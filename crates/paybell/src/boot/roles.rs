@@ -1,9 +1,9 @@
-//! From the configuration to the four roles, each started as one task. Only puts parts together: what a role does is
+//! From the configuration to the roles, each started as one task. Only puts parts together: what a role does is
 //! in its crate.
 
 use std::{collections::HashSet, sync::Arc};
 
-use console::{AllowedHosts, Console, ConsoleConfig, ConsoleMetrics, Posted, Secret, Token};
+use console::{AllowedHosts, Console, ConsoleConfig, ConsoleMetrics, Posted, Rate, Secret, Token};
 use http_server::{Listener, Peer};
 use hyper::{Request, body::Incoming};
 use ingress::{Ingress, IngressMetrics, IsDraining, KeyUsed, Merchants};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use wechat_pay::client::{Client, ClientConfig, KeyRing, MerchantAccount};
 use worker::{Account, Asker, MerchantFacts, Policies, Worker, WorkerLimits, WorkerMetrics, WorkerParts};
 
-use super::{Role, listeners::Listeners, registrations, tasks::Tasks};
+use super::{Role, deliveries, listeners::Listeners, merchants, proxy, registrations, tasks::Tasks};
 use crate::{
     config::{self, Config, Merchant},
     engine::Engine,
@@ -44,6 +44,10 @@ pub fn start(
         let ingress = build_ingress(config, engine, registry, &key_used)?;
         tasks.spawn("ingress", serve_ingress(listener, Arc::new(ingress), drain.clone()));
     }
+    if let (Some(listener), Some(proxy)) = (listeners.proxy, &config.proxy) {
+        let proxy = proxy::build(config, proxy, engine, registry, &key_used)?;
+        tasks.spawn("proxy", proxy::serve(listener, Arc::new(proxy), drain.clone()));
+    }
     if let Some(listener) = listeners.console {
         let console = build_console(config, engine, registry)?;
         tasks.spawn("console", serve_console(listener, console, drain.clone()));
@@ -58,6 +62,10 @@ pub fn start(
             let (posted, count) = (posted(config, engine), registrations::count(registry));
             tasks
                 .spawn("registrations", registrations::take_in(orders.clone(), posted, count, drain.clone()));
+        }
+        let live_merchants = merchants::live(&config.merchants);
+        if let Some(deliveries) = deliveries::build(config, engine, registry, &live_merchants)? {
+            tasks.spawn("deliveries", deliveries::run(deliveries, drain.clone()));
         }
         tasks.spawn("worker", worker::run(worker, source, WorkerLimits::default(), drain.clone()));
     }
@@ -112,6 +120,8 @@ fn build_console(config: &Config, engine: &Engine, registry: &mut Registry) -> R
         tokens,
         mch_ids: config.merchants.iter().map(|merchant| merchant.mch_id.clone()).collect(),
         allowed_hosts,
+        rate: Rate::per_second(config.console.rate),
+        streams_max: usize::try_from(config.console.streams).unwrap_or(usize::MAX),
         ..ConsoleConfig::default()
     };
     let ports = console::Ports {
@@ -120,6 +130,8 @@ fn build_console(config: &Config, engine: &Engine, registry: &mut Registry) -> R
         records: engine.ledger().records.clone(),
         dead: engine.ledger().dead.clone(),
         log: engine.log().clone(),
+        endpoints: deliveries::desk(config, engine),
+        acts: engine.ledger().acts.clone(),
         ledger: engine.ledger().ledger.clone(),
     };
     Ok(Console::new(ports, console_config, ConsoleMetrics::register(registry)))
@@ -133,7 +145,13 @@ fn token(token: &config::Token) -> Result<Token, Error> {
         config::Scope::Orders => console::Scope::Orders,
         config::Scope::Operate => console::Scope::Operate,
     };
-    Ok(Token { name: token.name.clone(), secret, scopes: token.scopes.iter().map(scope).collect() })
+    Ok(Token {
+        name: token.name.clone(),
+        secret,
+        scopes: token.scopes.iter().map(scope).collect(),
+        rate: Rate::per_second(token.rate),
+        streams_max: usize::try_from(token.streams).unwrap_or(usize::MAX),
+    })
 }
 
 /// What takes registrations in that come by message.
@@ -150,9 +168,9 @@ fn posted(config: &Config, engine: &Engine) -> Posted {
 async fn serve_console(listener: Listener, console: Console, drain: CancellationToken) {
     let service = {
         let drain = drain.clone();
-        move |request: Request<Incoming>, _: Peer| {
+        move |request: Request<Incoming>, peer: Peer| {
             let (console, drain) = (console.clone(), drain.clone());
-            async move { console.handle(request, drain).await }
+            async move { console.handle(request, peer.address.ip(), drain).await }
         }
     };
     listener.serve(service, drain).await;
@@ -200,6 +218,7 @@ fn account(merchant: &Merchant) -> Account {
 
 fn policies(config: &Config) -> Policies {
     let otherwise = Policy {
+        mode: config.mode,
         cadence: config.cadence.clone(),
         unregistered: paybell_core::Unregistered::default(),
         close_unpaid: false,

@@ -68,7 +68,9 @@ pub async fn open(config: &Config, needs: Needs) -> Result<Engine, Error> {
         due: shared.clone(),
         registry: shared.clone(),
         records: shared.clone(),
-        dead: shared,
+        dead: shared.clone(),
+        notes: shared.clone(),
+        acts: shared,
     });
     let letters =
         ports.as_ref().map(|ports| Letters { dead: ports.dead.clone(), ledger: ports.ledger.clone() });

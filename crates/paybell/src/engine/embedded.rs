@@ -42,6 +42,8 @@ pub(super) async fn open(config: &Config) -> Result<Engine, Error> {
             registry: shared.clone(),
             records: shared.clone(),
             dead: shared.clone(),
+            notes: shared.clone(),
+            acts: shared.clone(),
         }),
         log: Some(shared.clone()),
         source: Some(shared),

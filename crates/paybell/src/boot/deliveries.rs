@@ -1,0 +1,71 @@
+//! Deliveries in the worker role: the configured endpoints with the engine's ports and the merchants' keys. Any number
+//! of processes may run them; the lease in an endpoint's note decides which one serves it.
+
+use std::sync::Arc;
+
+use delivery::{
+    Company, Deliveries, DeliveryMetrics, Desk, HttpTransport, KeyOf, MerchantKey, Ports, SystemResolver, Timing,
+};
+use paybell_core::MchId;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+use super::merchants::LiveMerchants;
+use crate::{
+    config::{Config, EngineKind},
+    engine::Engine,
+    error::Error,
+};
+
+/// Everything that is to be delivered; `None` without an endpoint.
+pub fn build(
+    config: &Config,
+    engine: &Engine,
+    registry: &mut Registry,
+    merchants: &LiveMerchants,
+) -> Result<Option<Deliveries>, Error> {
+    if config.endpoints.is_empty() {
+        return Ok(None);
+    }
+    let transport = HttpTransport::new(Arc::new(SystemResolver));
+    let transport = transport.map_err(|error| Error::Failed(error.to_string()))?;
+    let ledger = engine.ledger();
+    Ok(Some(Deliveries {
+        endpoints: config.endpoints.clone(),
+        ports: Ports {
+            log: engine.log().clone(),
+            notes: ledger.notes.clone(),
+            ledger: ledger.ledger.clone(),
+            records: ledger.records.clone(),
+        },
+        transport: Arc::new(transport),
+        key_of: key_of(merchants.clone()),
+        metrics: DeliveryMetrics::register(registry, config.endpoints.iter().map(|endpoint| &endpoint.name)),
+        timing: Timing::default(),
+        company: match config.engine {
+            EngineKind::Embedded => Company::Alone,
+            EngineKind::Cluster => Company::Others,
+        },
+    }))
+}
+
+/// Delivers until `drain` is cancelled.
+pub async fn run(deliveries: Deliveries, drain: CancellationToken) {
+    if let Err(error) = delivery::run(deliveries, drain).await {
+        tracing::error!(error = %error, "deliveries cannot begin: {error}");
+    }
+}
+
+/// What people see of the endpoints and ask of them.
+pub fn desk(config: &Config, engine: &Engine) -> Desk {
+    Desk::new(&config.endpoints, engine.ledger().notes.clone(), engine.log().clone())
+}
+
+/// A notification is signed with the key that is current at that moment.
+fn key_of(merchants: LiveMerchants) -> KeyOf {
+    Arc::new(move |mch_id: &MchId| {
+        let merchants = merchants.load();
+        let merchant = merchants.iter().find(|merchant| merchant.mch_id == *mch_id)?;
+        Some(MerchantKey { key: merchant.keys.first()?.clone(), algorithm: merchant.algorithm })
+    })
+}
