@@ -14,10 +14,11 @@ use crate::clock::LedgerClock;
 use crate::config::{RedisConfig, Retention};
 use crate::error::{OpenError, unavailable};
 use crate::keys::Keys;
+use crate::pulse::Pulse;
 use crate::recent::Recent;
 use crate::session::ANSWER_MAX;
 use crate::step::Planner;
-use crate::supervisor::{Link, State, Supervisor};
+use crate::supervisor::{Link, Server, State, Supervisor};
 use crate::writer::Writer;
 
 /// How long opening waits for the first attempt; a Redis that is away then is no error.
@@ -35,6 +36,8 @@ pub(crate) struct Inner {
     pub writer: Writer,
     pub clock: Arc<LedgerClock>,
     pub keys: Arc<Keys>,
+    /// Says that this process lives, and knows of the others.
+    pub pulse: Arc<Pulse>,
     pub cadence: Cadence,
     pub retention: Retention,
     /// What this process stored last for orders that it works on.
@@ -59,7 +62,9 @@ impl RedisLedger {
         let keys = Arc::new(Keys::new(&config.prefix));
         let clock = Arc::new(LedgerClock::new(shift_ms));
         let seed = getrandom::u64().unwrap_or_default();
-        let (supervisor, link) = Supervisor::new(config.address, keys.clone(), clock.clone(), seed);
+        let pulse = Arc::new(Pulse::new(keys.clone(), clock.clone()));
+        let server = Server { address: config.address, keys: keys.clone(), clock: clock.clone() };
+        let (supervisor, link) = Supervisor::new(server, pulse.clone(), seed);
         let (writer, writer_task) = Writer::new(link.clone(), keys.clone(), clock.clone());
         let (writing, connecting) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
@@ -75,6 +80,7 @@ impl RedisLedger {
                 writer,
                 clock,
                 keys,
+                pulse,
                 cadence,
                 retention,
                 recent,

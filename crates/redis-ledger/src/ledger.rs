@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use paybell_core::dead::DeadLetter;
 use paybell_core::ids::{LeaseToken, OrderKey};
-use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken};
+use paybell_core::lease::{self, Cleared, Commit, Committed, Holder, LeaseRequest, Taken};
 use paybell_core::ports::{Ledger, PortError, Reading};
+use paybell_core::record::Record;
 use paybell_core::time::Timestamp;
 
 use crate::change::{Begin, Decided};
@@ -17,8 +18,11 @@ impl Ledger for RedisLedger {
     }
 
     async fn take(&self, request: &LeaseRequest) -> Result<Taken, PortError> {
-        let run = |stored: Option<&_>, now| {
-            let taking = lease::take(stored, request, now);
+        self.inner.pulse.speak_for(request.token.holder(), &self.inner.link).await;
+        let run = |stored: Option<&Record>, now| {
+            let lease = stored.and_then(|record| record.lease);
+            let holder = lease.map_or(Holder::Unknown, |lease| self.inner.pulse.judge(lease.token.holder()));
+            let taking = lease::take_from(stored, request, now, holder);
             Decided { write: taking.write, letter: taking.dead, answer: taking.taken }
         };
         self.inner.change(&request.check.key, Begin::Read, run).await

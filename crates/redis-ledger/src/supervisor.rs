@@ -18,6 +18,7 @@ use crate::error::{Fault, OpenError, unavailable};
 use crate::find::find;
 use crate::greet::{Info, Trouble, claim_layout, greet, time_of, trouble};
 use crate::keys::Keys;
+use crate::pulse::Pulse;
 use crate::session::Session;
 
 /// How often the session is looked at, and the clock sampled.
@@ -57,19 +58,25 @@ impl Link {
     }
 }
 
+/// What is connected to, and what every session shares.
+pub(crate) struct Server {
+    pub address: Address,
+    pub keys: Arc<Keys>,
+    pub clock: Arc<LedgerClock>,
+}
+
 /// The task that keeps the session.
 pub(crate) struct Supervisor {
-    address: Address,
-    keys: Arc<Keys>,
-    clock: Arc<LedgerClock>,
+    server: Server,
+    pulse: Arc<Pulse>,
     state: watch::Sender<State>,
     random: StdRng,
 }
 
 impl Supervisor {
-    pub fn new(address: Address, keys: Arc<Keys>, clock: Arc<LedgerClock>, seed: u64) -> (Self, Link) {
+    pub fn new(server: Server, pulse: Arc<Pulse>, seed: u64) -> (Self, Link) {
         let (state, seen) = watch::channel(State::Connecting);
-        (Self { address, keys, clock, state, random: StdRng::seed_from_u64(seed) }, Link(seen))
+        (Self { server, pulse, state, random: StdRng::seed_from_u64(seed) }, Link(seen))
     }
 
     /// Until it is stopped.
@@ -126,30 +133,34 @@ impl Supervisor {
     }
 
     async fn connect(&self) -> Result<(Arc<Session>, mpsc::Receiver<String>, Host), Trouble> {
-        let host = find(&self.address).await?;
-        let client = self.address.client_of_server(&host).map_err(Trouble::Refused)?;
+        let host = find(&self.server.address).await?;
+        let client = self.server.address.client_of_server(&host).map_err(Trouble::Refused)?;
         let (session, told) = Session::connect(&client).await.map_err(|error| trouble(&error))?;
-        greet(&session, &self.keys, &self.clock).await?;
+        greet(&session, &self.server.keys, &self.server.clock).await?;
+        // Before the first take, so that a lease found then is judged by what is there.
+        self.pulse.begin(&session).await;
         Ok((Arc::new(session), told, host))
     }
 
-    /// Until the session is of no use any more; says why.
+    /// Until the session is of no use any more; says why. The pulse goes on while sentinels keep a look waiting.
     async fn watch_over(&self, session: &Session, mut told: mpsc::Receiver<String>, host: &Host) -> String {
+        tokio::select! {
+            cause = told.recv() => cause.unwrap_or_default(),
+            cause = self.look_on(session, host) => cause,
+            () = self.pulse.keep(session) => String::new(),
+        }
+    }
+
+    async fn look_on(&self, session: &Session, host: &Host) -> String {
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut beat: u32 = 0;
         loop {
-            tokio::select! {
-                cause = told.recv() => return cause.unwrap_or_default(),
-                _ = beats.tick() => {}
-            }
+            beats.tick().await;
             beat = beat.wrapping_add(1);
-            let looked = self.look(session, beat, host);
-            let cause = tokio::select! {
-                cause = told.recv() => return cause.unwrap_or_default(),
-                looked = looked => looked,
-            };
-            if let Err(Fault::Broken(cause) | Fault::Refused(cause) | Fault::Corrupt(cause)) = cause {
+            if let Err(Fault::Broken(cause) | Fault::Refused(cause) | Fault::Corrupt(cause)) =
+                self.look(session, beat, host).await
+            {
                 return cause;
             }
         }
@@ -160,12 +171,12 @@ impl Supervisor {
         let mut questions = Pipeline::new();
         questions.cmd("TIME").cmd("INFO").arg("replication");
         let mut word = Pipeline::new();
-        word.add_command(claim_layout(&self.keys));
-        let asked = self.clock.monotonic();
+        word.add_command(claim_layout(&self.server.keys));
+        let asked = self.server.clock.monotonic();
         let questioned = async {
             let answers = session.read(&questions).await?;
             let mut answers = answers.into_iter();
-            self.clock.sample(time_of(&answers.next().unwrap_or_default())?.0, asked);
+            self.server.clock.sample(time_of(&answers.next().unwrap_or_default())?.0, asked);
             Info::of(answers.next().unwrap_or_default())
         };
         let (info, written) = futures_util::future::join(questioned, session.write(&word)).await;
@@ -180,9 +191,9 @@ impl Supervisor {
             Err(Fault::Refused(cause)) => session.set_write_refusal(Some(cause)),
             Err(broken) => return Err(broken),
         }
-        if self.address.service().is_some() && beat.is_multiple_of(BEATS_PER_SEARCH) {
+        if self.server.address.service().is_some() && beat.is_multiple_of(BEATS_PER_SEARCH) {
             // Sentinels that are away say nothing about the master.
-            if let Ok(master) = find(&self.address).await
+            if let Ok(master) = find(&self.server.address).await
                 && master != *host
             {
                 return Err(Fault::Broken(format!("the sentinels have left {host} for {master}")));

@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case { name: "a leased order has a due time", run: |desk| Box::pin(leased_is_due(desk)) },
     Case { name: "a taken lease makes others busy", run: |desk| Box::pin(others_are_busy(desk)) },
     Case { name: "a lease given up on is free to its taker", run: |desk| Box::pin(given_up(desk)) },
+    Case { name: "a repeated wish has its own lease", run: |desk| Box::pin(repeated_wish(desk)) },
     Case { name: "orders do not share a lease", run: |desk| Box::pin(orders_are_apart(desk)) },
     Case { name: "a lease expires", run: |desk| Box::pin(expires(desk)) },
     Case { name: "a lease survives a restart", run: |desk| Box::pin(survives(desk)) },
@@ -53,7 +54,7 @@ async fn leased_is_due(desk: Desk) {
 async fn others_are_busy(desk: Desk) {
     let leased = desk.leased(manual(&key(1)), 1).await;
     assert_eq!(desk.take(notified(&key(1), TX), 2).await, Taken::Busy);
-    assert_eq!(desk.take(manual(&key(1)), 1).await, Taken::Busy, "the same token is no second lease");
+    assert_eq!(desk.take(manual(&key(1)), 3).await, Taken::Busy);
     let stored = desk.record(&key(1)).await;
     assert_eq!(stored.lease, leased.lease);
     let (stored, leased) = (stored.due.unwrap(), leased.due.unwrap());
@@ -74,6 +75,16 @@ async fn given_up(desk: Desk) {
     let Taken::Leased(record) = taken else { panic!("{taken:?}") };
     assert_eq!((record.lease.unwrap().token.0, record.leases_lost), (2, 0));
     assert_eq!(desk.clear(&key(1), 1).await, Cleared::Lost, "the old token opens nothing");
+}
+
+/// A take whose answer was lost is repeated as it was, and may have been stored all the same.
+async fn repeated_wish(desk: Desk) {
+    desk.leased(notified(&key(1), TX), 1).await;
+    let again = desk.leased(notified(&key(1), TX), 1).await;
+    assert_eq!((again.lease.unwrap().token.0, again.leases_lost), (1, 0));
+    assert_eq!(desk.record(&key(1)).await, again);
+    assert_eq!(desk.take(notified(&key(1), TX), 2).await, Taken::Busy);
+    assert_eq!(desk.clear(&key(1), 1).await, Cleared::Done);
 }
 
 async fn orders_are_apart(desk: Desk) {
