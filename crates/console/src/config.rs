@@ -4,8 +4,10 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use paybell_core::{MchId, Mode};
+use paybell_core::Mode;
 
+use crate::known::KnownMerchants;
+use crate::rate::Rate;
 use crate::token::Token;
 
 /// Event streams served at once, unless configured otherwise.
@@ -17,11 +19,13 @@ pub struct ConsoleConfig {
     /// Without any the API is open: the binary sees to it that it then listens on loopback only.
     pub tokens: Vec<Token>,
     /// The configured merchants: orders of others are not registered and not checked.
-    pub mch_ids: HashSet<MchId>,
+    pub mch_ids: KnownMerchants,
     /// Told by the index, so that nobody waits for events that nobody tells.
     pub mode: Mode,
     /// The names under which the API may be called.
     pub allowed_hosts: AllowedHosts,
+    /// What an API without tokens serves: one rate for all who call it.
+    pub rate: Rate,
     /// Event streams served at once; one more is refused with 503.
     pub streams_max: usize,
 }
@@ -30,9 +34,10 @@ impl Default for ConsoleConfig {
     fn default() -> Self {
         Self {
             tokens: Vec::new(),
-            mch_ids: HashSet::new(),
+            mch_ids: KnownMerchants::default(),
             mode: Mode::Live,
             allowed_hosts: AllowedHosts::loopback(),
+            rate: Rate::DEFAULT,
             streams_max: STREAMS_MAX,
         }
     }

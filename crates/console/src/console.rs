@@ -13,19 +13,20 @@ use hyper::{Request, Response};
 use paybell_core::OrderKey;
 use paybell_core::ids::{MchId, OutTradeNo};
 use paybell_core::ports::{Acts, CheckQueue, DeadLetters, EventLog, Ledger, Records, Registry};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Body;
 use crate::config::ConsoleConfig;
 use crate::error::Error;
-use crate::metrics::ConsoleMetrics;
+use crate::gate::Caller;
+use crate::limits::{Limits, NoPlace, StreamPlace};
+use crate::metrics::{ConsoleMetrics, OpenStream};
 use crate::query::{Query, id_error};
 use crate::routes::{Access, Found, Operation, Routes};
 use crate::ruling::Word;
 use crate::wait::Waits;
-use crate::{audit, check, dead, endpoints, events, gate, orders, pages, problem, ruling, stream};
+use crate::{audit, check, dead, endpoints, events, gate, orders, pages, problem, release, ruling, stream};
 
 /// The largest request body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -59,7 +60,7 @@ pub(crate) struct Shared {
     pub ports: Ports,
     pub config: ConsoleConfig,
     pub waits: Waits,
-    pub streams: Arc<Semaphore>,
+    limits: Limits,
     routes: Routes,
     metrics: ConsoleMetrics,
 }
@@ -71,6 +72,8 @@ pub(crate) struct Call {
     pub body: Bytes,
     /// Who asks, for history and logs.
     pub who: String,
+    /// The place of the token it asks with.
+    token: Option<usize>,
     /// The address that the request came from: a proxy's where one stands before us.
     pub peer: IpAddr,
     /// Ends streams and waits.
@@ -80,13 +83,18 @@ pub(crate) struct Call {
 impl Console {
     /// Over the given engines.
     pub fn new(ports: Ports, config: ConsoleConfig, metrics: ConsoleMetrics) -> Self {
-        let streams = Arc::new(Semaphore::new(config.streams_max.clamp(1, Semaphore::MAX_PERMITS)));
+        let limits = Limits::new(&config, Instant::now());
         let (waits, routes) = (Waits::default(), Routes::new());
-        Self { shared: Arc::new(Shared { ports, config, waits, streams, routes, metrics }) }
+        Self { shared: Arc::new(Shared { ports, config, waits, limits, routes, metrics }) }
     }
 
     /// Answers one request from `peer`. `drain` ends its waits and streams; the answer is always a complete one.
-    pub async fn handle<B>(&self, request: Request<B>, peer: IpAddr, drain: CancellationToken) -> Response<Body>
+    pub async fn handle<B>(
+        &self,
+        request: Request<B>,
+        peer: IpAddr,
+        drain: CancellationToken,
+    ) -> Response<Body>
     where
         B: hyper::body::Body<Data = Bytes> + Unpin,
     {
@@ -120,8 +128,7 @@ impl Shared {
         gate::host(&head, &self.config.allowed_hosts)?;
         let endpoint = found.as_ref().map(|found| found.endpoint(&head.method));
         let is_open = matches!(&endpoint, Some(Ok(endpoint)) if endpoint.access == Access::Open);
-        let tokens = if is_open { &[] } else { self.config.tokens.as_slice() };
-        let caller = gate::caller(&head, tokens)?;
+        let caller = if is_open { Caller::anonymous() } else { self.let_in(&head, peer)? };
         let (Some(found), Some(endpoint)) = (found, endpoint) else { return Err(Error::NoRoute) };
         let endpoint = endpoint?;
         caller.passes(endpoint.access)?;
@@ -130,8 +137,41 @@ impl Shared {
             gate::content_type(&head)?;
             bytes = http_server::read_body(body, BODY_BYTES_MAX, Instant::now() + BODY_TIMEOUT).await?;
         }
-        let call = Call { params: found.params, head, body: bytes, who: caller.name, peer, drain };
+        let Caller { name: who, token, .. } = caller;
+        let call = Call { params: found.params, head, body: bytes, who, token, peer, drain };
         self.dispatch(endpoint.operation, &call).await
+    }
+
+    /// Who calls, if it may call just now.
+    fn let_in(&self, head: &Parts, peer: IpAddr) -> Result<Caller, Error> {
+        let now = Instant::now();
+        let tokens = self.config.tokens.as_slice();
+        let caller = gate::caller(head, tokens);
+        if !tokens.is_empty() {
+            let token = caller.as_ref().ok().and_then(|caller| caller.token);
+            self.limits.admit(peer, token, now).map_err(|wait| {
+                self.metrics.limited("unknown", "tokens");
+                Error::ShutOut { peer, wait }
+            })?;
+        }
+        let caller = caller?;
+        self.limits.take(caller.token, now).map_err(|wait| {
+            self.metrics.limited(&caller.name, "rate");
+            Error::TooFast { name: caller.name.clone(), wait }
+        })?;
+        Ok(caller)
+    }
+
+    /// Room for one more stream of the caller.
+    pub(crate) fn stream_place(&self, call: &Call) -> Result<(StreamPlace, OpenStream), Error> {
+        let place = self.limits.stream(call.token).map_err(|none| {
+            self.metrics.limited(&call.who, "streams");
+            match none {
+                NoPlace::All => Error::StreamsExhausted { max: self.config.streams_max },
+                NoPlace::Own(max) => Error::OwnStreams { name: call.who.clone(), max },
+            }
+        })?;
+        Ok((place, self.metrics.stream_opens()))
     }
 
     async fn dispatch(&self, operation: Operation, call: &Call) -> Result<Response<Body>, Error> {
@@ -146,6 +186,7 @@ impl Shared {
             Operation::OrderCheck => check::check(self, call).await,
             Operation::OrderAccept => ruling::rule(self, call, Word::ACCEPT).await,
             Operation::OrderReject => ruling::rule(self, call, Word::REJECT).await,
+            Operation::OrderRelease => release::release(self, call).await,
             Operation::EventList => events::list(self, call).await,
             Operation::EventStream => stream::open(self, call).await,
             Operation::DeadList => dead::list(self, call).await,

@@ -1,6 +1,9 @@
 //! Why a request is refused. Each cause knows its status and a text for the person who reads it: what is wrong,
 //! where, what to do. The problem document is written in `problem`.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use hyper::StatusCode;
 use paybell_core::dead::DeadReason;
 use paybell_core::ports::{Cursor, PortError};
@@ -65,6 +68,10 @@ pub(crate) enum Error {
     Different { fields: Vec<&'static str> },
     #[error("the order's state is {}; {ruling} needs {needs}", .state.as_str())]
     NotWaiting { state: State, ruling: &'static str, needs: &'static str },
+    #[error(
+        "nothing of this order was withheld: what was decided of it was told, or there is nothing to tell yet"
+    )]
+    NothingWithheld,
     #[error("transaction_id: the record shows another payment; read the order again and decide on that one")]
     OtherTransaction,
     #[error("the letter ({}) names no order of a configured merchant, so there is nothing to check; DELETE drops it", .reason.as_str())]
@@ -75,6 +82,19 @@ pub(crate) enum Error {
         "the event after which you want to continue is not in the log (pruned, lost, or another log); continue after `oldest`, and read orders that you are unsure of"
     )]
     Gone { oldest: Cursor },
+    #[error(
+        "too many requests from {peer} without a right token; wait {} s, and look at the token file of whoever calls \
+         from there", seconds(.wait)
+    )]
+    ShutOut { peer: IpAddr, wait: Duration },
+    #[error(
+        "\"{name}\" asks more often than its rate allows; wait {} s, or raise `rate` in the configuration", seconds(.wait)
+    )]
+    TooFast { name: String, wait: Duration },
+    #[error(
+        "\"{name}\" has all of its {max} event streams open; close one, or raise `streams` in the configuration"
+    )]
+    OwnStreams { name: String, max: usize },
     #[error("all {max} event streams are in use; read /v1/events by pages, or try again later")]
     StreamsExhausted { max: usize },
     #[error("this process is stopping; call another one or try again")]
@@ -113,10 +133,16 @@ impl Error {
             Error::TooManyWishes => (S::CONFLICT, "too-many-wishes", "Too much is asked for already"),
             Error::Different { .. } => (S::CONFLICT, "different-registration", "Registered differently"),
             Error::NotWaiting { .. } => (S::CONFLICT, "not-waiting", "The order waits for no such word"),
+            Error::NothingWithheld => (S::CONFLICT, "nothing-withheld", "Nothing to release"),
             Error::OtherTransaction => (S::CONFLICT, "other-transaction", "Another payment"),
             Error::NoReplay { .. } => (S::CONFLICT, "no-replay", "Nothing to replay"),
             Error::RefusedAgain { .. } => (S::CONFLICT, "refused-again", "Refused again"),
             Error::Gone { .. } => (S::GONE, "cursor-gone", "The place is gone"),
+            Error::ShutOut { .. } => (S::TOO_MANY_REQUESTS, "shut-out", "Too many wrong tokens"),
+            Error::TooFast { .. } => (S::TOO_MANY_REQUESTS, "too-fast", "Too many requests"),
+            Error::OwnStreams { .. } => {
+                (S::TOO_MANY_REQUESTS, "own-streams", "Too many streams of one caller")
+            }
             Error::StreamsExhausted { .. } => (S::SERVICE_UNAVAILABLE, "streams", "Too many streams"),
             Error::Draining => (S::SERVICE_UNAVAILABLE, "draining", "Stopping"),
             Error::Engine(PortError::Unavailable { .. }) => {
@@ -127,6 +153,11 @@ impl Error {
             }
         }
     }
+}
+
+/// Whole seconds, as `Retry-After` tells them: who waits so long gets through.
+pub(crate) fn seconds(wait: &Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 /// Without the engine's own words: they go to the log, which has other readers than this API.

@@ -15,13 +15,16 @@ const SHOWN_CHARS_MAX: usize = 100;
 pub(crate) struct Caller {
     /// The token's name, for history and logs.
     pub name: String,
+    /// The place of its token; `None` if it needed none.
+    pub token: Option<usize>,
     /// `None` opens everything: no token is configured.
     scopes: Option<Vec<Scope>>,
 }
 
 impl Caller {
-    fn anonymous() -> Self {
-        Self { name: "anonymous".to_owned(), scopes: None }
+    /// Whoever needs no token.
+    pub(crate) fn anonymous() -> Self {
+        Self { name: "anonymous".to_owned(), token: None, scopes: None }
     }
 
     /// Whether the caller reaches so far.
@@ -55,8 +58,8 @@ pub(crate) fn caller(head: &Parts, tokens: &[Token]) -> Result<Caller, Error> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Error::NoToken);
     }
-    let token = Token::find(tokens, offered.trim()).ok_or(Error::WrongToken)?;
-    Ok(Caller { name: token.name.clone(), scopes: Some(token.scopes.clone()) })
+    let (place, token) = Token::find(tokens, offered.trim()).ok_or(Error::WrongToken)?;
+    Ok(Caller { name: token.name.clone(), token: Some(place), scopes: Some(token.scopes.clone()) })
 }
 
 /// A browser sends this type across origins only after asking, and we never say yes.

@@ -2,15 +2,14 @@
 //! a dead letter that says why and can be replayed. Knows neither queues nor brokers: whoever receives hands the body in
 //! and acknowledges after this returned.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use paybell_core::ids::MchId;
 use paybell_core::ports::{DeadLetters, Ledger, PortError, Registry};
 use paybell_core::register::Registered;
 use paybell_core::{DeadLetter, OrderKey};
 
 use crate::error::Error;
+use crate::known::KnownMerchants;
 use crate::registration;
 
 /// Characters of a document that its dead letter keeps: a registration has a few hundred.
@@ -21,7 +20,7 @@ pub struct Posted {
     pub registry: Arc<dyn Registry>,
     pub dead: Arc<dyn DeadLetters>,
     pub ledger: Arc<dyn Ledger>,
-    pub mch_ids: HashSet<MchId>,
+    pub mch_ids: KnownMerchants,
 }
 
 impl Posted {
@@ -44,7 +43,7 @@ impl Posted {
 /// One posted registration; what is wrong with it in words, and its order if it names one.
 pub(crate) async fn register(
     registry: &dyn Registry,
-    mch_ids: &HashSet<MchId>,
+    mch_ids: &KnownMerchants,
     body: &[u8],
 ) -> Result<Result<&'static str, (Option<OrderKey>, String)>, PortError> {
     let (key, application) = match registration::read_posted(body) {

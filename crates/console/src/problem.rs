@@ -7,7 +7,7 @@ use hyper::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Body, with_type};
-use crate::error::Error;
+use crate::error::{Error, seconds};
 
 /// The answer for a refused request.
 pub(crate) fn respond(error: &Error) -> Response<Body> {
@@ -49,6 +49,10 @@ fn header(error: &Error, status: StatusCode) -> Option<(hyper::header::HeaderNam
             HeaderValue::from_static("Bearer realm=\"paybell\", error=\"invalid_token\""),
         )),
         Error::Method { allow } => HeaderValue::from_str(allow).ok().map(|allow| (ALLOW, allow)),
+        Error::ShutOut { wait, .. } | Error::TooFast { wait, .. } => {
+            Some((RETRY_AFTER, HeaderValue::from(seconds(wait))))
+        }
+        Error::OwnStreams { .. } => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
         _ if status == StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
         _ => None,
     }

@@ -22,6 +22,7 @@ pub(crate) enum Operation {
     OrderCheck,
     OrderAccept,
     OrderReject,
+    OrderRelease,
     EventList,
     EventStream,
     DeadList,
@@ -63,7 +64,7 @@ const EVENTS: Access = Access::Scope(Scope::Events);
 const ORDERS: Access = Access::Scope(Scope::Orders);
 const OPERATE: Access = Access::Scope(Scope::Operate);
 
-pub(crate) static ENDPOINTS: [Endpoint; 21] = [
+pub(crate) static ENDPOINTS: [Endpoint; 22] = [
     endpoint(Method::GET, "/", Operation::Index, Access::AnyToken),
     endpoint(Method::GET, "/openapi.json", Operation::OpenApi, Access::AnyToken),
     endpoint(Method::GET, "/healthz", Operation::Healthz, Access::Open),
@@ -74,6 +75,7 @@ pub(crate) static ENDPOINTS: [Endpoint; 21] = [
     endpoint(Method::POST, "/v1/orders/{mch_id}/{out_trade_no}/check", Operation::OrderCheck, ORDERS),
     endpoint(Method::POST, "/v1/orders/{mch_id}/{out_trade_no}/accept", Operation::OrderAccept, OPERATE),
     endpoint(Method::POST, "/v1/orders/{mch_id}/{out_trade_no}/reject", Operation::OrderReject, OPERATE),
+    endpoint(Method::POST, "/v1/orders/{mch_id}/{out_trade_no}/release", Operation::OrderRelease, OPERATE),
     endpoint(Method::GET, "/v1/events", Operation::EventList, EVENTS),
     endpoint(Method::GET, "/v1/events/stream", Operation::EventStream, EVENTS),
     endpoint(Method::GET, "/v1/dead", Operation::DeadList, OPERATE),

@@ -14,7 +14,6 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use paybell_core::Event;
 use paybell_core::ports::{Cursor, EventFilter, EventLog, EventPage, LogRead, PortError};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +22,8 @@ use crate::console::{Call, Shared};
 use crate::error::Error;
 use crate::events::{Withheld, cursor, filter};
 use crate::gate::only;
+use crate::limits::StreamPlace;
+use crate::metrics::OpenStream;
 
 /// Between two comments: keeps proxies from closing a quiet stream, and finds clients that are gone.
 const COMMENT_GAP: Duration = Duration::from_secs(15);
@@ -47,8 +48,7 @@ pub(crate) async fn open(shared: &Shared, call: &Call) -> Result<Response<Body>,
     if call.drain.is_cancelled() {
         return Err(Error::Draining);
     }
-    let max = shared.config.streams_max;
-    let permit = shared.streams.clone().try_acquire_owned().map_err(|_| Error::StreamsExhausted { max })?;
+    let held = shared.stream_place(call)?;
     let log = shared.ports.log.clone();
     let place = match after {
         Some(place) => place,
@@ -63,7 +63,7 @@ pub(crate) async fn open(shared: &Shared, call: &Call) -> Result<Response<Body>,
         stage: Stage::Behind,
         comment_at: Instant::now() + COMMENT_GAP,
         drain: call.drain.clone(),
-        _permit: permit,
+        _held: held,
     };
     let body = StreamBody::new(unfold(reader, Reader::next));
     let mut response = with_type(StatusCode::OK, "text/event-stream", body.boxed_unsync());
@@ -82,7 +82,7 @@ struct Reader {
     stage: Stage,
     comment_at: Instant,
     drain: CancellationToken,
-    _permit: OwnedSemaphorePermit,
+    _held: (StreamPlace, OpenStream),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,8 @@ use std::fmt;
 
 use subtle::ConstantTimeEq;
 
+use crate::rate::Rate;
+
 /// What a token opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -69,12 +71,21 @@ pub struct Token {
     pub name: String,
     pub secret: Secret,
     pub scopes: Vec<Scope>,
+    /// Requests in a second; one more is refused with 429.
+    pub rate: Rate,
+    /// Event streams at once; one more is refused with 429.
+    pub streams_max: usize,
 }
 
 impl Token {
-    /// The token whose secret was offered. Looks at all of them, whichever matches.
-    pub(crate) fn find<'a>(tokens: &'a [Token], offered: &str) -> Option<&'a Token> {
-        tokens.iter().fold(None, |found, token| if token.secret.is(offered) { Some(token) } else { found })
+    /// Event streams of one token at once, unless configured otherwise: a caller in a loop leaves room for others.
+    pub const STREAMS_MAX: usize = 128;
+
+    /// The token whose secret was offered, and its place. Looks at all of them, whichever matches.
+    pub(crate) fn find<'a>(tokens: &'a [Token], offered: &str) -> Option<(usize, &'a Token)> {
+        let either =
+            |found, one: (usize, &'a Token)| if one.1.secret.is(offered) { Some(one) } else { found };
+        tokens.iter().enumerate().fold(None, either)
     }
 }
 
@@ -86,7 +97,8 @@ mod tests {
     fn a_secret_loses_trailing_white_space_and_shows_nowhere() {
         let secret = Secret::new("s3cret \r\n").unwrap();
         assert!(secret.is("s3cret") && !secret.is("s3cret ") && !secret.is("s3cre") && !secret.is(""));
-        let token = Token { name: "shop".to_owned(), secret, scopes: vec![Scope::Orders] };
+        let (name, scopes) = ("shop".to_owned(), vec![Scope::Orders]);
+        let token = Token { name, secret, scopes, rate: Rate::DEFAULT, streams_max: 1 };
         assert!(!format!("{token:?}").contains("s3cret"));
         assert!(Secret::new(" \n").is_none(), "an empty token file must not open the API");
     }

@@ -25,6 +25,8 @@ pub enum Action {
     Reject,
     /// Asked WeChat about an order by hand.
     Check,
+    /// Had an order told outside that was decided in shadow mode.
+    Release,
     /// Had a dead letter handled again.
     DeadReplay,
     /// Forgot a dead letter.
@@ -37,10 +39,11 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 7] = [
+    pub const ALL: [Action; 8] = [
         Action::Accept,
         Action::Reject,
         Action::Check,
+        Action::Release,
         Action::DeadReplay,
         Action::DeadDrop,
         Action::EndpointResend,
@@ -53,6 +56,7 @@ impl Action {
             Action::Accept => "accept",
             Action::Reject => "reject",
             Action::Check => "check",
+            Action::Release => "release",
             Action::DeadReplay => "dead.replay",
             Action::DeadDrop => "dead.drop",
             Action::EndpointResend => "endpoint.resend",

@@ -1,6 +1,6 @@
 //! The trail: every act of an operator leaves an entry, whatever becomes of it, and nothing happens without one.
 
-use console::{Scope, Secret, Token};
+use console::{Rate, Scope, Secret, Token};
 use paybell_core::dead::{DeadLetter, DeadReason};
 use serde_json::{Value, json};
 
@@ -15,6 +15,8 @@ fn guarded() -> Desk {
             name: "alice".to_owned(),
             secret: Secret::new("alice-secret").unwrap(),
             scopes: Scope::ALL.to_vec(),
+            rate: Rate::DEFAULT,
+            streams_max: Token::STREAMS_MAX,
         }];
     })
 }

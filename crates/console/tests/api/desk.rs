@@ -1,6 +1,5 @@
 //! A console over the engine in memory, requests in one line, and answers taken apart.
 
-use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,8 +53,10 @@ impl Desk {
 
     pub fn with(configure: impl FnOnce(&mut ConsoleConfig)) -> Self {
         let engine = Engine::new();
-        let mut config =
-            ConsoleConfig { mch_ids: HashSet::from([MchId::new(MCH).unwrap()]), ..ConsoleConfig::default() };
+        let mut config = ConsoleConfig {
+            mch_ids: [MchId::new(MCH).unwrap()].into_iter().collect(),
+            ..ConsoleConfig::default()
+        };
         configure(&mut config);
         let notes = Arc::new(Memory::default());
         let ports = Ports {
@@ -79,7 +80,16 @@ impl Desk {
     }
 
     pub async fn ask(&self, request: &str) -> Answered {
-        let (head, body) = self.send(request).await.into_parts();
+        Self::read(self.send(request).await).await
+    }
+
+    /// The same from another address.
+    pub async fn ask_from(&self, peer: IpAddr, request: &str) -> Answered {
+        Self::read(self.console.handle(parse(request), peer, self.drain.clone()).await).await
+    }
+
+    async fn read(response: Response<Body>) -> Answered {
+        let (head, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         Answered { status: head.status.as_u16(), headers: head.headers, text }
@@ -91,7 +101,7 @@ impl Desk {
             registry: self.engine.clone(),
             dead: self.engine.clone(),
             ledger: self.engine.clone(),
-            mch_ids: HashSet::from([MchId::new(MCH).unwrap()]),
+            mch_ids: [MchId::new(MCH).unwrap()].into_iter().collect(),
         }
     }
 

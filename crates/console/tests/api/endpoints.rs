@@ -1,7 +1,7 @@
 //! Webhooks and old handlers over the API: what is shown, what is stored of a wish, what is refused.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use delivery::{Begin, Endpoint, EndpointName, EndpointUrl, Kind, Reach, Refunded, Wanted, WebhookSecret};
@@ -150,6 +150,8 @@ async fn endpoints_belong_to_operators() {
         name: "shop".to_owned(),
         secret: console::Secret::new("s3cret").unwrap(),
         scopes: vec![scope],
+        rate: console::Rate::DEFAULT,
+        streams_max: 1,
     };
     for (scope, status) in
         [(console::Scope::Events, 403), (console::Scope::Orders, 403), (console::Scope::Operate, 200)]

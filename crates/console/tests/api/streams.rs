@@ -223,6 +223,7 @@ async fn a_stream_leaves_out_what_was_decided_in_shadow_unless_it_is_asked_for()
     desk.engine.stored.lock().unwrap().events[1].data.shadow = true;
     let mut usual = Client::open(&desk, &format!("GET /v1/events/stream?after={start}")).await;
     assert_eq!(usual.subjects(2).await, ["A", "C"]);
-    let mut curious = Client::open(&desk, &format!("GET /v1/events/stream?after={start}&shadow=include")).await;
+    let mut curious =
+        Client::open(&desk, &format!("GET /v1/events/stream?after={start}&shadow=include")).await;
     assert_eq!(curious.subjects(3).await, ["A", "B", "C"]);
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use console::{Scope, Secret, Token};
+use console::{Rate, Scope, Secret, Token};
 use paybell_core::dead::{DeadLetter, DeadReason};
 use prometheus_client::encoding::text::encode;
 
@@ -15,6 +15,8 @@ fn guarded() -> Desk {
         name: name.to_owned(),
         secret: Secret::new(&format!("{name}-secret\n")).unwrap(),
         scopes: scopes.to_vec(),
+        rate: Rate::DEFAULT,
+        streams_max: Token::STREAMS_MAX,
     };
     Desk::with(|config| {
         config.tokens = vec![

@@ -50,7 +50,7 @@ pub struct Show {
 pub struct Dispose {
     /// The letter's id, from the list
     id: String,
-    /// Why, for the log
+    /// Why, for the trail
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]

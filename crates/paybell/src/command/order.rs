@@ -34,9 +34,9 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Key {
     /// The merchant number (商户号)
-    mch_id: String,
+    pub(super) mch_id: String,
     /// The merchant's own order number (商户订单号)
-    out_trade_no: String,
+    pub(super) out_trade_no: String,
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +84,9 @@ pub struct Check {
     /// Wait until the order was looked at, for at most this long (such as 5s)
     #[arg(long, value_name = "TIME")]
     wait: Option<String>,
+    /// Why, for the trail
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     #[command(flatten)]
     print: Print,
     #[command(flatten)]
@@ -97,7 +100,7 @@ pub struct Judge {
     /// Judge only this payment
     #[arg(long, value_name = "ID")]
     transaction_id: Option<String>,
-    /// Why, for the history
+    /// Why, for the history and the trail
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]
@@ -183,7 +186,9 @@ async fn register(args: Register) -> Result<(), Error> {
 async fn check(args: Check) -> Result<(), Error> {
     let api = Api::new(&args.api)?;
     let query = [("wait", args.wait.as_deref())];
-    let (status, record) = api.change_with(&args.key.path("/check"), &query, &json!({})).await?;
+    // With a reason, even an empty one, it is a person who asks.
+    let body = json!({ "reason": args.reason.unwrap_or_default() });
+    let (status, record) = api.change_with(&args.key.path("/check"), &query, &body).await?;
     match (status, args.wait) {
         (StatusCode::ACCEPTED, None) if !args.print.json => {
             output::line("asked for: the order is looked at next")

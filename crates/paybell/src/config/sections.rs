@@ -13,9 +13,7 @@ use paybell_core::{Cadence, OpenidPolicy, time::Millis};
 use super::{
     reader::Section,
     secret::{PemPair, Secret, read_file, read_token},
-    values::{
-        ListenAddress, base_url, duration, duration_from, one_of, openid, path, prefix, public_url, url_of,
-    },
+    values::{ListenAddress, base_url, duration, duration_from, one_of, openid, path, per_second, prefix, public_url, url_of},
 };
 
 /// Which engine keeps everything.
@@ -67,12 +65,19 @@ pub enum Scope {
     Operate,
 }
 
+/// Half of all: a caller in a loop leaves room for the others.
+const STREAMS_OF_A_TOKEN: u32 = 128;
+
 /// A token of the private listener.
 #[derive(Debug, Clone)]
 pub struct Token {
     pub name: String,
     pub secret: Secret,
     pub scopes: Vec<Scope>,
+    /// Requests in a second.
+    pub rate: u32,
+    /// Event streams at once.
+    pub streams: u32,
 }
 
 /// `[console]`.
@@ -82,6 +87,10 @@ pub struct Console {
     /// Names under which services reach the listener, beside loopback and `listen` itself.
     pub allowed_hosts: Vec<String>,
     pub tokens: Vec<Token>,
+    /// Requests in a second: of a token that has no rate of its own, or of all callers where there is no token.
+    pub rate: u32,
+    /// Event streams at once, of all callers.
+    pub streams: u32,
 }
 
 /// `[retention]`.
@@ -163,14 +172,16 @@ pub(super) fn console(root: &mut Section<'_>) -> Console {
     root.section("console", |section| {
         let listen = section.value("listen", "127.0.0.1:8081", ListenAddress::parse);
         let allowed_hosts = section.list("allowed_hosts", &[], super::values::host);
+        let (rate, streams) =
+            (section.value("rate", "2000/s", per_second), section.integer("streams", 256, 1..=100_000));
         let all = vec![Scope::Events, Scope::Orders, Scope::Operate];
         let problems_before = section.problem_count();
         let single = section.optional("token_file", read_token);
         let mut tokens: Vec<Token> = single
-            .map(|secret| Token { name: "token_file".to_owned(), secret, scopes: all })
+            .map(|secret| Token { name: "token_file".to_owned(), secret, scopes: all, rate, streams })
             .into_iter()
             .collect();
-        tokens.extend(section.sections("token", token).into_iter().flatten());
+        tokens.extend(section.sections("token", |section| token(section, rate)).into_iter().flatten());
         refuse_likes(section, &tokens);
         let tokens_are_sound = section.problem_count() == problems_before;
         if tokens.is_empty() && tokens_are_sound && !listen.is_loopback() {
@@ -182,21 +193,23 @@ pub(super) fn console(root: &mut Section<'_>) -> Console {
                 ),
             );
         }
-        Console { listen, allowed_hosts, tokens }
+        Console { listen, allowed_hosts, tokens, rate, streams }
     })
 }
 
-fn token(section: &mut Section<'_>) -> Option<Token> {
+fn token(section: &mut Section<'_>, rate_default: u32) -> Option<Token> {
     let name = section.optional("name", prefix);
     let secret = section.optional("file", read_token);
     let words = [("events", Scope::Events), ("orders", Scope::Orders), ("operate", Scope::Operate)];
     let scopes = section.list("scopes", &[], |text| one_of(text, &words));
     section.require("name", "a short name, for the log");
     section.require("file", "the file that holds the token");
+    let rate = section.optional("rate", per_second).unwrap_or(rate_default);
+    let streams = section.integer("streams", STREAMS_OF_A_TOKEN, 1..=100_000);
     if scopes.is_empty() {
         section.problem("scopes", "name at least one of \"events\", \"orders\", \"operate\"");
     }
-    Some(Token { name: name?, secret: secret?, scopes })
+    Some(Token { name: name?, secret: secret?, scopes, rate, streams })
 }
 
 /// Of two tokens with one text the second would never be recognised; of two with one name the log would not tell.

@@ -23,6 +23,9 @@ const FREE_PORT: &str = "127.0.0.1:0";
 /// The simulator knows no limit; what the demo shows is not how long a queue for queries gets.
 const QUERIES_PER_SECOND: NonZeroU32 = NonZeroU32::new(10_000).expect("is not 0");
 
+/// The same for the private API, which the demo's shop and screen call.
+const REQUESTS_PER_SECOND: u32 = 100_000;
+
 /// How many times faster than real the clocks of WeChat and of the polls run.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale(f64);
@@ -145,7 +148,13 @@ fn config(wechat: String, data_dir: PathBuf, scale: Scale) -> Config {
         redis: Redis { url: redis_url, prefix: redis_prefix },
         ingress: Ingress { listen: free_port(), tls: None, public_url: None },
         proxy: None,
-        console: Console { listen: free_port(), allowed_hosts: Vec::new(), tokens: Vec::new() },
+        console: Console {
+            listen: free_port(),
+            allowed_hosts: Vec::new(),
+            tokens: Vec::new(),
+            rate: REQUESTS_PER_SECOND,
+            streams: 16,
+        },
         admin_listen: free_port(),
         base_urls: vec![wechat],
         cadence: scale.cadence(),
