@@ -7,12 +7,19 @@
 pub mod canary;
 pub mod clock;
 mod clocks;
+pub mod endpoints;
+pub mod files;
 mod finding;
 pub mod listing;
+pub mod machine;
 mod metrics;
 pub mod net;
 pub mod notify;
+pub mod rabbit;
 mod random;
+pub mod redis;
+mod samples;
+pub mod service;
 pub mod watch;
 pub mod wechat;
 

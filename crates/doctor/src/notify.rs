@@ -7,6 +7,8 @@ mod certificate;
 mod front;
 mod sent;
 
+pub(crate) use certificate::of_age;
+
 use std::net::SocketAddr;
 
 use crate::finding::Finding;

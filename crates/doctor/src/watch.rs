@@ -2,6 +2,7 @@
 //! warns; who is woken is up to the alert rules.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -14,10 +15,11 @@ use crate::net::Roots;
 use crate::wechat::Merchant;
 
 /// What the watch is told.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Watch {
     pub public_url: String,
-    pub merchants: Vec<Merchant>,
+    /// Asked every round: keys change while the service runs.
+    pub merchants: Arc<dyn Fn() -> Vec<Merchant> + Send + Sync>,
     pub interval: Duration,
     pub roots: Roots,
 }
@@ -26,20 +28,20 @@ pub struct Watch {
 pub async fn run(watch: Watch, metrics: CanaryMetrics, end: CancellationToken) {
     let mut rounds = interval(watch.interval);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last: HashMap<&str, &'static str> = HashMap::new();
+    let mut last: HashMap<String, &'static str> = HashMap::new();
     loop {
         tokio::select! {
             () = end.cancelled() => return,
             _ = rounds.tick() => {}
         }
-        for merchant in &watch.merchants {
-            let sent = canary::send(&watch.public_url, merchant, &watch.roots);
+        for merchant in (watch.merchants)() {
+            let sent = canary::send(&watch.public_url, &merchant, &watch.roots);
             let outcome = tokio::select! {
                 () = end.cancelled() => return,
                 outcome = sent => outcome,
             };
             metrics.came_back(&merchant.mch_id, &outcome, wall());
-            let before = last.insert(&merchant.mch_id, outcome.word());
+            let before = last.insert(merchant.mch_id.clone(), outcome.word());
             tell(&merchant.mch_id, &outcome, before);
         }
     }

@@ -1,0 +1,284 @@
+//! What a RabbitMQ's facts mean for us. Asks nothing itself.
+//!
+//! AMQP tells of a queue how long it is and how many take from it, not its policies, its bindings or its members; what
+//! needs the management API or `rabbitmqctl` is said so.
+
+use std::net::IpAddr;
+
+use rabbitmq::probe::{Denied, Facts, Publishing, Queue, Unasked};
+use rabbitmq::topology::Finding as Difference;
+
+use crate::finding::Finding;
+
+/// The oldest that keeps what we declare, and the oldest that we recommend.
+const VERSION_MIN: (u32, u32) = (3, 10);
+const VERSION_GOOD: (u32, u32) = (3, 13);
+
+/// A subscriber's queue with so many events and nobody who takes them is forgotten.
+const UNREAD_MAX: u32 = 1_000;
+
+/// Judges what was found under a prefix. `subscribers` are the queues that were asked for beside ours.
+#[must_use]
+pub fn judge(outcome: &Result<Facts, Unasked>, prefix: &str, subscribers: &[String]) -> Vec<Finding> {
+    let facts = match outcome {
+        Ok(facts) => facts,
+        Err(error) => return vec![unasked(error)],
+    };
+    let mut findings = vec![version(facts)];
+    findings.extend(login(facts));
+    findings.push(publishing(facts));
+    findings.extend(topology(facts));
+    let is_foreign = |queue: &&Queue| subscribers.contains(&queue.name);
+    findings.extend(
+        facts.queues.iter().filter(|queue| !is_foreign(queue)).filter_map(|queue| own_queue(queue, prefix)),
+    );
+    findings.extend(facts.queues.iter().filter(is_foreign).map(subscriber));
+    if subscribers.is_empty() {
+        findings.push(unseen_subscribers(facts, prefix));
+    }
+    findings
+}
+
+fn unasked(error: &Unasked) -> Finding {
+    match error {
+        Unasked::Config(error) => Finding::error("rabbitmq-unreachable", "rabbitmq.url").seen(error.to_string(), format!("配置有误：{error}")),
+        Unasked::Away(cause) => Finding::error("rabbitmq-unreachable", "rabbitmq.url")
+            .seen(cause, format!("无法连接：{cause}"))
+            .remedy(
+                "start the broker (systemctl status rabbitmq-server), open port 5672 (5671 for TLS) from here, compare host and port in rabbitmq.url",
+                "启动 RabbitMQ（systemctl status rabbitmq-server），放行 5672 端口（TLS 为 5671），核对 rabbitmq.url 的主机和端口",
+            ),
+        Unasked::Login(cause) => Finding::error("rabbitmq-login-refused", "rabbitmq.url")
+            .seen(format!("user or password is refused: {cause}"), format!("用户名或密码被拒绝：{cause}"))
+            .remedy(
+                "rabbitmqctl add_user paybell …, and put it into rabbitmq.url; the user guest works from the broker's own machine only",
+                "执行 rabbitmqctl add_user paybell … 并写入 rabbitmq.url；guest 用户只能在 RabbitMQ 本机使用",
+            ),
+        Unasked::VirtualHost(cause) => Finding::error("rabbitmq-vhost-refused", "rabbitmq.url")
+            .seen(format!("the virtual host is not there, or not for this user: {cause}"), format!("虚拟主机不存在或无权访问：{cause}"))
+            .remedy(
+                "rabbitmqctl add_vhost NAME; rabbitmqctl set_permissions -p NAME USER '.*' '.*' '.*'. In the URL / is written %2f",
+                "执行 rabbitmqctl add_vhost 名称；rabbitmqctl set_permissions -p 名称 用户 '.*' '.*' '.*'。URL 中 / 写作 %2f",
+            ),
+    }
+}
+
+fn version(facts: &Facts) -> Finding {
+    let numbers = facts.version.as_deref().and_then(numbers);
+    let shown = facts.version.as_deref().unwrap_or("?");
+    match numbers {
+        None => Finding::unseen("rabbitmq-version-unknown", &facts.host)
+            .seen("the broker does not say which version it is", "RabbitMQ 没有告知版本"),
+        Some(found) if found < VERSION_MIN => Finding::error("rabbitmq-version-old", &facts.host)
+            .seen(
+                format!("RabbitMQ {shown} accepts arguments that it does not keep"),
+                format!("RabbitMQ {shown} 会忽略部分队列参数"),
+            )
+            .remedy("upgrade to 3.10 or later, better 3.13 or 4.x", "请升级到 3.10 以上，建议 3.13 或 4.x"),
+        Some(found) if found < VERSION_GOOD => Finding::hint("rabbitmq-version-aging", &facts.host)
+            .seen(
+                format!("RabbitMQ {shown} works; quorum queues have had fixes since"),
+                format!("RabbitMQ {shown} 可用；此后的版本修复了仲裁队列的问题"),
+            )
+            .remedy(
+                "plan for 3.13 or 4.x (first to 3.11.18 or 3.12, feature flags enabled)",
+                "建议升级到 3.13 或 4.x（先到 3.11.18 或 3.12，并启用 feature flags）",
+            ),
+        Some(_) => Finding::ok("rabbitmq-version-good", &facts.host)
+            .seen(format!("RabbitMQ {shown}"), format!("RabbitMQ {shown}")),
+    }
+}
+
+/// The first two numbers of a version.
+pub(crate) fn numbers(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.split('.').map_while(|number| number.parse().ok());
+    Some((numbers.next()?, numbers.next()?))
+}
+
+fn login(facts: &Facts) -> Vec<Finding> {
+    if is_loopback(&facts.host) {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    if facts.user == "guest" {
+        let finding = Finding::warning("rabbitmq-guest", &facts.host)
+            .seen(
+                "the user guest is let in from other machines: everybody knows its password",
+                "guest 用户可从其他机器登录，而其密码人尽皆知",
+            )
+            .remedy(
+                "make a user of your own, and take loopback_users.guest = false back",
+                "请新建用户，并撤销 loopback_users.guest = false",
+            );
+        findings.push(finding);
+    }
+    if !facts.is_tls {
+        let finding = Finding::hint("rabbitmq-plain", &facts.host)
+            .seen(
+                "amqp:// carries the password and payers' orders in clear",
+                "amqp:// 明文传输密码和订单信息",
+            )
+            .remedy("fine within a private network; otherwise amqps://", "内网可接受；否则请使用 amqps://");
+        findings.push(finding);
+    }
+    findings
+}
+
+/// Whether only this machine is meant.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn publishing(facts: &Facts) -> Finding {
+    match &facts.publishing {
+        Publishing::Works => Finding::ok("rabbitmq-publishes", &facts.host)
+            .seen("a publish is confirmed, there is no alarm", "发布得到确认，没有告警"),
+        Publishing::Blocked(reason) => Finding::error("rabbitmq-alarm", &facts.host)
+            .seen(format!("the broker takes nothing: {reason}"), format!("RabbitMQ 拒收消息：{reason}"))
+            .remedy(
+                "rabbitmq-diagnostics alarms; free memory or disk, or raise vm_memory_high_watermark / lower disk_free_limit. WeChat is answered 503 meanwhile and comes again for 24 h 4 m",
+                "执行 rabbitmq-diagnostics alarms；释放内存或磁盘，或调整 vm_memory_high_watermark / disk_free_limit。期间微信得到 503，会在 24 小时 4 分内重发",
+            ),
+        Publishing::Failed(cause) => Finding::error("rabbitmq-publish-failed", &facts.host)
+            .seen(format!("a publish was not confirmed: {cause}"), format!("发布没有得到确认：{cause}"))
+            .remedy("the user needs write permission on amq.default; otherwise see the broker's log", "用户需要 amq.default 的写权限；否则请查看 RabbitMQ 日志"),
+    }
+}
+
+fn topology(facts: &Facts) -> Vec<Finding> {
+    let differences = match &facts.topology {
+        Ok(differences) => differences,
+        Err(denied) => return vec![undeclared(denied)],
+    };
+    if differences.is_empty() {
+        return vec![
+            Finding::ok("rabbitmq-topology-good", &facts.host)
+                .seen("every queue and exchange is as it has to be", "队列和交换机全部符合要求"),
+        ];
+    }
+    let missing = differences.iter().filter(|one| matches!(one, Difference::Missing { .. })).count();
+    let mut findings = Vec::new();
+    if missing > 0 {
+        let finding = Finding::warning("rabbitmq-topology-missing", &facts.host)
+            .seen(
+                format!("{missing} queues or exchanges are not there yet"),
+                format!("缺少 {missing} 个队列或交换机"),
+            )
+            .remedy(
+                "`paybell topology apply` makes them; a start of the service does too",
+                "执行 paybell topology apply 创建；服务启动时也会自动创建",
+            );
+        findings.push(finding);
+    }
+    findings.extend(differences.iter().filter_map(difference));
+    findings
+}
+
+fn difference(one: &Difference) -> Option<Finding> {
+    Some(match one {
+        Difference::Missing { .. } => return None,
+        Difference::Different { name, .. } => Finding::error("rabbitmq-topology-different", name)
+            .seen(one.to_string(), format!("与要求不符：{one}"))
+            .remedy(
+                "arguments cannot be changed: restore the setting (partitions, retention.events) or delete it once it is empty and run `paybell topology apply`",
+                "队列参数无法修改：请恢复原配置（partitions、retention.events），或清空后删除再执行 paybell topology apply",
+            ),
+        Difference::Ignored { name, .. } => Finding::error("rabbitmq-topology-ignored", name)
+            .seen(one.to_string(), format!("RabbitMQ 接受却不执行该参数：{one}"))
+            .remedy("upgrade the broker: without this argument dead checks can be lost", "请升级 RabbitMQ：缺少该参数可能丢失死信"),
+    })
+}
+
+fn undeclared(denied: &Denied) -> Finding {
+    if denied.is_permission {
+        return Finding::error("rabbitmq-permission", "rabbitmq.url")
+            .seen(format!("the user may not do what it has to: {}", denied.cause), format!("用户权限不足：{}", denied.cause))
+            .remedy(
+                "give it configure, write and read on its prefix and on amq.default: rabbitmqctl set_permissions -p VHOST USER '^paybell' '^(paybell|amq\\.default)' '^paybell'",
+                "授予其前缀和 amq.default 的 configure、write、read 权限：rabbitmqctl set_permissions -p VHOST USER '^paybell' '^(paybell|amq\\.default)' '^paybell'",
+            );
+    }
+    Finding::unseen("rabbitmq-topology-unseen", "rabbitmq.url")
+        .seen(denied.cause.clone(), format!("无法检查：{}", denied.cause))
+}
+
+fn own_queue(queue: &Queue, prefix: &str) -> Option<Finding> {
+    let load = queue.load?;
+    if load.messages == 0 {
+        return None;
+    }
+    let messages = load.messages;
+    if queue.name == format!("{prefix}.dead") {
+        return (load.consumers == 0).then(|| {
+            Finding::warning("rabbitmq-dead-checks", &queue.name)
+                .seen(
+                    format!("{messages} checks that the broker gave up on, and no worker takes them"),
+                    format!("{messages} 个检查被放弃，且没有 worker 处理"),
+                )
+                .remedy(
+                    "start the worker role: it gives them a due time",
+                    "请启动 worker：它会重新安排这些检查",
+                )
+        });
+    }
+    (load.consumers == 0).then(|| {
+        Finding::warning("rabbitmq-no-consumer", &queue.name)
+            .seen(
+                format!("{messages} messages wait and nobody takes them"),
+                format!("{messages} 条消息在等待，没有消费者"),
+            )
+            .remedy(
+                "start a worker (`paybell run worker`): payments are known and not told yet",
+                "请启动 worker（paybell run worker）：支付已知但尚未发出事件",
+            )
+    })
+}
+
+fn subscriber(queue: &Queue) -> Finding {
+    let about = queue.name.as_str();
+    let Some(load) = queue.load else {
+        return Finding::error("subscriber-queue-missing", about)
+            .seen("there is no queue of that name in this virtual host", "该虚拟主机中没有此队列")
+            .remedy(
+                "the subscriber declares it durable and binds it to the events exchange",
+                "请由订阅方声明持久队列并绑定到事件交换机",
+            );
+    };
+    let (messages, consumers) = (load.messages, load.consumers);
+    if consumers == 0 && messages > 0 {
+        let finding = if messages > UNREAD_MAX {
+            Finding::warning("subscriber-queue-unread", about)
+        } else {
+            Finding::hint("subscriber-queue-unread", about)
+        };
+        return finding
+            .seen(format!("{messages} events wait and nobody reads them"), format!("{messages} 个事件在等待，没有消费者"))
+            .remedy(
+                "start the subscriber, or delete the queue; give it a policy with max-length and expires, so that a forgotten one does not fill the broker's disk",
+                "请启动订阅程序或删除队列；并用策略设置 max-length 和 expires，以免被遗忘的队列占满磁盘",
+            );
+    }
+    Finding::ok("subscriber-queue-good", about).seen(
+        format!("{messages} events wait, {consumers} consumers"),
+        format!("{messages} 个事件等待，{consumers} 个消费者"),
+    )
+}
+
+fn unseen_subscribers(facts: &Facts, prefix: &str) -> Finding {
+    Finding::unseen("subscriber-queues-unseen", &facts.host)
+        .seen(
+            "AMQP does not tell who is bound to the events, nor their length limits and policies",
+            "AMQP 无法列出绑定到事件交换机的队列及其长度限制和策略",
+        )
+        .remedy(
+            format!(
+                "name them (--subscriber-queue NAME), and look at the rest with rabbitmqctl list_bindings | grep {prefix}.events and \
+                 rabbitmqctl list_queues name messages consumers policy: a full queue with overflow=reject-publish refuses events, \
+                 which is counted and harms nobody else"
+            ),
+            format!(
+                "用 --subscriber-queue 名称 指定，其余用 rabbitmqctl list_bindings | grep {prefix}.events 和 \
+                 rabbitmqctl list_queues name messages consumers policy 查看：已满且 overflow=reject-publish 的队列会拒收事件（会计数，不影响其他订阅方）"
+            ),
+        )
+}
