@@ -98,6 +98,16 @@ impl Api {
         Ok(value)
     }
 
+    /// Reads what may not be there.
+    pub async fn find(&self, path: &str) -> Result<Option<Value>, Error> {
+        let (status, value) = self.exchange(self.request(Method::GET, path, &[], None)?).await?;
+        match status {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => Ok(Some(value)),
+            status => Err(refusal(status, &value)),
+        }
+    }
+
     /// Changes; the status tells what became of it.
     pub async fn change(
         &self,
@@ -162,6 +172,11 @@ impl Api {
     }
 
     async fn call(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Value), Error> {
+        let (status, value) = self.exchange(request).await?;
+        if status.is_success() { Ok((status, value)) } else { Err(refusal(status, &value)) }
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Value), Error> {
         let exchange = async {
             let response = self.send(request).await?;
             let status = response.status();
@@ -169,8 +184,7 @@ impl Api {
         };
         let slow =
             || Error::Failed(format!("{} gave no answer within {} s", self.base, ANSWER_TIMEOUT.as_secs()));
-        let (status, value) = timeout(ANSWER_TIMEOUT, exchange).await.map_err(|_| slow())??;
-        if status.is_success() { Ok((status, value)) } else { Err(refusal(status, &value)) }
+        timeout(ANSWER_TIMEOUT, exchange).await.map_err(|_| slow())?
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
