@@ -7,7 +7,10 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     bench, boot,
-    command::{config, dead, endpoint, events, healthcheck, operations, order, shadow, sign, simulate, topology, verify},
+    command::{
+        config, dead, endpoint, events, healthcheck, operations, order, rehearse, shadow, sign, simulate,
+        topology, verify,
+    },
     demo,
     error::Error,
 };
@@ -54,6 +57,8 @@ enum Command {
     /// Show, check and create what RabbitMQ has to have (engine "cluster")
     #[command(subcommand)]
     Topology(topology::Command),
+    /// Play the awkward day of a payment system against your subscriber, and see what it gets wrong
+    Rehearse(rehearse::Args),
     /// Print the sign of the XML document on standard input
     Sign(sign::Args),
     /// Verify the sign of the XML document on standard input, and explain a mismatch
@@ -79,6 +84,7 @@ impl Cli {
             Command::Dead(command) => in_runtime(dead::run(command)),
             Command::Healthcheck(args) => in_runtime(healthcheck::run(args)),
             Command::Topology(command) => in_runtime(topology::run(command)),
+            Command::Rehearse(args) => in_runtime(rehearse::run(args)),
             Command::Sign(args) => sign::run(args),
             Command::Verify(args) => verify::run(args),
             Command::Bench(command) => bench::run(command),

@@ -8,6 +8,7 @@ pub mod events;
 pub mod healthcheck;
 pub mod operations;
 pub mod order;
+pub mod rehearse;
 pub mod republish;
 pub mod rows;
 pub mod shadow;

@@ -13,3 +13,4 @@ pub mod engine;
 pub mod error;
 pub mod metrics;
 pub mod output;
+pub mod rehearse;
