@@ -1,0 +1,8 @@
+module example.com/shop
+
+go 1.19
+
+require (
+	github.com/mattn/go-sqlite3 v1.14.24
+	github.com/rabbitmq/amqp091-go v1.10.0
+)
