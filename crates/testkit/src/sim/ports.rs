@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
+use paybell_core::lease::{Cleared, Commit, Committed, Holder, LeaseRequest, Taken};
 use paybell_core::ports::{
     CheckQueue, CheckSource, Cursor, Delivery, DueSet, EventFilter, EventLog, Ledger, LogRead, PortError,
     Reading, Settle,
@@ -24,6 +24,8 @@ pub struct Weather {
     /// A call that takes so long that its caller's lease ends meanwhile.
     pub stall: f64,
     pub query_fails: f64,
+    /// The ledger takes a holder that is at work for dead.
+    pub misjudged: f64,
 }
 
 /// Everything that a port call touches.
@@ -167,7 +169,13 @@ impl Ledger for World {
     }
 
     async fn take(&self, request: &LeaseRequest) -> Result<Taken, PortError> {
-        let taken = self.effect("ledger.take", |store, now_ms| store.take(request, now_ms)).await?;
+        // What an engine thinks of a lease's holder may be wrong: fencing alone must keep the promise.
+        let holder = match self.sim.chance(self.weather().misjudged) {
+            true => Holder::Dead,
+            false if self.sim.chance(0.5) => Holder::Alive,
+            false => Holder::Unknown,
+        };
+        let taken = self.effect("ledger.take", |store, now_ms| store.take(request, holder, now_ms)).await?;
         self.note(|| {
             format!("take {} {:?} → {}", request.check.key.out_trade_no, request.check.reason, word(&taken))
         });

@@ -107,6 +107,7 @@ impl Scenario {
             fail_after: bad(0.10),
             stall: bad(0.06),
             query_fails: bad(0.5),
+            misjudged: bad(0.2),
         };
         let length_ms = match sim.pick(0..=3) {
             0 => 3 * MINUTE_MS,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use paybell_core::cadence::Cadence;
 use paybell_core::claim::claim;
 use paybell_core::event::EventType;
-use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken, Taking, Write};
+use paybell_core::lease::{self, Cleared, Commit, Committed, Holder, LeaseRequest, Taken, Taking, Write};
 use paybell_core::record::{Due, State};
 use paybell_core::register::{Application, Registered, register};
 use paybell_core::verdict::{Judged, Judgement, judge};
@@ -91,7 +91,7 @@ impl Store {
         self.dead.insert(letter.id, letter);
     }
 
-    pub fn take(&mut self, request: &LeaseRequest, true_ms: i64) -> Taken {
+    pub fn take(&mut self, request: &LeaseRequest, holder: Holder, true_ms: i64) -> Taken {
         let now = self.clock(true_ms);
         let key = &request.check.key;
         let stored = self.records.get(key);
@@ -103,7 +103,7 @@ impl Store {
         {
             return Taken::Duplicate;
         }
-        let Taking { write, taken, dead } = lease::take(stored, request, now);
+        let Taking { write, taken, dead } = lease::take_from(stored, request, now, holder);
         if self.breaks(Mutation::NoLookAgain) && taken == Taken::Busy {
             return taken;
         }
