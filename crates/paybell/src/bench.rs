@@ -14,6 +14,7 @@ mod notifications;
 mod pipeline;
 mod report;
 mod serve;
+mod servers;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -21,8 +22,9 @@ use clap::{Args, Subcommand};
 use tempfile::TempDir;
 use tokio::task::LocalSet;
 
-use crate::{boot::signals::Signals, error::Error};
+use crate::{boot::signals::Signals, error::Error, output};
 use report::Report;
+use servers::Servers;
 
 /// The merchant of every benchmark; no key of anybody.
 const MCH_ID: &str = "1900000109";
@@ -35,7 +37,7 @@ pub enum Command {
     Ingress(ingress::Args),
     /// From the notification to the event: ingress, worker, simulator, event stream
     Pipeline(pipeline::Args),
-    /// Register and claim orders in the embedded ledger
+    /// Register and claim orders in the ledger
     Ledger(ledger::Args),
     /// A server under test
     #[command(hide = true)]
@@ -67,25 +69,55 @@ impl Common {
 /// Runs one benchmark and prints what it found.
 pub fn run(command: Command) -> Result<(), Error> {
     match command {
-        Command::Ingress(args) => measured(args.common.json, ingress::measure(args)),
-        Command::Pipeline(args) => measured(args.common.json, pipeline::measure(args)),
-        Command::Ledger(args) => measured(args.common.json, ledger::measure(args)),
+        Command::Ingress(args) => {
+            let servers = args.servers()?;
+            measured(args.common.json, &servers, ingress::measure(args, servers.clone()))
+        }
+        Command::Pipeline(args) => {
+            let servers = args.servers()?;
+            measured(args.common.json, &servers, pipeline::measure(args, servers.clone()))
+        }
+        Command::Ledger(args) => {
+            let servers = args.servers()?;
+            measured(args.common.json, &servers, ledger::measure(args, servers.clone()))
+        }
         Command::Serve(args) => serve::run(args),
     }
 }
 
-/// On one thread: the load must not take more of the machine than it needs. A signal ends it and cleans up.
-fn measured(is_json: bool, benchmark: impl Future<Output = Result<Report, Error>>) -> Result<(), Error> {
+/// On one thread: the load must not take more of the machine than it needs. A signal ends it and cleans up, a second
+/// one ends that too.
+fn measured(
+    is_json: bool,
+    servers: &Servers,
+    benchmark: impl Future<Output = Result<Report, Error>>,
+) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
-    let report = runtime.block_on(local.run_until(async {
+    let (report, given_back) = runtime.block_on(local.run_until(async {
         let mut signals = Signals::listen()?;
-        tokio::select! {
+        let report = tokio::select! {
             report = benchmark => report,
-            _ = signals.next() => Err(Error::Interrupted),
-        }
+            _ = signals.next() => Err(Error::Stopped),
+        };
+        let given_back = tokio::select! {
+            given_back = servers.give_back() => given_back,
+            _ = signals.next() => Err(Error::Stopped),
+        };
+        Ok::<_, Error>((report, given_back))
     }))?;
-    report.print(is_json)
+    match report {
+        Ok(report) => {
+            report.print(is_json)?;
+            given_back
+        }
+        Err(error) => {
+            if let Err(left) = given_back {
+                output::remark(&left.to_string());
+            }
+            Err(error)
+        }
+    }
 }
 
 /// An error of the machine, with what was being done.

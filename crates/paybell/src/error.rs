@@ -26,6 +26,9 @@ pub enum Error {
     /// A second signal.
     #[error("ended at once by a second signal: what was in hand is looked at again after the next start")]
     Interrupted,
+    /// A signal, to a command that keeps nothing.
+    #[error("stopped by a signal")]
+    Stopped,
 }
 
 impl Error {
@@ -37,7 +40,7 @@ impl Error {
             // `paybell order list | head` is no failure.
             Self::Terminal(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Terminal(_) => 1,
-            Self::Interrupted => 130,
+            Self::Interrupted | Self::Stopped => 130,
         }
     }
 }

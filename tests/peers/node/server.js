@@ -22,12 +22,15 @@ const FAIL = answer('FAIL', 'FAIL');
 const parser = new XMLParser({ ignoreAttributes: true, parseTagValue: false, trimValues: false });
 
 function readArguments() {
-  const names = ['port', 'url', 'queue', 'key', 'mch-id'];
+  const names = ['port', 'queue', 'key', 'mch-id'];
   const { values } = parseArgs({ options: Object.fromEntries(names.map((name) => [name, { type: 'string' }])) });
   for (const name of names) {
     if (values[name] === undefined) throw new TypeError(`--${name} is missing`);
   }
-  return values;
+  // A URL may hold a password, which a command line would show to everybody on the machine.
+  const { AMQP_URL: url } = process.env;
+  if (!url) throw new TypeError('AMQP_URL is missing');
+  return { ...values, url };
 }
 
 // The fields of a notification, or nothing if it is none: one level, no name twice.
@@ -40,6 +43,8 @@ function fieldsOf(body) {
   }
   const fields = document?.xml;
   if (typeof fields !== 'object' || fields === null) return undefined;
+  // White space between the fields is none of them.
+  delete fields['#text'];
   return Object.values(fields).every((value) => typeof value === 'string') ? fields : undefined;
 }
 
@@ -107,7 +112,7 @@ async function main() {
   const merchant = { mchId: args['mch-id'], key: args.key };
   const connection = await amqp.connect(args.url, { noDelay: true });
   const channel = await connection.createConfirmChannel();
-  await channel.assertQueue(args.queue, { durable: true, arguments: { 'x-queue-type': 'quorum' } });
+  await channel.checkQueue(args.queue);
   const publish = publisher(channel, args.queue);
 
   const server = http.createServer((request, response) => {

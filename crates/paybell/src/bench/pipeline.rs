@@ -3,8 +3,10 @@
 //!
 //! Two phases. *Sustained*: a bounded number of payments is under way at any time, the next is notified when an event
 //! comes. *Steady*: payments are notified at a given rate, whatever becomes of them, so that waiting shows. The orders
-//! are placed and paid at the simulator beforehand, silently; the notifications are sent by this process.
+//! are placed and paid at the simulator beforehand, silently; the notifications are sent by this process. On the cluster
+//! engine all roles are one process too, between RabbitMQ and Redis.
 
+mod costs;
 mod orders;
 mod steps;
 mod subscriber;
@@ -21,16 +23,15 @@ use super::{
     API_KEY, APP_ID, Common, MCH_ID,
     child::Child,
     client::Connection,
-    float,
-    ingress::address_of,
-    machine::{Usage, busy},
-    micros_each, millis,
+    float, millis,
     notifications::Notifications,
     per_second,
     report::{Aim, Report},
+    servers::{EngineArg, Kind, RabbitArg, RedisArg, Servers},
     while_doing,
 };
 use crate::{error::Error, output};
+use costs::Costs;
 use steps::Steps;
 use subscriber::Expected;
 
@@ -41,6 +42,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {
+    #[command(flatten)]
+    engine: EngineArg,
+    #[command(flatten)]
+    rabbitmq: RabbitArg,
+    #[command(flatten)]
+    redis: RedisArg,
     /// Orders of the sustained phase
     #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(u32).range(1..=400_000))]
     orders: u32,
@@ -57,8 +64,16 @@ pub struct Args {
     pub common: Common,
 }
 
+impl Args {
+    /// What it borrows.
+    pub fn servers(&self) -> Result<Servers, Error> {
+        Servers::of(&self.engine, Some(&self.rabbitmq), Some(&self.redis))
+    }
+}
+
 /// The processes, and what is under way between them.
 struct Bench {
+    servers: Servers,
     simulator: Child,
     simulator_address: SocketAddr,
     paybell: Child,
@@ -68,14 +83,14 @@ struct Bench {
     expected: Rc<Expected>,
 }
 
-pub async fn measure(args: Args) -> Result<Report, Error> {
+pub async fn measure(args: Args, servers: Servers) -> Result<Report, Error> {
     let mut report = Report::begin("pipeline");
     let folder = args.common.folder()?;
     let sustained = u64::from(args.orders);
     let rate_max = u64::from(args.rate.unwrap_or(10_000));
     let all = sustained + rate_max * u64::from(args.seconds);
-    let bench = Bench::start(folder.path(), usize::try_from(all).unwrap_or(usize::MAX)).await?;
-    describe(&mut report, &args);
+    let bench = Bench::start(folder.path(), servers, usize::try_from(all).unwrap_or(usize::MAX)).await?;
+    describe(&mut report, &args, bench.servers.engine());
     let mut streaming = JoinSet::new();
     let stream = Connection::open(bench.console()?).await.map_err(while_doing("subscribing to events"))?;
     let stream = subscriber::subscribe(stream).await?;
@@ -104,7 +119,7 @@ pub async fn measure(args: Args) -> Result<Report, Error> {
     Ok(report)
 }
 
-fn describe(report: &mut Report, args: &Args) {
+fn describe(report: &mut Report, args: &Args, engine: Kind) {
     report.method(format!(
         "sustained.*: {} orders with {} payments under way at once; steady.*: {} s at a fixed rate, from the moment the \
          notification was to be sent to its event at the subscriber",
@@ -114,10 +129,20 @@ fn describe(report: &mut Report, args: &Args) {
         "orders unregistered, paid at the simulator beforehand; notifications over {CONNECTIONS} connections; one \
          subscriber over SSE; load, simulator and paybell share the processors"
     ));
+    if engine == Kind::Cluster {
+        report.method(
+            "cluster engine, all roles in one process; RabbitMQ and Redis share the processors too, if they are on this \
+             machine",
+        );
+    }
 }
 
 impl Bench {
-    async fn start(folder: &Path, orders: usize) -> Result<Self, Error> {
+    async fn start(folder: &Path, servers: Servers, orders: usize) -> Result<Self, Error> {
+        if servers.engine() == Kind::Cluster {
+            // Both are asked first, so that one that is away is told at once.
+            drop((servers.baseline().await?, servers.gauge().await?));
+        }
         let merchant = format!("{MCH_ID}:{APP_ID}:{API_KEY}");
         let arguments =
             ["simulate", "--listen", "127.0.0.1:0", "--log", "error", "--merchant", merchant.as_str()];
@@ -126,17 +151,16 @@ impl Bench {
         let simulator_address = base_url.strip_prefix("http://").and_then(|text| text.parse().ok());
         let simulator_address = simulator_address
             .ok_or_else(|| Error::Failed(format!("no address in {:?}", simulator.announced)))?;
-        let paybell = start_paybell(folder, &base_url).await?;
-        let (ingress, admin) =
-            (address_of(&paybell.announced, "ingress")?, address_of(&paybell.announced, "admin")?);
+        let paybell = start_paybell(folder, &base_url, &servers).await?;
+        let (ingress, admin) = (paybell.address_of("ingress")?, paybell.address_of("admin")?);
         output::remark(&format!("signing {orders} notifications"));
         let notifications = Rc::new(Notifications::sign(orders, ingress)?);
         let expected = Rc::new(Expected::new(orders));
-        Ok(Self { simulator, simulator_address, paybell, ingress, admin, notifications, expected })
+        Ok(Self { servers, simulator, simulator_address, paybell, ingress, admin, notifications, expected })
     }
 
     fn console(&self) -> Result<SocketAddr, Error> {
-        address_of(&self.paybell.announced, "console")
+        self.paybell.address_of("console")
     }
 
     /// The first `count` orders, as fast as they go. Returns orders per second.
@@ -146,7 +170,7 @@ impl Bench {
         orders::prepare(self.simulator_address, serials.clone()).await?;
         output::remark(&format!("{count} notifications, {in_flight} payments under way at once"));
         let steps_before = Steps::read(self.admin).await?;
-        let before = self.cpu();
+        let before = Costs::now(self).await?;
         self.expected.open_window(in_flight);
         let begun = Instant::now();
         let pace = move |_: usize| None;
@@ -154,12 +178,16 @@ impl Bench {
         self.expected.all(count, PATIENCE).await?;
         let took = begun.elapsed();
         let speed = per_second(count, took);
-        report.aimed("sustained.orders_per_second", speed, "orders/s", Aim::AtLeast(4_000.0));
+        let aim = match self.servers.engine() {
+            Kind::Embedded => 4_000.0,
+            Kind::Cluster => 2_000.0,
+        };
+        report.aimed("sustained.orders_per_second", speed, "orders/s", Aim::AtLeast(aim));
         let latency = self.expected.take_latency();
         report.figure("sustained.event_p50_ms", latency.millis_at(0.5), "ms");
         report.figure("sustained.event_p99_ms", latency.millis_at(0.99), "ms");
         report.figure("sustained.ack_mean_ms", millis(acks) / float(count), "ms");
-        self.tell_cpu(report, before, count, took);
+        Costs::now(self).await?.since(before).tell(report, count, took);
         Steps::read(self.admin).await?.since(&steps_before).tell(report);
         Ok(speed)
     }
@@ -234,37 +262,21 @@ impl Bench {
         }
         Ok(waited)
     }
-
-    /// Of paybell, the simulator, this process, and the whole machine.
-    fn cpu(&self) -> [Duration; 4] {
-        [self.paybell.usage().cpu, self.simulator.usage().cpu, Usage::of("self").cpu, busy()]
-    }
-
-    fn tell_cpu(&self, report: &mut Report, before: [Duration; 4], count: u64, took: Duration) {
-        let [paybell, simulator, load, all] = self.cpu();
-        let [paybell_before, simulator_before, load_before, all_before] = before;
-        let (paybell, simulator, load) =
-            (paybell - paybell_before, simulator - simulator_before, load - load_before);
-        report.figure("sustained.paybell_cpu_us_per_order", micros_each(paybell, count), "us");
-        report.figure("sustained.simulator_cpu_us_per_order", micros_each(simulator, count), "us");
-        report.figure("sustained.load_cpu_us_per_order", micros_each(load, count), "us");
-        let others = (all - all_before).saturating_sub(paybell + simulator + load);
-        let percent = others.as_secs_f64() / took.as_secs_f64() * 100.0;
-        report.figure("sustained.others_percent", percent, "% of one processor");
-    }
 }
 
-async fn start_paybell(folder: &Path, base_url: &str) -> Result<Child, Error> {
+async fn start_paybell(folder: &Path, base_url: &str, servers: &Servers) -> Result<Child, Error> {
     let config = folder.join("paybell.toml");
-    let data_dir = folder.join("data");
+    let (data_dir, engine) = (folder.join("data"), servers.as_toml());
     let text = format!(
-        "[embedded]\ndata_dir = {data_dir:?}\n[ingress]\nlisten = \"127.0.0.1:0\"\n[console]\nlisten = \"127.0.0.1:0\"\n\
+        "{engine}[embedded]\ndata_dir = {data_dir:?}\n[ingress]\nlisten = \"127.0.0.1:0\"\n[console]\nlisten = \"127.0.0.1:0\"\n\
          [admin]\nlisten = \"127.0.0.1:0\"\n[wechat]\nbase_urls = [\"{base_url}\"]\n\
          [[merchant]]\nmch_id = \"{MCH_ID}\"\napp_ids = [\"{APP_ID}\"]\napi_key = \"{API_KEY}\"\nquery_rate = \"100000/s\"\n"
     );
     std::fs::write(&config, text).map_err(while_doing("writing the configuration"))?;
     let config = config.to_string_lossy();
-    Child::start(&["run", "--print-addresses", "--log", "error", "--config", &config]).await
+    let child = Child::start(&["run", "--print-addresses", "--log", "error", "--config", &config]).await?;
+    child.ready().await?;
+    Ok(child)
 }
 
 /// Waits for the time, if there is one and it is not past. A latency counts from when the request was to be sent: if

@@ -88,7 +88,7 @@ impl Report {
         self.figures.push_mut(Figure { name, value, unit, aim: None, is_in_table: false })
     }
 
-    fn as_json(&self) -> Value {
+    pub fn as_json(&self) -> Value {
         let value = |figure: &Figure| json!(figure.value.is_finite().then_some(figure.value));
         let figures: Map<String, Value> =
             self.figures.iter().map(|figure| (figure.name.clone(), value(figure))).collect();

@@ -1,0 +1,146 @@
+//! The ledger on Redis: the memory of an order, how long any one command held Redis up, and a naive way to keep the
+//! same orders to compare with. Works under a prefix of its own on a Redis that may serve others meanwhile; their keys
+//! count in its memory, so it should serve nobody else.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use paybell_core::{
+    Timestamp,
+    ports::{Ledger, Records, Registry},
+    record::State,
+};
+use redis_ledger::{Gauge, RedisLedger, SlowCommand};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Aims, Args, CLAIM_ROWS, FORWARD, claim, created_at, failed, key, register};
+use crate::{
+    bench::{
+        APP_ID, MCH_ID, float, micros_each, millis,
+        notifications::TOTAL_FEE,
+        per_second,
+        report::{Aim, Report},
+        servers::Servers,
+    },
+    error::Error,
+    output,
+};
+
+const AIMS: Aims = Aims { registers_per_second: 30_000.0, claim_ms: 12.0 };
+/// A command that takes longer holds everybody else up.
+const BLOCKED_MAX: Duration = Duration::from_millis(2);
+/// Shorter commands are not even noted while registrations are measured, and while claims are: a note takes memory.
+const NOTED_AT_REGISTERING: Duration = Duration::from_millis(1);
+const NOTED_AT_CLAIMING: Duration = Duration::from_micros(250);
+/// Orders kept naively, at most, and at once.
+const NAIVE_ORDERS_MAX: u64 = 100_000;
+const NAIVE_ORDERS_AT_ONCE: u64 = 1_000;
+
+pub(super) async fn measure(report: &mut Report, args: &Args, servers: &Servers) -> Result<(), Error> {
+    let (orders, forward_ms) = (u64::from(args.orders), Arc::new(AtomicI64::new(0)));
+    let mut gauge = servers.gauge().await?;
+    let ledger = RedisLedger::open_shifted(servers.redis().clone(), forward_ms.clone()).await;
+    let ledger = Arc::new(ledger.map_err(|error| Error::Failed(format!("Redis (--redis): {error}")))?);
+    let now = ledger.clock().await.map_err(failed)?.now;
+    describe(report, args, &gauge.usage().await.map_err(failed)?.version);
+
+    servers.watch_slow(&mut gauge, NOTED_AT_REGISTERING).await;
+    let before = gauge.usage().await.map_err(failed)?;
+    let registry: Arc<dyn Registry> = ledger.clone();
+    register(report, args, &registry, now, AIMS).await?;
+    let after = gauge.usage().await.map_err(failed)?;
+    report.figure("register_redis_cpu_us", micros_each(after.cpu.saturating_sub(before.cpu), orders), "us");
+    tell_slow(report, "register", servers.end_watch(&mut gauge).await);
+    let bytes_each =
+        kilobytes(after.memory_bytes.saturating_sub(before.memory_bytes)) * 1024.0 / float(orders);
+    report.aimed("redis_bytes_per_order", bytes_each, "bytes", Aim::AtMost(300.0));
+
+    forward_ms.store(FORWARD.0, Relaxed);
+    servers.watch_slow(&mut gauge, NOTED_AT_CLAIMING).await;
+    claim(report, ledger.as_ref(), orders, AIMS).await?;
+    tell_slow(report, "claim", servers.end_watch(&mut gauge).await);
+    let asked_at = Instant::now();
+    let tally = Records::tally(ledger.as_ref()).await.map_err(failed)?;
+    report.figure("tally_ms", millis(asked_at.elapsed()), "ms");
+    let pending =
+        tally.orders.iter().find(|(state, _)| *state == State::Pending).map_or(0, |(_, count)| *count);
+    report.figure("pending_orders", float(pending), "orders");
+    ledger.close().await;
+    keep_naively(report, &mut gauge, orders.min(NAIVE_ORDERS_MAX), now.millis()).await
+}
+
+fn describe(report: &mut Report, args: &Args, version: &str) {
+    report.method(format!(
+        "{} pending orders of ages spread over 24 h, registered one by one with {} under way at once, over one connection; \
+         then claims of {CLAIM_ROWS}; Redis {version}",
+        args.orders, args.in_flight
+    ));
+    report.method(
+        "*_blocked_*: the longest single command of Redis by its own log of slow commands, in which being preempted counts \
+         too; naive.*: a sorted set of due times and a hash of JSON documents, in pipelines of 1,000",
+    );
+}
+
+/// The longest command, and how many were over the bound. Where Redis keeps no log of them there are no figures.
+fn tell_slow(report: &mut Report, phase: &str, slow: Option<Vec<SlowCommand>>) {
+    let Some(slow) = slow else { return };
+    let over = slow.iter().filter(|command| command.took > BLOCKED_MAX);
+    let over = u64::try_from(over.count()).unwrap_or(u64::MAX);
+    let longest = slow.iter().max_by_key(|command| command.took);
+    // What was too short to be noted was no longer than that.
+    let longest_ms = longest.map_or(0.0, |command| millis(command.took));
+    let aim = Aim::AtMost(millis(BLOCKED_MAX));
+    report.aimed(format!("{phase}_blocked_max_ms"), longest_ms, "ms", aim);
+    report.figure(format!("{phase}_blocked_over_2_ms"), float(over), "commands");
+    if let Some(command) = longest.filter(|command| command.took > BLOCKED_MAX) {
+        output::remark(&format!("{phase}: {} held Redis up for {longest_ms:.2} ms", command.name));
+    }
+}
+
+/// The same orders as anybody would keep them at first.
+async fn keep_naively(report: &mut Report, gauge: &mut Gauge, orders: u64, now_ms: i64) -> Result<(), Error> {
+    output::remark(&format!("keeping {orders} orders naively"));
+    let before = gauge.usage().await.map_err(failed)?;
+    let begun = Instant::now();
+    let mut first = 0;
+    while first < orders {
+        let until = orders.min(first + NAIVE_ORDERS_AT_ONCE);
+        let documents =
+            (first..until).map(|serial| naive(serial, now_ms)).collect::<Result<Vec<_>, Error>>()?;
+        gauge.keep_naively(&documents).await.map_err(failed)?;
+        first = until;
+    }
+    report.figure("naive.orders_per_second", per_second(orders, begun.elapsed()), "orders/s");
+    let grown = gauge.usage().await.map_err(failed)?.memory_bytes.saturating_sub(before.memory_bytes);
+    report.figure("naive.redis_bytes_per_order", kilobytes(grown) * 1024.0 / float(orders), "bytes");
+    Ok(())
+}
+
+/// Member, due time and document, with what a pending registered order has to say.
+fn naive(serial: u64, now_ms: i64) -> Result<(String, i64, Value), Error> {
+    let key = key(serial)?;
+    let (mch_id, out_trade_no) = (key.mch_id.as_str(), key.out_trade_no.as_str());
+    let created_at = created_at(serial, Timestamp::from_millis(now_ms)).millis();
+    let document = json!({
+        "mch_id": MCH_ID,
+        "out_trade_no": out_trade_no,
+        "state": "pending",
+        "version": 1,
+        "created_at": created_at,
+        "updated_at": now_ms,
+        "registration": { "total_fee": TOTAL_FEE, "fee_type": "CNY", "appid": APP_ID },
+        "due": { "at": now_ms, "cause": "cadence" },
+    });
+    Ok((format!("{mch_id}:{out_trade_no}"), now_ms, document))
+}
+
+/// Memory may be more bytes than a small number counts.
+fn kilobytes(bytes: u64) -> f64 {
+    float(bytes / 1024)
+}
