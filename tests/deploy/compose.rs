@@ -166,6 +166,9 @@ fn the_ports_agree() {
     assert_eq!(scrape["port"].to_string(), port_of(&admin));
     let probe = &compose["services"]["simulator"]["healthcheck"]["test"];
     assert!(texts(probe).last().unwrap().starts_with("http://127.0.0.1:8090/_sim/"));
+    let probe = texts(probe);
+    assert_eq!(probe[..2], ["CMD", "/usr/bin/paybell"]);
+    crate::configuration::is_command(&probe[2..]);
 }
 
 /// What one container calls another by: the service's name and the port of that server's own file.

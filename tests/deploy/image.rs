@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{configuration::is_command, read, root, yaml};
+use crate::{configuration::{is_command, paybell}, read, root, yaml};
 
 const DOCKERFILE: &str = "deploy/docker/Dockerfile";
 
@@ -35,14 +35,22 @@ fn the_image_runs_a_command_that_exists() {
     assert_eq!(user, of_compose);
 }
 
-/// The probe asks the admin listener of the same image.
+/// The probe asks the admin listener that the image's own variable names, which is where it answers.
 #[test]
 fn the_image_is_probed_where_it_answers() {
     let health = argument_of("HEALTHCHECK");
-    let port = admin_address().rsplit(':').next().unwrap().to_owned();
-    assert!(health.contains(&format!("http://127.0.0.1:{port}/readyz")), "{health}");
-    assert!(instructions().iter().any(|line| line == "COPY --from=probe /bin/wget /usr/bin/wget"));
-    assert!(health.contains("\"/usr/bin/wget\""), "{health}");
+    let (_, command) = health.split_once("CMD ").unwrap();
+    let command: Vec<String> = serde_json::from_str(command).unwrap();
+    assert_eq!(command, ["/usr/bin/paybell", "healthcheck"]);
+    let nobody_there = paybell()
+        .arg("healthcheck")
+        .current_dir(tempfile::tempdir().unwrap().path())
+        .env("PAYBELL__ADMIN__LISTEN", admin_address().replace(":8082", ":1"))
+        .output()
+        .unwrap();
+    assert_eq!(nobody_there.status.code(), Some(1));
+    let said = String::from_utf8(nobody_there.stderr).unwrap();
+    assert!(said.contains("http://127.0.0.1:1/readyz"), "{said}");
 }
 
 /// Every crate of the workspace is among what the builder gets; secrets and build output are not.

@@ -97,6 +97,11 @@ impl Loaded {
             _ => Err(Problems(self.problems)),
         }
     }
+
+    /// Where the admin listener is, whatever else is wrong: a process that runs with what it read before can be asked.
+    pub fn admin_listen(&self) -> Option<&ListenAddress> {
+        self.config.as_ref().map(|config| &config.admin_listen)
+    }
 }
 
 /// The variables of this process: read here and nowhere else.

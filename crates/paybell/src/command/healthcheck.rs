@@ -38,7 +38,13 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<(), Error> {
     let url = match args.url {
         Some(url) => url,
-        None => readyz(&load(args.from.config.as_deref(), process_environment()).checked()?.admin_listen),
+        None => {
+            let loaded = load(args.from.config.as_deref(), process_environment());
+            match loaded.admin_listen() {
+                Some(listen) => readyz(listen),
+                None => readyz(&loaded.checked()?.admin_listen),
+            }
+        }
     };
     let uri: Uri = url.parse().map_err(|_| not_a_url(&url))?;
     if uri.scheme_str() != Some("http") || uri.host().is_none() {
