@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use delivery::Desk;
 use hyper::http::request::Parts;
@@ -16,15 +17,17 @@ use paybell_core::ports::{Acts, CheckQueue, DeadLetters, EventLog, Ledger, Recor
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
 use crate::answer::Body;
 use crate::config::ConsoleConfig;
 use crate::error::Error;
 use crate::gate::Caller;
-use crate::limits::{Limits, NoPlace, StreamPlace};
+use crate::limits::{NoPlace, StreamPlace};
 use crate::metrics::{ConsoleMetrics, OpenStream};
 use crate::query::{Query, id_error};
 use crate::routes::{Access, Found, Operation, Routes};
 use crate::ruling::Word;
+use crate::token::Token;
 use crate::wait::Waits;
 use crate::{audit, check, dead, endpoints, events, gate, orders, pages, problem, release, ruling, stream};
 
@@ -60,7 +63,7 @@ pub(crate) struct Shared {
     pub ports: Ports,
     pub config: ConsoleConfig,
     pub waits: Waits,
-    limits: Limits,
+    admission: ArcSwap<Admission>,
     routes: Routes,
     metrics: ConsoleMetrics,
 }
@@ -72,6 +75,8 @@ pub(crate) struct Call {
     pub body: Bytes,
     /// Who asks, for history and logs.
     pub who: String,
+    /// Where the caller was let in.
+    admission: Arc<Admission>,
     /// The place of the token it asks with.
     token: Option<usize>,
     /// The address that the request came from: a proxy's where one stands before us.
@@ -83,9 +88,20 @@ pub(crate) struct Call {
 impl Console {
     /// Over the given engines.
     pub fn new(ports: Ports, config: ConsoleConfig, metrics: ConsoleMetrics) -> Self {
-        let limits = Limits::new(&config, Instant::now());
+        let admission = ArcSwap::from_pointee(Admission::new(&config, Instant::now()));
         let (waits, routes) = (Waits::default(), Routes::new());
-        Self { shared: Arc::new(Shared { ports, config, waits, limits, routes, metrics }) }
+        Self { shared: Arc::new(Shared { ports, config, waits, admission, routes, metrics }) }
+    }
+
+    /// Lets in whoever has one of these tokens from the next request on. What is in hand ends as it began, but for the
+    /// event streams of tokens that are gone: those end at once.
+    pub fn replace_tokens(&self, tokens: Vec<Token>) {
+        let before = self.shared.admission.load_full();
+        if let Some(next) = before.with_tokens(tokens, &self.shared.config, Instant::now()) {
+            let next = Arc::new(next);
+            self.shared.admission.store(next.clone());
+            before.end_what_is_gone(&next);
+        }
     }
 
     /// Answers one request from `peer`. `drain` ends its waits and streams; the answer is always a complete one.
@@ -128,7 +144,8 @@ impl Shared {
         gate::host(&head, &self.config.allowed_hosts)?;
         let endpoint = found.as_ref().map(|found| found.endpoint(&head.method));
         let is_open = matches!(&endpoint, Some(Ok(endpoint)) if endpoint.access == Access::Open);
-        let caller = if is_open { Caller::anonymous() } else { self.let_in(&head, peer)? };
+        let admission = self.admission.load_full();
+        let caller = if is_open { Caller::anonymous() } else { self.let_in(&admission, &head, peer)? };
         let (Some(found), Some(endpoint)) = (found, endpoint) else { return Err(Error::NoRoute) };
         let endpoint = endpoint?;
         caller.passes(endpoint.access)?;
@@ -138,24 +155,24 @@ impl Shared {
             bytes = http_server::read_body(body, BODY_BYTES_MAX, Instant::now() + BODY_TIMEOUT).await?;
         }
         let Caller { name: who, token, .. } = caller;
-        let call = Call { params: found.params, head, body: bytes, who, token, peer, drain };
+        let call = Call { params: found.params, head, body: bytes, who, admission, token, peer, drain };
         self.dispatch(endpoint.operation, &call).await
     }
 
     /// Who calls, if it may call just now.
-    fn let_in(&self, head: &Parts, peer: IpAddr) -> Result<Caller, Error> {
+    fn let_in(&self, admission: &Admission, head: &Parts, peer: IpAddr) -> Result<Caller, Error> {
         let now = Instant::now();
-        let tokens = self.config.tokens.as_slice();
+        let Admission { tokens, limits, .. } = admission;
         let caller = gate::caller(head, tokens);
         if !tokens.is_empty() {
             let token = caller.as_ref().ok().and_then(|caller| caller.token);
-            self.limits.admit(peer, token, now).map_err(|wait| {
+            limits.admit(peer, token, now).map_err(|wait| {
                 self.metrics.limited("unknown", "tokens");
                 Error::ShutOut { peer, wait }
             })?;
         }
         let caller = caller?;
-        self.limits.take(caller.token, now).map_err(|wait| {
+        limits.take(caller.token, now).map_err(|wait| {
             self.metrics.limited(&caller.name, "rate");
             Error::TooFast { name: caller.name.clone(), wait }
         })?;
@@ -164,7 +181,7 @@ impl Shared {
 
     /// Room for one more stream of the caller.
     pub(crate) fn stream_place(&self, call: &Call) -> Result<(StreamPlace, OpenStream), Error> {
-        let place = self.limits.stream(call.token).map_err(|none| {
+        let place = call.admission.limits.stream(call.token).map_err(|none| {
             self.metrics.limited(&call.who, "streams");
             match none {
                 NoPlace::All => Error::StreamsExhausted { max: self.config.streams_max },
@@ -215,6 +232,11 @@ impl Call {
     /// A variable part of the path.
     pub(crate) fn param(&self, name: &str) -> &str {
         self.params.get(name).map_or("", String::as_str)
+    }
+
+    /// Cancelled when its token is taken away.
+    pub(crate) fn end(&self) -> CancellationToken {
+        self.admission.end_of(self.token)
     }
 
     /// The order that the path names.

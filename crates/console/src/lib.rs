@@ -5,6 +5,7 @@
 //! compare-and-set in the ledger, and the worker does the rest. It knows neither engine nor sockets: whoever
 //! wires it hands each request to [`Console::handle`].
 
+mod admission;
 mod answer;
 mod audit;
 mod check;

@@ -63,6 +63,7 @@ pub(crate) async fn open(shared: &Shared, call: &Call) -> Result<Response<Body>,
         stage: Stage::Behind,
         comment_at: Instant::now() + COMMENT_GAP,
         drain: call.drain.clone(),
+        shut_out: call.end(),
         _held: held,
     };
     let body = StreamBody::new(unfold(reader, Reader::next));
@@ -82,6 +83,8 @@ struct Reader {
     stage: Stage,
     comment_at: Instant,
     drain: CancellationToken,
+    /// Cancelled when the client may not read any more.
+    shut_out: CancellationToken,
     _held: (StreamPlace, OpenStream),
 }
 
@@ -99,7 +102,7 @@ impl Reader {
     /// The next piece of the stream; `None` ends it.
     async fn next(mut self) -> Option<(Result<Frame<Bytes>, Infallible>, Self)> {
         loop {
-            if self.drain.is_cancelled() {
+            if self.drain.is_cancelled() || self.shut_out.is_cancelled() {
                 return None;
             }
             if Instant::now() >= self.comment_at {
@@ -144,10 +147,11 @@ impl Reader {
         Ok(())
     }
 
-    /// Until the log grows, the next comment is due, or the process drains.
+    /// Until the log grows, the next comment is due, or the stream is to end.
     async fn wait(&mut self) -> Result<(), PortError> {
         tokio::select! {
             () = self.drain.cancelled() => {}
+            () = self.shut_out.cancelled() => {}
             () = sleep_until(self.comment_at) => {}
             grown = self.log.grown(self.place) => {
                 grown?;

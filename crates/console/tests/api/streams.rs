@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use console::Body;
+use console::{Body, Rate, Scope, Secret, Token};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout};
 
@@ -226,4 +226,25 @@ async fn a_stream_leaves_out_what_was_decided_in_shadow_unless_it_is_asked_for()
     let mut curious =
         Client::open(&desk, &format!("GET /v1/events/stream?after={start}&shadow=include")).await;
     assert_eq!(curious.subjects(3).await, ["A", "B", "C"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_taken_away_ends_its_streams_and_no_others() {
+    let token = |name: &str, secret: &str| Token {
+        name: name.to_owned(),
+        secret: Secret::new(secret).unwrap(),
+        scopes: vec![Scope::Events],
+        rate: Rate::DEFAULT,
+        streams_max: Token::STREAMS_MAX,
+    };
+    let desk = Desk::with(|config| config.tokens = vec![token("one", "first"), token("other", "second")]);
+    let stream = |secret: &str| format!("GET /v1/events/stream\nAuthorization: Bearer {secret}");
+    let mut goes = Client::open(&desk, &stream("first")).await;
+    let mut stays = Client::open(&desk, &stream("second")).await;
+    desk.console.replace_tokens(vec![token("one", "third"), token("other", "second")]);
+    let ended = timeout(Duration::from_secs(1), goes.piece()).await;
+    assert_eq!(ended, Ok(None), "at once, not with the next event");
+    assert!(stays.is_quiet().await, "it goes on");
+    assert_eq!(desk.ask("GET /v1/events\nAuthorization: Bearer first").await.status, 401);
+    assert_eq!(desk.ask("GET /v1/events\nAuthorization: Bearer third").await.status, 200);
 }
