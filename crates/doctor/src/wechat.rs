@@ -13,7 +13,7 @@ use crate::finding::Finding;
 use crate::net::{NetError, Place, Roots};
 pub use ask::Skew;
 use ask::{Asked, Question, ask};
-use verdict::Verdict;
+use verdict::{Judged, Verdict};
 
 /// A merchant as the doctor needs it.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ pub async fn look(merchants: &[Merchant], base_urls: &[String], roots: &Roots) -
     for (base, outcome) in base_urls.iter().zip(&asked) {
         findings.push(reached(base, outcome));
         if let Ok(asked) = outcome
-            && !matches!(asked.verdict, Verdict::NotWeChat(_))
+            && !matches!(asked.judged.verdict, Verdict::NotWeChat(_))
             && usable.is_none()
         {
             usable = Some(base);
@@ -61,8 +61,10 @@ pub async fn look(merchants: &[Merchant], base_urls: &[String], roots: &Roots) -
 
 fn reached(base: &str, outcome: &Result<Asked, NetError>) -> Finding {
     match outcome {
-        Ok(Asked { verdict: Verdict::NotWeChat(what), .. }) => words::not_wechat(base, what),
         Ok(asked) => {
+            if let Verdict::NotWeChat(what) = &asked.judged.verdict {
+                return words::not_wechat(base, what);
+            }
             let is_plain = Place::parse(base).is_some_and(|place| !place.is_https);
             if is_plain { words::plain_http(base) } else { words::reachable(base, asked.took) }
         }
@@ -78,76 +80,79 @@ fn without_answer(mut findings: Vec<Finding>, merchants: &[Merchant]) -> Vec<Fin
 }
 
 async fn of_merchant(merchant: &Merchant, base: &str, roots: &Roots) -> Vec<Finding> {
-    let mut keys = Vec::new();
+    let mut tried = Vec::new();
     for key in &merchant.keys {
-        let question = Question::of(merchant, key);
-        let verdict = match ask(base, question, roots).await {
-            Ok(asked) => asked.verdict,
-            Err(error) => Verdict::NotWeChat(error.to_string()),
-        };
-        keys.push(Judged { other: other_algorithm(merchant, key, &verdict, base, roots).await, verdict });
+        let judged = judged(Question::of(merchant, key), base, roots).await;
+        let other = other_algorithm(Question::of(merchant, key), &judged, base, roots).await;
+        tried.push(Tried { judged, other });
     }
-    let mut findings = of_keys(merchant, &keys);
-    if let Some(working) = keys.iter().position(|judged| judged.verdict.proves_the_key()) {
-        let key = merchant.keys.get(working);
-        for (place, app_id) in merchant.app_ids.iter().enumerate().take(APPS_MAX) {
-            let verdict = match (place, keys.get(working), key) {
-                // The question about the key was asked in the name of the first app.
-                (0, Some(judged), _) => judged.verdict.clone(),
-                (_, _, Some(key)) => {
-                    match ask(base, Question { app_id, ..Question::of(merchant, key) }, roots).await {
-                        Ok(asked) => asked.verdict,
-                        Err(error) => Verdict::NotWeChat(error.to_string()),
-                    }
-                }
-                _ => continue,
-            };
-            findings.extend(words::of_app(merchant, app_id, &verdict));
-        }
+    let mut findings = of_keys(merchant, &tried);
+    let Some((working, key)) = tried.iter().zip(&merchant.keys).find(|(tried, _)| tried.works()) else {
+        return findings;
+    };
+    for (place, app_id) in merchant.app_ids.iter().enumerate().take(APPS_MAX) {
+        let verdict = match place {
+            // The question about the key was asked in the name of the first app.
+            0 => working.judged.verdict.clone(),
+            _ => judged(Question { app_id, ..Question::of(merchant, key) }, base, roots).await.verdict,
+        };
+        findings.push(words::of_app(merchant, app_id, &verdict));
     }
     findings
 }
 
+async fn judged(question: Question<'_>, base: &str, roots: &Roots) -> Judged {
+    match ask(base, question, roots).await {
+        Ok(asked) => asked.judged,
+        Err(error) => Judged::nothing(error.to_string()),
+    }
+}
+
 /// What WeChat said to one key.
-struct Judged {
-    verdict: Verdict,
+struct Tried {
+    judged: Judged,
     /// The other algorithm, where it does better.
     other: Option<Algorithm>,
 }
 
+impl Tried {
+    fn works(&self) -> bool {
+        self.judged.proves_the_key()
+    }
+}
+
 async fn other_algorithm(
-    merchant: &Merchant,
-    key: &ApiKey,
-    verdict: &Verdict,
+    question: Question<'_>,
+    tried: &Judged,
     base: &str,
     roots: &Roots,
 ) -> Option<Algorithm> {
-    if !matches!(verdict, Verdict::SignRefused(_)) {
+    if !matches!(tried.verdict, Verdict::SignRefused(_)) {
         return None;
     }
-    let algorithm = match merchant.algorithm {
+    let algorithm = match question.algorithm {
         Algorithm::Md5 => Algorithm::HmacSha256,
         Algorithm::HmacSha256 => Algorithm::Md5,
     };
-    let asked = ask(base, Question { algorithm, ..Question::of(merchant, key) }, roots).await.ok()?;
-    asked.verdict.proves_the_key().then_some(algorithm)
+    let other = judged(Question { algorithm, ..question }, base, roots).await;
+    other.proves_the_key().then_some(algorithm)
 }
 
-fn of_keys(merchant: &Merchant, keys: &[Judged]) -> Vec<Finding> {
-    let works = |judged: Option<&Judged>| judged.is_some_and(|judged| judged.verdict.proves_the_key());
-    let (current, previous) = (keys.first(), keys.get(1));
+fn of_keys(merchant: &Merchant, tried: &[Tried]) -> Vec<Finding> {
+    let (current, previous) = (tried.first(), tried.get(1));
     let mut findings = Vec::new();
-    if let Some(judged) = current {
-        findings.push(match judged {
-            Judged { other: Some(other), .. } => words::sign_type(merchant, *other),
-            _ if !works(current) && works(previous) => words::only_previous(merchant),
-            judged => words::of_key(merchant, &judged.verdict),
+    if let Some(tried) = current {
+        findings.push(match tried {
+            Tried { other: Some(other), .. } => words::sign_type(merchant, *other),
+            tried if tried.works() => words::key_good(merchant),
+            _ if previous.is_some_and(Tried::works) => words::only_previous(merchant),
+            tried => words::of_key(merchant, &tried.judged.verdict),
         });
     }
-    if let Some(judged) = previous {
-        findings.push(match &judged.verdict {
-            verdict if verdict.proves_the_key() => words::previous_works(merchant),
-            Verdict::SignRefused(_) if works(current) => words::previous_refused(merchant),
+    if let Some(tried) = previous {
+        findings.push(match &tried.judged.verdict {
+            _ if tried.works() => words::previous_works(merchant),
+            Verdict::SignRefused(_) if current.is_some_and(Tried::works) => words::previous_refused(merchant),
             verdict => words::previous_unclear(merchant, verdict),
         });
     }

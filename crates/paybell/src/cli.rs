@@ -7,10 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     bench, boot,
-    command::{
-        config, dead, endpoint, events, healthcheck, operations, order, rehearse, shadow, sign, simulate,
-        topology, verify,
-    },
+    command::{config, dead, doctor, endpoint, events, healthcheck, operations, order, rehearse, shadow, sign, simulate, topology, verify},
     demo,
     error::Error,
 };
@@ -34,6 +31,8 @@ enum Command {
     /// Check, show or begin a configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Look at everything a new installation gets wrong, and say how to mend it
+    Doctor(doctor::Args),
     /// Register, look at and judge orders
     #[command(subcommand)]
     Order(order::Command),
@@ -76,6 +75,7 @@ impl Cli {
             Command::Run(args) => boot::run(args),
             Command::Simulate(args) => simulate::run(args),
             Command::Config(command) => config::run(command),
+            Command::Doctor(args) => in_runtime(doctor::run(args)),
             Command::Order(command) => in_runtime(order::run(command)),
             Command::Events(command) => in_runtime(events::run(command)),
             Command::Endpoint(command) => in_runtime(endpoint::run(command)),

@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod dead;
+pub mod doctor;
 pub mod endpoint;
 pub mod events;
 pub mod healthcheck;

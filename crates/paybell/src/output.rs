@@ -35,6 +35,13 @@ pub fn remark(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// What is being done, for a person who waits at a terminal.
+pub fn progress(text: &str) {
+    if io::stderr().is_terminal() {
+        remark(text);
+    }
+}
+
 /// Everything on standard input.
 pub fn read_input() -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();

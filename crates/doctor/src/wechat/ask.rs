@@ -6,7 +6,7 @@ use wechat_pay::query;
 use wechat_pay::request::{OrderRef, Signer};
 use wechat_pay::sign::{Algorithm, ApiKey};
 
-use super::{Merchant, verdict::Verdict};
+use super::{Merchant, verdict::Judged};
 use crate::clock::wall_ms;
 use crate::net::{NetError, Place, Request, Roots};
 use crate::random;
@@ -51,7 +51,7 @@ impl<'q> Question<'q> {
 /// What came of it.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
-    pub verdict: Verdict,
+    pub judged: Judged,
     /// This machine's clock minus WeChat's, to about a second; `None` where the answer carries no date.
     pub skew_ms: Option<Skew>,
     pub took: Duration,
@@ -78,8 +78,8 @@ pub(super) async fn ask(base: &str, question: Question<'_>, roots: &Roots) -> Re
         Place::parse(&url).ok_or_else(|| NetError::Name(base.to_owned(), "it is no URL".to_owned()))?;
     let answer = place.exchange(Request::xml(question.body()), roots).await?;
     let skew_ms = skew(answer.header("date"), wall_ms(), answer.took);
-    let verdict = Verdict::judge(&answer, question.key, question.algorithm);
-    Ok(Asked { verdict, skew_ms, took: answer.took })
+    let judged = Judged::of(&answer, question.key, question.algorithm);
+    Ok(Asked { judged, skew_ms, took: answer.took })
 }
 
 /// A date has whole seconds, and was written somewhere between question and answer.

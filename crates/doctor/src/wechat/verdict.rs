@@ -30,26 +30,49 @@ pub(super) enum Verdict {
     Other(String),
 }
 
-impl Verdict {
-    pub fn judge(answer: &Answer, key: &ApiKey, algorithm: Algorithm) -> Self {
-        if answer.status != 200 {
-            return Self::NotWeChat(format!("HTTP {}: {}", answer.status, answer.excerpt()));
-        }
+/// A verdict, and whether our key signed the answer that it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Judged {
+    pub verdict: Verdict,
+    is_signed: bool,
+}
+
+impl Judged {
+    pub fn of(answer: &Answer, key: &ApiKey, algorithm: Algorithm) -> Self {
         match OrderQueryAnswer::parse(&answer.body, key, algorithm) {
-            Ok(verified) => match &verified.result {
-                OrderQueryResult::Trade { .. } => Self::Known,
-                OrderQueryResult::Error { code, description } => of_code(code, description.as_deref()),
-            },
-            Err(AnswerError::UnsignedFail { return_msg }) => of_text(return_msg),
-            Err(AnswerError::BadSignature(_)) => Self::BadlySigned,
-            Err(AnswerError::NotXml(_)) => Self::NotWeChat(answer.excerpt()),
-            Err(error @ AnswerError::MalformedAnswer(_)) => Self::Other(error.to_string()),
+            Ok(verified) if answer.status == 200 => {
+                let verdict = match &verified.result {
+                    OrderQueryResult::Trade { .. } => Verdict::Known,
+                    OrderQueryResult::Error { code, description } => of_code(code, description.as_deref()),
+                };
+                Self { verdict, is_signed: true }
+            }
+            parsed => Self { verdict: Verdict::of_unsigned(answer, parsed.err()), is_signed: false },
         }
     }
 
-    /// WeChat checked our signature and found it good, whatever else it says.
+    /// Nothing was learned.
+    pub fn nothing(cause: String) -> Self {
+        Self { verdict: Verdict::NotWeChat(cause), is_signed: false }
+    }
+
+    /// WeChat found our signature good and signed its answer with the same key, whatever else it says.
     pub fn proves_the_key(&self) -> bool {
-        matches!(self, Self::Known | Self::AppNotBound(_) | Self::NotAllowed(_) | Self::SubMerchant(_))
+        self.is_signed && !matches!(self.verdict, Verdict::SignRefused(_))
+    }
+}
+
+impl Verdict {
+    fn of_unsigned(answer: &Answer, error: Option<AnswerError>) -> Self {
+        let Some(error) = error.filter(|_| answer.status == 200) else {
+            return Self::NotWeChat(format!("HTTP {}: {}", answer.status, answer.excerpt()));
+        };
+        match error {
+            AnswerError::UnsignedFail { return_msg } => of_text(return_msg),
+            AnswerError::BadSignature(_) => Self::BadlySigned,
+            AnswerError::NotXml(_) => Self::NotWeChat(answer.excerpt()),
+            error @ AnswerError::MalformedAnswer(_) => Self::Other(error.to_string()),
+        }
     }
 }
 
@@ -110,9 +133,13 @@ mod tests {
 
     const KEY: &str = "192006250b4c09247ec02edce69f6a2d";
 
+    fn judgement(answer: &Answer) -> Judged {
+        Judged::of(answer, &ApiKey::new(KEY).unwrap(), Algorithm::Md5)
+    }
+
     fn judged(status: u16, body: String) -> Verdict {
         let answer = Answer { status, headers: HeaderMap::new(), body: body.into(), took: Duration::ZERO };
-        Verdict::judge(&answer, &ApiKey::new(KEY).unwrap(), Algorithm::Md5)
+        judgement(&answer).verdict
     }
 
     fn signed(code: &str, description: &str, key: &str) -> String {
@@ -184,6 +211,19 @@ mod tests {
             };
             assert_eq!(word, expected, "{text}");
         }
+    }
+
+    #[test]
+    fn only_a_signed_answer_proves_the_key() {
+        let proves = |body: String| {
+            let (headers, took) = (HeaderMap::new(), Duration::ZERO);
+            judgement(&Answer { status: 200, headers, body: body.into(), took }).proves_the_key()
+        };
+        assert!(proves(signed("ORDERNOTEXIST", "", KEY)));
+        assert!(proves(signed("APPID_MCHID_NOT_MATCH", "", KEY)));
+        assert!(!proves(signed("SIGNERROR", "", KEY)));
+        assert!(!proves(signed("ORDERNOTEXIST", "", &"f".repeat(32))));
+        assert!(!proves(xml::write([("return_code", "FAIL"), ("return_msg", "appid和mch_id不匹配")])));
     }
 
     #[test]

@@ -74,36 +74,52 @@ pub(super) fn not_asked(mch_ids: &str) -> Finding {
         .remedy("mend that first, then look again", "先解决上面的问题，再运行一次")
 }
 
-/// The current key.
+pub(super) fn key_good(merchant: &Merchant) -> Finding {
+    Finding::ok("key-good", key_name(merchant, "current"))
+        .seen("WeChat accepts it and signs with it", "微信接受该密钥，应答的签名也正确")
+}
+
+/// The current key, where nothing proves it.
 pub(super) fn of_key(merchant: &Merchant, verdict: &Verdict) -> Finding {
     let about = key_name(merchant, "current");
     match verdict {
-        verdict if verdict.proves_the_key() => Finding::ok("key-good", about)
-            .seen("WeChat accepts it and signs with it", "微信接受该密钥，应答的签名也正确"),
         Verdict::SignRefused(text) => refused(about, text),
-        Verdict::MerchantUnknown(text) => Finding::error("mch-id-unknown", about)
-            .seen(format!("WeChat knows no such merchant number: {text}"), format!("微信不认识该商户号：{text}"))
-            .remedy(
-                "mch_id is the number under pay.weixin.qq.com → 账户中心 → 商户信息; a provider's is its own, not the sub merchant's",
-                "mch_id 见商户平台 → 账户中心 → 商户信息；服务商模式下填服务商自己的商户号，不是特约商户的",
-            ),
+        Verdict::MerchantUnknown(text) => merchant_unknown(about, text),
         Verdict::AppUnknown(text) => Finding::error("appid-unknown", about)
             .seen(format!("the key could not be tried, WeChat knows no such appid: {text}"), format!("无法验证密钥，appid 不存在：{text}"))
             .remedy(
                 format!("correct app_ids; the apps of a merchant number stand under {WHERE_APP_EN}"),
                 format!("更正 app_ids；商户号绑定的 AppID 见 {WHERE_APP_ZH}"),
             ),
-        Verdict::Busy(text) => Finding::unseen("wechat-busy", about)
-            .seen(format!("WeChat had no time: {text}"), format!("微信系统繁忙：{text}"))
-            .remedy("look again in a minute", "一分钟后再试"),
+        Verdict::Busy(text) => busy(about, text),
         Verdict::BadlySigned => Finding::error("answer-badly-signed", about)
             .seen("an answer came that this key did not sign", "收到的应答不是用该密钥签名的")
             .remedy(
                 "somebody between here and WeChat changes answers, or the key has just been changed: look again, then take the proxy out",
                 "中间有设备改写了应答，或密钥刚刚更换：请再试一次，然后去掉中间的代理",
             ),
+        // Unsigned, so that it says nothing of the key.
+        verdict @ (Verdict::AppNotBound(_) | Verdict::SubMerchant(_) | Verdict::NotAllowed(_)) => {
+            let app_id = merchant.app_ids.first().map_or("", String::as_str);
+            of_app(merchant, app_id, verdict)
+        }
         verdict => strange(about, verdict),
     }
+}
+
+fn busy(about: String, text: &str) -> Finding {
+    Finding::unseen("wechat-busy", about)
+        .seen(format!("WeChat had no time: {text}"), format!("微信系统繁忙：{text}"))
+        .remedy("look again in a minute", "一分钟后再试")
+}
+
+fn merchant_unknown(about: String, text: &str) -> Finding {
+    Finding::error("mch-id-unknown", about)
+            .seen(format!("WeChat knows no such merchant number: {text}"), format!("微信不认识该商户号：{text}"))
+            .remedy(
+                "mch_id is the number under pay.weixin.qq.com → 账户中心 → 商户信息; a provider's is its own, not the sub merchant's",
+                "mch_id 见商户平台 → 账户中心 → 商户信息；服务商模式下填服务商自己的商户号，不是特约商户的",
+            )
 }
 
 fn refused(about: String, text: &str) -> Finding {
@@ -171,9 +187,9 @@ pub(super) fn previous_unclear(merchant: &Merchant, verdict: &Verdict) -> Findin
 }
 
 /// One app, asked about with a key that works; the first app's answer was the key's.
-pub(super) fn of_app(merchant: &Merchant, app_id: &str, verdict: &Verdict) -> Option<Finding> {
+pub(super) fn of_app(merchant: &Merchant, app_id: &str, verdict: &Verdict) -> Finding {
     let about = format!("merchant {}, appid {app_id}", merchant.mch_id);
-    Some(match verdict {
+    match verdict {
         Verdict::Known => Finding::ok("appid-good", about)
             .seen("bound to the merchant number", "已与商户号绑定"),
         Verdict::AppNotBound(text) => Finding::error("appid-not-bound", about)
@@ -200,9 +216,10 @@ pub(super) fn of_app(merchant: &Merchant, app_id: &str, verdict: &Verdict) -> Op
                 "apply for the product (JSAPI, Native, APP, H5) under pay.weixin.qq.com → 产品中心 → 我的产品",
                 "在商户平台 → 产品中心 → 我的产品 中开通相应产品（JSAPI、Native、APP、H5）",
             ),
-        Verdict::Busy(_) => return None,
+        Verdict::MerchantUnknown(text) => merchant_unknown(about, text),
+        Verdict::Busy(text) => busy(about, text),
         verdict => strange(about, verdict),
-    })
+    }
 }
 
 fn strange(about: String, verdict: &Verdict) -> Finding {

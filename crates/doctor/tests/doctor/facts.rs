@@ -1,0 +1,212 @@
+//! What the facts of RabbitMQ and Redis mean. The facts themselves are asked of real servers where the probes live.
+
+use std::time::Duration;
+
+use doctor::{rabbit, redis};
+use rabbitmq::probe::{self as amqp, Denied, Load, Publishing, Queue};
+use rabbitmq::topology::{Finding as Difference, Kind};
+use redis_ledger::probe as ledger;
+
+use super::{brief, complete, one};
+
+fn broker() -> amqp::Facts {
+    amqp::Facts {
+        host: "127.0.0.1".to_owned(),
+        is_tls: false,
+        user: "guest".to_owned(),
+        version: Some("3.13.7".to_owned()),
+        topology: Ok(Vec::new()),
+        queues: Vec::new(),
+        publishing: Publishing::Works,
+    }
+}
+
+fn of_broker(change: impl FnOnce(&mut amqp::Facts), subscribers: &[&str]) -> Vec<doctor::Finding> {
+    let mut facts = broker();
+    change(&mut facts);
+    let subscribers: Vec<String> = subscribers.iter().map(|name| (*name).to_owned()).collect();
+    let findings = rabbit::judge(&Ok(facts), "paybell", &subscribers);
+    complete(&findings);
+    findings
+}
+
+fn queue(name: &str, load: Option<(u32, u32)>) -> Queue {
+    Queue { name: name.to_owned(), load: load.map(|(messages, consumers)| Load { messages, consumers }) }
+}
+
+#[test]
+fn a_good_broker_is_good() {
+    let expected = [
+        "ok rabbitmq-version-good",
+        "ok rabbitmq-publishes",
+        "ok rabbitmq-topology-good",
+        "not-looked-at subscriber-queues-unseen",
+    ];
+    assert_eq!(brief(&of_broker(|_| {}, &[])), expected);
+}
+
+#[test]
+fn versions_and_logins_are_judged() {
+    let version = |text: Option<&str>| {
+        let text = text.map(str::to_owned);
+        of_broker(|facts| facts.version = text, &[])[0].code
+    };
+    assert_eq!(version(Some("3.9.13")), "rabbitmq-version-old");
+    assert_eq!(version(Some("3.10.8")), "rabbitmq-version-aging");
+    assert_eq!(version(Some("4.1.0")), "rabbitmq-version-good");
+    assert_eq!(version(None), "rabbitmq-version-unknown");
+    let findings = of_broker(|facts| facts.host = "mq.shop.example".to_owned(), &[]);
+    one(&findings, "rabbitmq-guest");
+    one(&findings, "rabbitmq-plain");
+}
+
+#[test]
+fn a_broker_that_cannot_be_asked_says_why() {
+    let code = |error| {
+        let findings = rabbit::judge(&Err(error), "paybell", &[]);
+        complete(&findings);
+        findings[0].code
+    };
+    assert_eq!(code(amqp::Unasked::Away("connection refused".to_owned())), "rabbitmq-unreachable");
+    assert_eq!(code(amqp::Unasked::Login("ACCESS_REFUSED".to_owned())), "rabbitmq-login-refused");
+    assert_eq!(code(amqp::Unasked::VirtualHost("NOT_ALLOWED".to_owned())), "rabbitmq-vhost-refused");
+}
+
+#[test]
+fn a_broker_that_takes_nothing_is_told() {
+    let blocked = Publishing::Blocked("low on memory".to_owned());
+    let findings = of_broker(|facts| facts.publishing = blocked, &[]);
+    assert!(one(&findings, "rabbitmq-alarm").seen.en.contains("low on memory"));
+    let failed = Publishing::Failed("no answer".to_owned());
+    one(&of_broker(|facts| facts.publishing = failed, &[]), "rabbitmq-publish-failed");
+}
+
+#[test]
+fn differences_of_the_topology_are_told() {
+    let (name, kind) = ("paybell.checks.0".to_owned(), Kind::QuorumQueue);
+    let missing = Difference::Missing { name: name.clone(), kind };
+    let difference = "inequivalent arg 'x-max-age'".to_owned();
+    let different = Difference::Different { name: name.clone(), kind, difference };
+    let ignored = Difference::Ignored { name, kind, argument: "x-dead-letter-strategy" };
+    let findings = of_broker(|facts| facts.topology = Ok(vec![missing, different, ignored]), &[]);
+    for code in ["rabbitmq-topology-missing", "rabbitmq-topology-different", "rabbitmq-topology-ignored"] {
+        one(&findings, code);
+    }
+    let denied = |is_permission| Denied { cause: "ACCESS_REFUSED".to_owned(), is_permission };
+    one(&of_broker(|facts| facts.topology = Err(denied(true)), &[]), "rabbitmq-permission");
+    one(&of_broker(|facts| facts.topology = Err(denied(false)), &[]), "rabbitmq-topology-unseen");
+}
+
+#[test]
+fn queues_that_nobody_reads_are_told() {
+    let queues = vec![
+        queue("paybell.checks.0", Some((3, 0))),
+        queue("paybell.checks.1", Some((3, 1))),
+        queue("paybell.due.0", Some((0, 0))),
+        queue("paybell.dead", Some((2, 0))),
+    ];
+    let findings = of_broker(|facts| facts.queues = queues, &[]);
+    assert_eq!(one(&findings, "rabbitmq-no-consumer").about, "paybell.checks.0");
+    one(&findings, "rabbitmq-dead-checks");
+    for (load, expected) in [
+        (None, "error subscriber-queue-missing"),
+        (Some((5_000, 0)), "warning subscriber-queue-unread"),
+        (Some((5, 0)), "hint subscriber-queue-unread"),
+        (Some((5, 1)), "ok subscriber-queue-good"),
+    ] {
+        let findings = of_broker(|facts| facts.queues = vec![queue("shop", load)], &["shop"]);
+        assert_eq!(brief(&findings).last().unwrap(), expected);
+    }
+}
+
+fn redis_facts() -> ledger::Facts {
+    ledger::Facts {
+        server: "127.0.0.1:6379".to_owned(),
+        version: Some("7.0.15".to_owned()),
+        is_master: true,
+        is_cluster: false,
+        eviction: Some("noeviction".to_owned()),
+        memory_bytes_max: Some(1_000_000_000),
+        memory_bytes_used: Some(10_000_000),
+        has_append_only_file: true,
+        fsync: Some("always".to_owned()),
+        snapshots: Some("3600 1".to_owned()),
+        is_disk_failing: false,
+        replicas: 1,
+        min_replicas: Some(1),
+        skew_ms: Some(3),
+        round_trip: Duration::from_millis(1),
+    }
+}
+
+fn of_redis(change: impl FnOnce(&mut ledger::Facts)) -> Vec<doctor::Finding> {
+    let mut facts = redis_facts();
+    change(&mut facts);
+    let findings = redis::judge(&Ok(facts));
+    complete(&findings);
+    findings
+}
+
+#[test]
+fn a_good_redis_is_good() {
+    let expected = [
+        "ok redis-version-good",
+        "ok redis-persistence-good",
+        "ok redis-eviction-good",
+        "ok redis-memory-good",
+        "ok redis-replicas-good",
+        "ok clock-good",
+    ];
+    assert_eq!(brief(&of_redis(|_| {})), expected);
+}
+
+#[test]
+fn a_redis_that_forgets_is_told() {
+    let code = |change: fn(&mut ledger::Facts), code: &str| {
+        let findings = of_redis(change);
+        one(&findings, code).severity.as_str()
+    };
+    assert_eq!(code(|facts| facts.is_disk_failing = true, "redis-disk-failing"), "error");
+    assert_eq!(code(|facts| facts.has_append_only_file = false, "redis-no-aof"), "warning");
+    let nothing = |facts: &mut ledger::Facts| {
+        (facts.has_append_only_file, facts.snapshots) = (false, Some(String::new()));
+    };
+    assert_eq!(code(nothing, "redis-keeps-nothing"), "error");
+    assert_eq!(code(|facts| facts.fsync = Some("no".to_owned()), "redis-fsync-never"), "warning");
+    let alone = |facts: &mut ledger::Facts| {
+        (facts.fsync, facts.replicas, facts.min_replicas) = (Some("everysec".to_owned()), 0, Some(0));
+    };
+    assert_eq!(code(alone, "redis-fsync-second"), "hint");
+    assert_eq!(code(|facts| facts.eviction = Some("allkeys-lru".to_owned()), "redis-evicts"), "error");
+    assert_eq!(code(|facts| facts.eviction = None, "redis-eviction-unknown"), "not-looked-at");
+}
+
+#[test]
+fn a_redis_without_room_replicas_or_the_right_role_is_told() {
+    let code = |change: fn(&mut ledger::Facts), code: &str| {
+        let findings = of_redis(change);
+        one(&findings, code).severity.as_str()
+    };
+    assert_eq!(code(|facts| facts.memory_bytes_max = Some(0), "redis-memory-unbounded"), "hint");
+    assert_eq!(code(|facts| facts.memory_bytes_used = Some(850_000_000), "redis-memory-full"), "warning");
+    assert_eq!(code(|facts| facts.memory_bytes_used = Some(990_000_000), "redis-memory-full"), "error");
+    assert_eq!(code(|facts| facts.memory_bytes_max = None, "redis-memory-unknown"), "not-looked-at");
+    assert_eq!(code(|facts| facts.min_replicas = Some(0), "redis-min-replicas"), "hint");
+    assert_eq!(code(|facts| facts.replicas = 0, "redis-min-replicas"), "error");
+    assert_eq!(code(|facts| facts.is_master = false, "redis-is-replica"), "error");
+    assert_eq!(code(|facts| facts.is_cluster = true, "redis-cluster"), "error");
+    assert_eq!(code(|facts| facts.version = Some("6.0.16".to_owned()), "redis-version-old"), "error");
+    assert_eq!(code(|facts| facts.skew_ms = Some(-9_000), "clock-wrong"), "error");
+    assert_eq!(code(|facts| facts.skew_ms = None, "clock-unknown"), "not-looked-at");
+}
+
+#[test]
+fn a_redis_that_cannot_be_asked_says_why() {
+    let code = |error| {
+        let findings = redis::judge(&Err(error));
+        complete(&findings);
+        findings[0].code
+    };
+    assert_eq!(code(ledger::Unasked::Away("connection refused".to_owned())), "redis-unreachable");
+    assert_eq!(code(ledger::Unasked::Denied("WRONGPASS".to_owned())), "redis-denied");
+}

@@ -1,0 +1,151 @@
+//! Has every part looked at, all at once, each within a time of its own.
+
+use std::{future::Future, time::Duration};
+
+use doctor::{
+    Area, Finding, Language, Report, Text, endpoints, machine,
+    net::Roots,
+    notify::{self, Canary, Notify},
+    rabbit, redis, service,
+    wechat::{self, Merchant},
+};
+use redis_ledger::RedisConfig;
+use tokio::{task::spawn_blocking, time::timeout};
+
+use super::Args;
+use crate::{
+    config::{Config, EngineKind},
+    engine::rabbit_config,
+    output,
+};
+
+/// The whole of an area. Every step inside has a shorter one; together they may pass it where everything hangs.
+const AREA_MAX: Duration = Duration::from_secs(25);
+
+/// Adds what was found, area by area.
+pub(super) async fn everything(config: &Config, args: &Args, language: Language, report: &mut Report) {
+    let progress = Text::new(
+        "looking at the machine, WeChat, the notify URL, the service and its servers: at most half a minute …",
+        "正在检查本机、微信、通知地址、服务及其依赖，最多半分钟……",
+    );
+    output::progress(progress.of(language));
+    let merchants: Vec<Merchant> = config.merchants.iter().map(merchant).collect();
+    let is_cluster = config.engine == EngineKind::Cluster;
+    let (machine, wechat, notify, service, rabbitmq, redis, endpoints) = tokio::join!(
+        bounded(of_machine(config)),
+        bounded(of_wechat(config, &merchants)),
+        bounded(of_notify(config, &merchants, args)),
+        bounded(of_service(config, args)),
+        bounded(when(is_cluster, of_rabbitmq(config, &args.subscriber_queue))),
+        bounded(when(is_cluster, of_redis(config))),
+        bounded(of_endpoints(config)),
+    );
+    report.add(Area::Machine, machine);
+    report.add(Area::WeChat, wechat);
+    report.add(Area::Notify, notify);
+    report.add(Area::Service, service);
+    report.add(Area::Rabbitmq, rabbitmq);
+    report.add(Area::Redis, redis);
+    report.add(Area::Endpoints, endpoints);
+}
+
+/// A merchant as the doctor wants it.
+pub(crate) fn merchant(merchant: &crate::config::Merchant) -> Merchant {
+    Merchant {
+        mch_id: merchant.mch_id.to_string(),
+        app_ids: merchant.app_ids.iter().map(ToString::to_string).collect(),
+        sub_mch_ids: merchant.sub_mch_ids.iter().map(ToString::to_string).collect(),
+        keys: merchant.keys.clone(),
+        algorithm: merchant.algorithm,
+    }
+}
+
+async fn bounded(look: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
+    timeout(AREA_MAX, look).await.unwrap_or_else(|_| {
+        let seconds = AREA_MAX.as_secs();
+        let finding = Finding::unseen("took-too-long", "")
+            .seen(format!("not done within {seconds} s"), format!("{seconds} 秒内未完成"))
+            .remedy(
+                "something hangs instead of refusing: look at the first error of the other areas, then again",
+                "有服务挂起而不应答：请先解决其他部分的第一个错误，再运行一次",
+            );
+        vec![finding]
+    })
+}
+
+async fn when(is_wanted: bool, look: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
+    if is_wanted { look.await } else { Vec::new() }
+}
+
+async fn of_machine(config: &Config) -> Vec<Finding> {
+    let data_dir = config.data_dir.clone();
+    let is_embedded = config.engine == EngineKind::Embedded;
+    let looked = spawn_blocking(move || {
+        let mut findings = if is_embedded { machine::folder(&data_dir) } else { Vec::new() };
+        findings.push(machine::files(&data_dir));
+        findings
+    });
+    // Only a panic inside ends otherwise, and that is printed already.
+    looked.await.unwrap_or_default()
+}
+
+async fn of_wechat(config: &Config, merchants: &[Merchant]) -> Vec<Finding> {
+    wechat::look(merchants, &config.base_urls, &Roots::public()).await
+}
+
+async fn of_notify(config: &Config, merchants: &[Merchant], args: &Args) -> Vec<Finding> {
+    let Some(public_url) = &config.ingress.public_url else { return Vec::new() };
+    let canary = if args.no_canary { Canary::LeaveOut } else { Canary::Send };
+    notify::look(&Notify { public_url, merchants, canary, roots: Roots::public() }).await
+}
+
+async fn of_service(config: &Config, args: &Args) -> Vec<Finding> {
+    let admin = args.admin.clone().unwrap_or_else(|| reachable(config.admin_listen.as_str()));
+    let mch_ids: Vec<&str> = config.merchants.iter().map(|merchant| merchant.mch_id.as_str()).collect();
+    service::look(&admin, &mch_ids).await
+}
+
+/// Where a listener on every address is reached from here.
+fn reachable(listen: &str) -> String {
+    listen.replacen("0.0.0.0:", "127.0.0.1:", 1).replacen("[::]:", "[::1]:", 1)
+}
+
+async fn of_rabbitmq(config: &Config, subscribers: &[String]) -> Vec<Finding> {
+    let facts = rabbitmq::probe::probe(&rabbit_config(config), subscribers).await;
+    rabbit::judge(&facts, &config.rabbitmq.prefix, subscribers)
+}
+
+async fn of_redis(config: &Config) -> Vec<Finding> {
+    match RedisConfig::new(config.redis.url.reveal(), &config.redis.prefix) {
+        Ok(redis_config) => redis::judge(&redis_ledger::probe::probe(&redis_config).await),
+        Err(error) => redis::judge(&Err(redis_ledger::probe::Unasked::Away(error.to_string()))),
+    }
+}
+
+async fn of_endpoints(config: &Config) -> Vec<Finding> {
+    let endpoint = |endpoint: &delivery::Endpoint| endpoints::Endpoint {
+        name: endpoint.name.to_string(),
+        url: endpoint.url.uri().to_string(),
+        allows_private: endpoint.url.reach.allow_private,
+    };
+    let all: Vec<_> = config.endpoints.iter().map(endpoint).collect();
+    endpoints::look(&all, &Roots::public()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_every_address_is_asked_on_this_machine() {
+        assert_eq!(reachable("0.0.0.0:8082"), "127.0.0.1:8082");
+        assert_eq!(reachable("[::]:8082"), "[::1]:8082");
+        assert_eq!(reachable("10.0.0.5:8082"), "10.0.0.5:8082");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_is_told_and_holds_nothing_up() {
+        let findings = bounded(std::future::pending()).await;
+        assert_eq!(findings[0].code, "took-too-long");
+    }
+}
