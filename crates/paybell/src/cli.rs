@@ -7,7 +7,10 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     bench, boot,
-    command::{config, dead, doctor, endpoint, events, healthcheck, operations, order, rehearse, shadow, sign, simulate, topology, verify},
+    command::{
+        config, dead, doctor, endpoint, events, healthcheck, operations, order, rehearse, shadow, sign,
+        simulate, topology, verify,
+    },
     demo,
     error::Error,
 };
