@@ -13,13 +13,16 @@
 mod admin;
 mod deliveries;
 pub(crate) mod listeners;
-mod merchants;
+pub(crate) mod merchants;
 mod proxy;
 mod registrations;
+mod reload;
+mod revival;
 mod roles;
 pub mod signals;
 pub(crate) mod tasks;
 pub mod telemetry;
+mod views;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -31,15 +34,16 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::in_runtime,
     command::config::ConfigFile,
-    config::{Config, EngineKind, Mode, load, process_environment},
+    config::{Config, EngineKind, Mode},
     engine::{Engine, Needs},
     error::Error,
-    metrics::Gauges,
+    metrics::{self, Gauges},
 };
 use admin::{Admin, Readiness};
 use listeners::Listeners;
+use reload::{Beginning, Reload, Standing};
 use roles::Wiring;
-use signals::Signals;
+use signals::{Hangups, Signals};
 use tasks::{Ended, Tasks};
 
 /// What is in hand after a signal may take so long: more than a listener's own 10 s.
@@ -92,11 +96,7 @@ impl Role {
 /// Runs until a signal.
 pub fn run(args: Args) -> Result<(), Error> {
     telemetry::begin(&args.log)?;
-    let config = load(args.from.config.as_deref(), process_environment()).checked()?;
-    if config.mode == Mode::Shadow {
-        let what = "mode = \"shadow\" cannot be run yet by this version: it would emit like \"live\"";
-        return Err(Error::Usage(what.to_owned()));
-    }
+    let (beginning, config) = reload::begin(args.from.config)?;
     let roles: HashSet<Role> =
         if args.roles.is_empty() { Role::all_of(&config) } else { args.roles.into_iter().collect() };
     if roles.contains(&Role::Proxy) && config.proxy.is_none() {
@@ -104,14 +104,30 @@ pub fn run(args: Args) -> Result<(), Error> {
         return Err(Error::Usage(what.to_owned()));
     }
     warn_of_split_roles(&config, &roles);
-    in_runtime(serve(config, roles, args.print_addresses))
+    say_if_in_shadow(config.mode);
+    in_runtime(serve(config, roles, beginning, args.print_addresses))
 }
 
-async fn serve(config: Config, roles: HashSet<Role>, print_addresses: bool) -> Result<(), Error> {
-    let mut signals = Signals::listen()?;
+async fn serve(
+    config: Config,
+    roles: HashSet<Role>,
+    beginning: Beginning,
+    print_addresses: bool,
+) -> Result<(), Error> {
+    let (mut signals, hangups) = (Signals::listen()?, Hangups::listen()?);
     // First the engine: of two processes on one folder the second learns who holds it, not whose port it is.
     let engine = Arc::new(Engine::open(&config, Needs::of(&roles, &config)).await?);
-    let served = live(&config, &roles, &engine, &mut signals, print_addresses).await;
+    let start = async {
+        let listeners = Listeners::bind(&config, &roles).await?;
+        let addresses = listeners.addresses();
+        let process = Process::start(&config, &roles, &engine, listeners, Some((beginning, hangups)))?;
+        addresses.announce(print_addresses)?;
+        Ok(process)
+    };
+    let served = match start.await {
+        Ok(process) => live(process, &mut signals).await,
+        Err(error) => Err(error),
+    };
     if matches!(served, Err(Error::Interrupted)) {
         return served;
     }
@@ -132,18 +148,8 @@ pub(crate) async fn close(engine: &Engine, signals: &mut Signals) -> Result<(), 
     Ok(())
 }
 
-/// From the first socket to the last task.
-async fn live(
-    config: &Config,
-    roles: &HashSet<Role>,
-    engine: &Arc<Engine>,
-    signals: &mut Signals,
-    print_addresses: bool,
-) -> Result<(), Error> {
-    let listeners = Listeners::bind(config, roles).await?;
-    let addresses = listeners.addresses();
-    let mut process = Process::start(config, roles, engine, listeners)?;
-    addresses.announce(print_addresses)?;
+/// From the first signal to the last task.
+async fn live(mut process: Process, signals: &mut Signals) -> Result<(), Error> {
     let fallen = tokio::select! {
         signal = signals.next() => {
             tracing::info!(signal, "{signal}: finishing what is in hand");
@@ -180,16 +186,24 @@ impl Process {
         roles: &HashSet<Role>,
         engine: &Arc<Engine>,
         listeners: Listeners,
+        reloads: Option<(Beginning, Hangups)>,
     ) -> Result<Self, Error> {
         let (drain, end) = (CancellationToken::new(), CancellationToken::new());
         let (mut working, mut telling) = (Tasks::default(), Tasks::default());
         let mut registry = Registry::default();
-        let mch_ids = config.merchants.iter().map(|merchant| merchant.mch_id.clone()).collect();
-        let gauges = Gauges::register(&mut registry, mch_ids);
-        let wiring = Wiring { engine, registry: &mut registry, drain: &drain };
-        let admin_listener = roles::start(config, roles, listeners, wiring, &mut working)?;
+        let merchants = merchants::live(&config.merchants);
+        metrics::register_mode(&mut registry, config.mode);
+        let gauges = Gauges::register(&mut registry, merchants.clone());
+        let standing = Standing::register(&mut registry);
+        let wiring = Wiring { engine, registry: &mut registry, merchants: &merchants, drain: &drain };
+        let (admin_listener, targets) = roles::start(config, roles, listeners, wiring, &mut working)?;
+        if let Some((beginning, hangups)) = reloads {
+            let reload = Reload::new(beginning, config, hangups, targets, standing.clone());
+            working.spawn("reload", reload.run(drain.clone()));
+        }
         telling.spawn("gauges", gauges.keep_current(engine.clone(), end.clone()));
-        let admin = Arc::new(Admin::new(engine.clone(), registry, Readiness::of(roles), drain.clone()));
+        let readiness = Readiness::of(roles);
+        let admin = Arc::new(Admin::new(engine.clone(), registry, readiness, standing, drain.clone()));
         telling.spawn("admin", admin::serve(admin_listener, admin, end.clone()));
         Ok(Self { working, drain, telling, end })
     }
@@ -208,6 +222,16 @@ impl Process {
         self.working.wait(DRAIN_TIMEOUT).await;
         self.end.cancel();
         self.telling.wait(END_TIMEOUT).await;
+    }
+}
+
+/// Whoever waits for events must find out why none come.
+fn say_if_in_shadow(mode: Mode) {
+    if mode == Mode::Shadow {
+        tracing::warn!(
+            "mode = \"shadow\": everything is decided and nothing is told; notifications are answered FAIL, because \
+             WeChat's answer must come from your own handler"
+        );
     }
 }
 

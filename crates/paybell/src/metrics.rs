@@ -1,9 +1,13 @@
 //! The gauges of this process: what no single role knows, sampled from the engine. The roles' own counters are
 //! registered by their crates.
 
-use std::{collections::HashSet, sync::atomic::AtomicU64, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError, atomic::AtomicU64},
+    time::Duration,
+};
 
-use paybell_core::{MchId, State, ports::Tally};
+use paybell_core::{MchId, Mode, State, ports::Tally};
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
@@ -11,12 +15,23 @@ use prometheus_client::{
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::Engine;
+use crate::{boot::merchants::LiveMerchants, engine::Engine};
 
 /// Between two samples.
 const SAMPLE_GAP: Duration = Duration::from_secs(2);
 
 type Labels = Vec<(&'static str, String)>;
+
+/// `paybell_shadow`: 1 where nothing is told.
+pub fn register_mode(registry: &mut Registry, mode: Mode) {
+    let shadow = Gauge::<i64>::default();
+    shadow.set(i64::from(mode == Mode::Shadow));
+    registry.register(
+        "paybell_shadow",
+        "1 in shadow mode: everything is decided and nothing is told",
+        shadow,
+    );
+}
 
 /// Sampled gauges.
 pub struct Gauges {
@@ -26,12 +41,14 @@ pub struct Gauges {
     dead_letters: Gauge,
     engine_up: Family<Labels, Gauge>,
     fanout_refused: Counter,
-    mch_ids: HashSet<MchId>,
+    merchants: LiveMerchants,
+    /// Merchants that [`Gauges::unconfirmed_fen`] shows.
+    shown: Mutex<HashSet<MchId>>,
 }
 
 impl Gauges {
     /// Registers them; orders of merchants that are not configured are counted as `unknown`.
-    pub fn register(registry: &mut Registry, mch_ids: HashSet<MchId>) -> Self {
+    pub fn register(registry: &mut Registry, merchants: LiveMerchants) -> Self {
         let gauges = Self {
             orders: Family::default(),
             unconfirmed_fen: Family::default(),
@@ -39,7 +56,8 @@ impl Gauges {
             dead_letters: Gauge::default(),
             engine_up: Family::default(),
             fanout_refused: Counter::default(),
-            mch_ids,
+            merchants,
+            shown: Mutex::default(),
         };
         registry.register("paybell_orders", "Orders by state", gauges.orders.clone());
         registry.register(
@@ -107,10 +125,20 @@ impl Gauges {
         let fen_of = |mch_id: &MchId| {
             tally.unconfirmed_fen.iter().filter(|(of, _)| of == mch_id).map(|(_, fen)| *fen).sum::<i64>()
         };
-        for mch_id in &self.mch_ids {
-            self.unconfirmed_fen.get_or_create(&vec![("mch_id", mch_id.to_string())]).set(fen_of(mch_id));
+        let merchants = self.merchants.load();
+        let mch_ids: HashSet<&MchId> = merchants.iter().map(|merchant| &merchant.mch_id).collect();
+        let label = |mch_id: &MchId| vec![("mch_id", mch_id.to_string())];
+        for mch_id in &mch_ids {
+            self.unconfirmed_fen.get_or_create(&label(mch_id)).set(fen_of(mch_id));
         }
-        let unknown = tally.unconfirmed_fen.iter().filter(|(mch_id, _)| !self.mch_ids.contains(mch_id));
+        // A merchant that is configured no more is not shown with its last amount.
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = shown.iter().filter(|mch_id| !mch_ids.contains(mch_id));
+        for mch_id in gone {
+            self.unconfirmed_fen.remove(&label(mch_id));
+        }
+        *shown = mch_ids.iter().map(|mch_id| (*mch_id).clone()).collect();
+        let unknown = tally.unconfirmed_fen.iter().filter(|(mch_id, _)| !mch_ids.contains(mch_id));
         let unknown = unknown.map(|(_, fen)| *fen).sum();
         self.unconfirmed_fen.get_or_create(&vec![("mch_id", "unknown".to_owned())]).set(unknown);
         self.dead_letters.set(i64::try_from(tally.dead_letters).unwrap_or(i64::MAX));
@@ -119,6 +147,8 @@ impl Gauges {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use prometheus_client::encoding::text::encode;
 
     use super::*;
@@ -127,7 +157,9 @@ mod tests {
     fn every_state_is_shown_and_foreign_merchants_are_unknown() {
         let mut registry = Registry::default();
         let ours = MchId::new("1900000109").unwrap();
-        let gauges = Gauges::register(&mut registry, HashSet::from([ours.clone()]));
+        let merchants = LiveMerchants::default();
+        merchants.store(Arc::new(vec![crate::config::Merchant::sample(&ours)]));
+        let gauges = Gauges::register(&mut registry, merchants.clone());
         let foreign = MchId::new("7").unwrap();
         let tally = Tally {
             orders: vec![(State::Paid, 3)],
@@ -157,5 +189,9 @@ mod tests {
             "what is gone is 0:\n{shown}"
         );
         assert!(shown.contains("paybell_orders{state=\"paid\"} 0"), "{shown}");
+        merchants.store(Arc::default());
+        gauges.show(&Tally::default());
+        let shown = text(&registry);
+        assert!(!shown.contains("1900000109"), "a merchant that is gone is not shown:\n{shown}");
     }
 }

@@ -14,7 +14,7 @@ use hyper::{
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio_util::sync::CancellationToken;
 
-use super::Role;
+use super::{Role, reload::Standing};
 use crate::engine::Engine;
 
 const OPEN_METRICS: HeaderValue =
@@ -42,6 +42,7 @@ pub struct Admin {
     engine: Arc<Engine>,
     registry: Registry,
     readiness: Readiness,
+    standing: Standing,
     /// Cancelled when the process takes no work any more.
     drain: CancellationToken,
 }
@@ -52,9 +53,10 @@ impl Admin {
         engine: Arc<Engine>,
         registry: Registry,
         readiness: Readiness,
+        standing: Standing,
         drain: CancellationToken,
     ) -> Self {
-        Self { engine, registry, readiness, drain }
+        Self { engine, registry, readiness, standing, drain }
     }
 
     async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
@@ -81,12 +83,21 @@ impl Admin {
         }
     }
 
+    /// With what whoever looks should know besides; it takes nobody out of service.
+    fn ready(&self) -> Response<Full<Bytes>> {
+        let mut body = "ready\n".to_owned();
+        for words in self.standing.words().iter() {
+            body.push_str(&format!("{words}\n"));
+        }
+        text(StatusCode::OK, body)
+    }
+
     async fn readiness(&self) -> Response<Full<Bytes>> {
         if self.drain.is_cancelled() {
             return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
         }
         if self.readiness == Readiness::OfNothing {
-            return text(StatusCode::OK, "ready\n".to_owned());
+            return self.ready();
         }
         let failures: Vec<String> = self
             .engine
@@ -96,7 +107,7 @@ impl Admin {
             .filter_map(|(_, answer)| Some(answer.err()?.to_string()))
             .collect();
         if failures.is_empty() {
-            text(StatusCode::OK, "ready\n".to_owned())
+            self.ready()
         } else {
             text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", failures.join("\n")))
         }

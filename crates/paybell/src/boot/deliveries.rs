@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use delivery::{
-    Company, Deliveries, DeliveryMetrics, Desk, HttpTransport, KeyOf, MerchantKey, Ports, SystemResolver, Timing,
+    Company, Deliveries, DeliveryMetrics, Desk, HttpTransport, KeyOf, MerchantKey, Ports, SystemResolver,
+    Timing,
 };
 use paybell_core::MchId;
 use prometheus_client::registry::Registry;

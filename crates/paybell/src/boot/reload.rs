@@ -202,7 +202,10 @@ impl Reload {
         let (added, removed) = (names(&merchants.added), names(&merchants.removed));
         let (changed_merchants, changed_files) = (names(&merchants.changed), names(&changed));
         tracing::info!(
-            added, removed, changed = changed_merchants, files = changed_files,
+            added,
+            removed,
+            changed = changed_merchants,
+            files = changed_files,
             "the new configuration is in effect: merchants added {added}, removed {removed}, changed \
              {changed_merchants}; files changed: {changed_files}"
         );
@@ -242,8 +245,9 @@ fn read(file: Option<&Path>, printer: &Printer, known: &BTreeSet<PathBuf>) -> Op
     let before = printer.take(&paths);
     let loaded = load(file, process_environment());
     let shown = loaded.shown.clone();
-    let config = loaded.checked().map_err(|Problems(problems)| problems.iter().map(ToString::to_string).collect());
-    let config = config.and_then(|config| match Targets::prepare(&config) {
+    let config =
+        loaded.checked().map_err(|Problems(problems)| problems.iter().map(ToString::to_string).collect());
+    let config = config.and_then(|config| match Prepared::of(&config) {
         Ok(prepared) => Ok((Box::new(config), prepared)),
         Err(error) => Err(vec![error.to_string()]),
     });

@@ -4,7 +4,10 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use paybell_core::ports::{CheckQueue, DeadLetters};
-use tokio::{sync::Notify, time::{sleep, timeout}};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::merchants::LiveMerchants;
@@ -42,7 +45,9 @@ async fn revive(dead: &dyn DeadLetters, queue: &dyn CheckQueue, merchants: &Live
         merchants.load().iter().map(|merchant| merchant.mch_id.to_string()).collect();
     match worker::revive(dead, queue, |mch_id| mch_ids.contains(mch_id)).await {
         Ok(0) => {}
-        Ok(count) => tracing::info!(count, "looking again at {count} orders whose merchant was not configured"),
+        Ok(count) => {
+            tracing::info!(count, "looking again at {count} orders whose merchant was not configured")
+        }
         Err(error) => tracing::warn!(
             error = %error,
             "orders whose merchant was not configured wait for their due time, or for a replay: {error}"

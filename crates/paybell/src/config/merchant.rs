@@ -14,7 +14,7 @@ use super::{
 };
 
 /// A merchant as the roles need it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merchant {
     pub mch_id: MchId,
     /// Never empty; the first is used in queries of orders whose appid is unknown.
@@ -31,6 +31,25 @@ pub struct Merchant {
     pub close_unpaid: bool,
     pub queries_per_second: NonZeroU32,
     pub client_certificate: Option<PemPair>,
+}
+
+#[cfg(test)]
+impl Merchant {
+    /// One with every default.
+    pub fn sample(mch_id: &MchId) -> Self {
+        Self {
+            mch_id: mch_id.clone(),
+            app_ids: Vec::new(),
+            sub_mch_ids: Vec::new(),
+            keys: Vec::new(),
+            algorithm: Algorithm::Md5,
+            accepted: AcceptedAlgorithm::Only(Algorithm::Md5),
+            unregistered: Unregistered::default(),
+            close_unpaid: false,
+            queries_per_second: NonZeroU32::MIN,
+            client_certificate: None,
+        }
+    }
 }
 
 /// All merchants that are complete; what is missing in the others is among the problems.

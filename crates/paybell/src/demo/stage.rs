@@ -92,7 +92,7 @@ impl Stage {
         let roles = HashSet::from(Role::ALL);
         let listeners = Listeners::bind(&config, &roles).await?;
         let addresses = listeners.addresses();
-        let process = Process::start(&config, &roles, &engine, listeners)?;
+        let process = Process::start(&config, &roles, &engine, listeners, None)?;
         let (ingress, console) = addresses.ingress.zip(addresses.console).expect("both roles were named");
         Ok(Self { simulator, simulator_stop, process, engine, folder, ingress, console })
     }

@@ -36,8 +36,8 @@ impl Merchants {
             merchants.iter().map(|merchant| (merchant.mch_id.to_string(), merchant.clone())).collect()
         };
         let (before, after) = (by_number(before), by_number(after));
-        let mut found = Self::default();
-        found.removed = before.keys().filter(|mch_id| !after.contains_key(*mch_id)).cloned().collect();
+        let removed = before.keys().filter(|mch_id| !after.contains_key(*mch_id)).cloned().collect();
+        let mut found = Self { removed, ..Self::default() };
         for (mch_id, merchant) in after {
             match before.get(&mch_id) {
                 None => found.added.push(mch_id),
@@ -209,7 +209,9 @@ mod tests {
     fn merchants_are_told_apart_by_what_became_of_them() {
         let files = Files::new();
         let merchant = |mch_id: &str, key: &str| {
-            MERCHANT.replace("1900000109", mch_id).replace("192006250b4c09247ec02edce69f6a2d", &key.repeat(32))
+            MERCHANT
+                .replace("1900000109", mch_id)
+                .replace("192006250b4c09247ec02edce69f6a2d", &key.repeat(32))
         };
         let rotated = format!("{}previous_api_key = \"{}\"\n", merchant("2", "b"), "a".repeat(32));
         let before = [merchant("1", "a"), merchant("2", "a"), merchant("3", "a"), merchant("4", "a")];

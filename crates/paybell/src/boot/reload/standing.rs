@@ -54,7 +54,11 @@ impl Standing {
             differs: Family::default(),
             words: Arc::default(),
         };
-        registry.register("paybell_reloads", "Readings of the configuration by result", standing.reloads.clone());
+        registry.register(
+            "paybell_reloads",
+            "Readings of the configuration by result",
+            standing.reloads.clone(),
+        );
         registry.register(
             "paybell_config_loaded_timestamp_seconds",
             "When the configuration that runs was taken",
@@ -87,10 +91,15 @@ impl Standing {
         self.differs.get_or_create(&[("cause", "restart")]).set(i64::from(!needs_restart.is_empty()));
         let mut words = Vec::new();
         if is_refused {
-            words.push("the configuration was changed and refused, the one before runs: see the log".to_owned());
+            words.push(
+                "the configuration was changed and refused, the one before runs: see the log".to_owned(),
+            );
         }
         if !needs_restart.is_empty() {
-            words.push(format!("changed in the configuration, but in effect after a restart only: {}", needs_restart.join(", ")));
+            words.push(format!(
+                "changed in the configuration, but in effect after a restart only: {}",
+                needs_restart.join(", ")
+            ));
         }
         self.words.store(Arc::new(words));
     }

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use console::{Console, KnownMerchants, Token};
 use http_server::TlsConfig;
 use ingress::Ingress;
-use paybell_core::ports::{CheckQueue, DeadLetters};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 use worker::{Asker, Policies};
 
 use crate::{
     boot::{
         merchants::LiveMerchants,
-        proxy, revival,
-        tasks::Tasks,
-        views::{accounts, ingress_merchants, policies_by_number, tokens},
+        proxy,
+        views::{accounts, ingress_merchants, mch_ids, policies, tokens},
     },
     config::Config,
     error::Error,
@@ -24,72 +22,106 @@ use crate::{
 
 /// What the roles of this process hold, as far as they run here.
 pub struct Targets {
-    pub ingress: Option<Arc<Ingress>>,
-    pub ingress_tls: Option<TlsConfig>,
-    pub proxy: Option<Arc<::proxy::Proxy>>,
-    pub proxy_tls: Option<TlsConfig>,
+    /// As the process began: what only a restart changes is taken from here.
+    began: Config,
+    ingress: Option<Arc<Ingress>>,
+    proxy: Option<Arc<::proxy::Proxy>>,
+    /// What a listener and the configuration that it was bound with share.
+    certificates: Vec<(TlsConfig, CertificateOf)>,
     pub worker: Option<Worker>,
     pub console: Option<Console>,
-    /// To the private API and to registrations by message.
+    /// For the private API and for registrations by message.
     pub known: KnownMerchants,
-    /// To deliveries and gauges.
-    pub merchants: LiveMerchants,
+    /// For deliveries and gauges.
+    merchants: LiveMerchants,
     pub keys: KeyCounts,
 }
+
+/// Where a listener's certificate is in a configuration.
+type CertificateOf = fn(&Config) -> Option<&TlsConfig>;
 
 /// What the worker role looks up.
 pub struct Worker {
     pub asker: Arc<Asker>,
     pub policies: Arc<Policies>,
-    pub dead: Arc<dyn DeadLetters>,
-    pub queue: Arc<dyn CheckQueue>,
+    /// Told when merchants may have come.
+    pub news: Arc<Notify>,
 }
 
-/// A configuration of which nothing more can fail.
+/// What can be made of a configuration without touching the process.
 pub struct Prepared {
     ingress: ingress::Merchants,
     proxy: Vec<::proxy::Merchant>,
     tokens: Vec<Token>,
 }
 
-impl Targets {
+impl Prepared {
     /// Everything that reads files or may refuse; blocks.
-    pub fn prepare(config: &Config) -> Result<Prepared, Error> {
-        Ok(Prepared {
+    pub fn of(config: &Config) -> Result<Self, Error> {
+        Ok(Self {
             ingress: ingress_merchants(config)?,
             proxy: proxy::merchants(&config.merchants)?,
             tokens: tokens(config)?,
         })
     }
+}
 
-    /// Swaps. What asks comes before what lets in, so that nothing is let in that nobody could ask about.
+impl Targets {
+    /// Of a process that runs no role yet.
+    pub fn new(config: &Config, merchants: LiveMerchants, keys: KeyCounts) -> Self {
+        Self {
+            began: config.clone(),
+            ingress: None,
+            proxy: None,
+            certificates: Vec::new(),
+            worker: None,
+            console: None,
+            known: config.merchants.iter().map(|merchant| merchant.mch_id.clone()).collect(),
+            merchants,
+            keys,
+        }
+    }
+
+    pub fn serve_ingress(&mut self, ingress: &Arc<Ingress>) {
+        self.ingress = Some(ingress.clone());
+        self.present(|config| config.ingress.tls.as_ref());
+    }
+
+    pub fn serve_proxy(&mut self, proxy: &Arc<::proxy::Proxy>) {
+        self.proxy = Some(proxy.clone());
+        self.present(|config| config.proxy.as_ref()?.tls.as_ref());
+    }
+
+    /// A listener that was bound with a certificate.
+    fn present(&mut self, of: CertificateOf) {
+        self.certificates.extend(of(&self.began).cloned().map(|tls| (tls, of)));
+    }
+
+    /// Swaps. What asks comes before what lets in, so that nothing is let in that nobody could ask about. Refuses as a
+    /// whole, before anything is changed.
     pub fn adopt(&self, config: &Config, prepared: Prepared) -> Result<(), Error> {
         if let Some(proxy) = &self.proxy {
-            // Refuses as a whole, and then nothing has been changed yet.
             proxy.replace_merchants(prepared.proxy).map_err(|error| Error::Usage(error.to_string()))?;
         }
-        self.keys.know(config.merchants.iter().map(|merchant| merchant.mch_id.as_str()));
+        self.keys.know(mch_ids(config));
         self.merchants.store(Arc::new(config.merchants.clone()));
         self.known.replace(config.merchants.iter().map(|merchant| merchant.mch_id.clone()));
         if let Some(worker) = &self.worker {
-            worker.policies.replace(policies_by_number(config));
+            let in_effect = Config { merchants: config.merchants.clone(), ..self.began.clone() };
+            worker.policies.replace(policies(&in_effect));
             worker.asker.replace_accounts(accounts(config));
+            worker.news.notify_one();
         }
         if let Some(console) = &self.console {
             console.replace_tokens(prepared.tokens);
         }
-        present(self.ingress_tls.as_ref(), config.ingress.tls.as_ref());
-        present(self.proxy_tls.as_ref(), config.proxy.as_ref().and_then(|proxy| proxy.tls.as_ref()));
+        for (presented, of) in &self.certificates {
+            // A listener that is to lose its certificate keeps it until the restart that this needs.
+            of(config).into_iter().for_each(|certificate| presented.adopt(certificate));
+        }
         if let Some(ingress) = &self.ingress {
             ingress.replace_merchants(prepared.ingress);
         }
         Ok(())
-    }
-}
-
-/// A listener keeps its kind until a restart: what it presents is all that changes.
-fn present(listener: Option<&TlsConfig>, certificate: Option<&TlsConfig>) {
-    if let (Some(listener), Some(certificate)) = (listener, certificate) {
-        listener.adopt(certificate);
     }
 }

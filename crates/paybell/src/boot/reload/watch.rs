@@ -53,8 +53,8 @@ impl Printer {
 
     fn print(&self, path: &Path) -> Print {
         let mut bytes = Vec::new();
-        let read = std::fs::File::open(path)
-            .and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
+        let read =
+            std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
         let print = match read {
             Ok(_) => Print::Of(self.0.hash_one(&bytes)),
             Err(error) => Print::None(error.kind()),
