@@ -76,15 +76,16 @@ impl Rig {
         [&self.ingresses, &self.workers, &self.schedulers, &self.consoles].into_iter().flatten()
     }
 
-    /// One fault under load: `fault` begins it, and gives back when it is over. Then the promise is checked.
+    /// One fault under load: `fault` begins it, and gives back when it is over. Then the promise is checked. Gives how
+    /// long it took until everything was told.
     #[track_caller]
-    pub fn suffer(&mut self, name: &str, fault: impl FnOnce(&mut Rig)) {
-        self.suffer_and_keep(name, Kept::Everything, fault);
+    pub fn suffer(&mut self, name: &str, fault: impl FnOnce(&mut Rig)) -> Duration {
+        self.suffer_and_keep(name, Kept::Everything, fault)
     }
 
     /// The same for a fault that may cost the registrations.
     #[track_caller]
-    pub fn suffer_and_keep(&mut self, name: &str, kept: Kept, fault: impl FnOnce(&mut Rig)) {
+    pub fn suffer_and_keep(&mut self, name: &str, kept: Kept, fault: impl FnOnce(&mut Rig)) -> Duration {
         let load = Load::start(self, self.placed);
         wait_for("the load runs", || (load.elapsed() >= CALM && load.successes() >= 20).then_some(()));
         fault(self);
@@ -104,6 +105,7 @@ impl Rig {
             recovered.duration_since(ended).as_secs_f64(),
             told.duration_since(ended).as_secs_f64()
         );
+        told.duration_since(ended)
     }
 
     /// SIGKILL for one of these.
