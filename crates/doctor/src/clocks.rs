@@ -1,6 +1,6 @@
 //! This machine's clock against WeChat's and Redis'. What is off by seconds makes due times, expiries and leases wrong.
 
-use crate::finding::Finding;
+use crate::finding::{Finding, Text};
 use crate::wechat::Skew;
 
 const WARNING_MS: i64 = 2_000;
@@ -21,7 +21,8 @@ pub(crate) fn of_redis(skew: Skew) -> Finding {
 }
 
 fn judge(skew: Skew, whom: &str, whom_zh: &str) -> Finding {
-    let (least_ms, about) = (skew.least_ms(), format!("this machine and {whom}"));
+    let about = Text::new(format!("this machine and {whom}"), format!("本机与{whom_zh}"));
+    let least_ms = skew.least_ms();
     let direction = if skew.ms > 0 { ("ahead of", "快") } else { ("behind", "慢") };
     let seconds = format!("{}.{}", skew.ms.abs() / 1000, skew.ms.abs() % 1000 / 100);
     let en = format!("this machine's clock is about {seconds} s {} {whom}'s", direction.0);

@@ -61,6 +61,25 @@ impl Text {
     }
 }
 
+/// A name, the same in both languages.
+impl From<&str> for Text {
+    fn from(name: &str) -> Self {
+        Self::new(name, name)
+    }
+}
+
+impl From<String> for Text {
+    fn from(name: String) -> Self {
+        Self { zh: name.clone(), en: name }
+    }
+}
+
+impl From<&String> for Text {
+    fn from(name: &String) -> Self {
+        Self::from(name.as_str())
+    }
+}
+
 /// What a person reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
@@ -83,34 +102,34 @@ pub struct Finding {
     pub code: &'static str,
     pub severity: Severity,
     /// What it is about: a merchant, a URL, a file.
-    pub about: String,
+    pub about: Text,
     pub seen: Text,
     /// Empty where nothing is to be done.
     pub remedy: Text,
 }
 
 impl Finding {
-    pub fn ok(code: &'static str, about: impl Into<String>) -> Self {
+    pub fn ok(code: &'static str, about: impl Into<Text>) -> Self {
         Self::new(code, Severity::Ok, about)
     }
 
-    pub fn hint(code: &'static str, about: impl Into<String>) -> Self {
+    pub fn hint(code: &'static str, about: impl Into<Text>) -> Self {
         Self::new(code, Severity::Hint, about)
     }
 
-    pub fn unseen(code: &'static str, about: impl Into<String>) -> Self {
+    pub fn unseen(code: &'static str, about: impl Into<Text>) -> Self {
         Self::new(code, Severity::NotLookedAt, about)
     }
 
-    pub fn warning(code: &'static str, about: impl Into<String>) -> Self {
+    pub fn warning(code: &'static str, about: impl Into<Text>) -> Self {
         Self::new(code, Severity::Warning, about)
     }
 
-    pub fn error(code: &'static str, about: impl Into<String>) -> Self {
+    pub fn error(code: &'static str, about: impl Into<Text>) -> Self {
         Self::new(code, Severity::Error, about)
     }
 
-    fn new(code: &'static str, severity: Severity, about: impl Into<String>) -> Self {
+    fn new(code: &'static str, severity: Severity, about: impl Into<Text>) -> Self {
         let (seen, remedy) = (Text::default(), Text::default());
         Self { code, severity, about: about.into(), seen, remedy }
     }
@@ -132,7 +151,7 @@ impl Finding {
             "code": self.code,
             "severity": self.severity.as_str(),
             "area": area.as_str(),
-            "about": self.about,
+            "about": self.about.en,
             "seen": self.seen.to_json(),
             "remedy": self.remedy.to_json(),
         })

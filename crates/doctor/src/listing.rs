@@ -60,7 +60,8 @@ fn head(text: &mut String, finding: &Finding, style: Style) {
         Colour::Never => ("", ""),
         Colour::Terminal => (colour(finding.severity), "\u{1b}[0m"),
     };
-    let about = if finding.about.is_empty() { String::new() } else { format!("  {}", finding.about) };
+    let about = finding.about.of(style.language);
+    let about = if about.is_empty() { String::new() } else { format!("  {about}") };
     text.push_str(&format!("  {on}{word}{off}{}{}{about}\n", " ".repeat(padding), finding.code));
 }
 

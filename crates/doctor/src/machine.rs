@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::finding::Finding;
+use crate::finding::{Finding, Text};
 use crate::random;
 
 const MEBIBYTE: u64 = 1024 * 1024;
@@ -61,10 +61,10 @@ pub fn files(data_dir: &Path) -> Finding {
     let of_service =
         holder(data_dir).and_then(|id| limit_of(Path::new("/proc").join(id).join("limits").as_path()));
     match of_service {
-        Some(limit) => of_limit(limit, "service"),
+        Some(limit) => of_limit(limit, Whose::Service),
         None => of_limit(
             rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX),
-            "shell",
+            Whose::Shell,
         ),
     }
 }
@@ -176,17 +176,24 @@ fn limit_of(limits: &Path) -> Option<u64> {
     if soft == "unlimited" { Some(u64::MAX) } else { soft.parse().ok() }
 }
 
-fn of_limit(limit: u64, whose: &'static str) -> Finding {
-    let (of_en, of_zh) = if whose == "service" {
-        ("the service", "服务")
-    } else {
-        ("a process started here", "在此启动的进程")
+/// The limit of the service that runs here, or of what is started from this terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Service,
+    Shell,
+}
+
+fn of_limit(limit: u64, whose: Whose) -> Finding {
+    let about = match whose {
+        Whose::Service => Text::new("the service", "服务"),
+        Whose::Shell => Text::new("a process started here", "在此启动的进程"),
     };
+    let (of_en, of_zh) = (about.en.clone(), about.zh.clone());
     if limit >= FILES_GOOD {
-        return Finding::ok("files-good", whose)
+        return Finding::ok("files-good", about)
             .seen(format!("{of_en} may open {limit} files"), format!("{of_zh}可打开 {limit} 个文件"));
     }
-    Finding::warning("files-few", whose)
+    Finding::warning("files-few", about)
         .seen(
             format!("{of_en} may open only {limit} files; a burst of notifications needs one each"),
             format!("{of_zh}只能打开 {limit} 个文件；通知高峰时每个连接占用一个"),
@@ -223,8 +230,8 @@ mod tests {
         assert_eq!(severity(of_flush("d", Duration::from_millis(4))), ("disk-speed-good", "ok"));
         assert_eq!(severity(of_flush("d", Duration::from_millis(80))), ("disk-slow", "warning"));
         assert_eq!(severity(of_flush("d", Duration::from_millis(800))), ("disk-slow", "error"));
-        assert_eq!(severity(of_limit(1_024, "shell")), ("files-few", "warning"));
-        assert_eq!(severity(of_limit(65_536, "service")), ("files-good", "ok"));
+        assert_eq!(severity(of_limit(1_024, Whose::Shell)), ("files-few", "warning"));
+        assert_eq!(severity(of_limit(65_536, Whose::Service)), ("files-good", "ok"));
         assert_eq!(of_type("d", 0x6969).unwrap().code, "disk-in-network");
         assert!(of_type("d", 0xef53).is_none(), "ext4");
     }
@@ -248,9 +255,9 @@ mod tests {
         fs::write(folder_of_test.path().join("paybell.lock"), text).unwrap();
         assert_eq!(holder(folder_of_test.path()), Some(std::process::id().to_string()));
         assert!(limit_of(Path::new("/proc/self/limits")).unwrap() > 0);
-        assert_eq!(files(folder_of_test.path()).about, "service");
+        assert_eq!(files(folder_of_test.path()).about.en, "the service");
         fs::write(folder_of_test.path().join("paybell.lock"), "process 4194305 since").unwrap();
         assert_eq!(holder(folder_of_test.path()), None, "a process that ended holds nothing");
-        assert_eq!(files(folder_of_test.path()).about, "shell");
+        assert_eq!(files(folder_of_test.path()).about.en, "a process started here");
     }
 }

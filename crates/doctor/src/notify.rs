@@ -22,6 +22,14 @@ pub enum Canary {
     LeaveOut,
 }
 
+/// Who answers at the URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    Paybell,
+    /// In shadow mode the shop's own handler does: nothing is sent to it.
+    OldHandler,
+}
+
 /// What is looked at.
 #[derive(Debug, Clone)]
 pub struct Notify<'n> {
@@ -29,6 +37,7 @@ pub struct Notify<'n> {
     pub public_url: &'n str,
     pub merchants: &'n [Merchant],
     pub canary: Canary,
+    pub answers: Answers,
     pub roots: Roots,
 }
 
@@ -55,6 +64,10 @@ pub async fn look(notify: &Notify<'_>) -> Vec<Finding> {
     if place.is_https && !certificate::look(&place, &addresses, &notify.roots, &mut findings).await {
         return unreached(findings, notify);
     }
+    if notify.answers == Answers::OldHandler {
+        findings.push(shadow(&url));
+        return findings;
+    }
     let reached = Reached { notify, place, addresses };
     if front::look(&reached, &mut findings).await {
         findings.extend(sent::canaries(&reached).await);
@@ -64,8 +77,17 @@ pub async fn look(notify: &Notify<'_>) -> Vec<Finding> {
     findings
 }
 
+fn shadow(url: &str) -> Finding {
+    Finding::unseen("shadow-mode", url)
+        .seen(
+            "mode = \"shadow\": your own handler answers there, so nothing was sent to it",
+            "mode = \"shadow\"：由原有程序应答，未向其发送任何内容",
+        )
+        .remedy("look again after the take-over", "切换到 Paybell 后请再次运行")
+}
+
 fn unreached(mut findings: Vec<Finding>, notify: &Notify<'_>) -> Vec<Finding> {
-    if notify.canary == Canary::Send {
+    if notify.canary == Canary::Send && notify.answers == Answers::Paybell {
         let finding = Finding::unseen("canary-not-sent", notify.public_url)
             .seen(
                 "the way to Paybell is not open, so no canary was sent",

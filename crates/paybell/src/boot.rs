@@ -11,6 +11,7 @@
 //! loses nothing, because whatever was in hand is durable and looked at again.
 
 mod admin;
+pub(crate) mod canary;
 mod deliveries;
 pub(crate) mod listeners;
 pub(crate) mod merchants;

@@ -25,7 +25,7 @@ use std::{
 };
 
 use delivery::{Endpoint, Kind};
-use paybell_core::{Cadence, MchId, OpenidPolicy};
+use paybell_core::{Cadence, MchId, OpenidPolicy, time::Millis};
 
 pub use self::proxy::Proxy;
 pub use environment::PREFIX as ENVIRONMENT_PREFIX;
@@ -57,6 +57,8 @@ pub struct Config {
     pub proxy: Option<Proxy>,
     pub console: Console,
     pub admin_listen: ListenAddress,
+    /// How often a canary is sent over the public URL; absent: never.
+    pub canary: Option<Millis>,
     pub base_urls: Vec<String>,
     pub cadence: Cadence,
     pub openid: OpenidPolicy,
@@ -148,7 +150,7 @@ fn read_file(file: Option<&Path>) -> (tree::Table, Origin, Vec<Problem>) {
 }
 
 fn read(root: &mut reader::Section<'_>) -> Config {
-    let config = Config {
+    let mut config = Config {
         engine: sections::engine(root),
         mode: sections::mode(root),
         data_dir: sections::data_dir(root),
@@ -158,6 +160,7 @@ fn read(root: &mut reader::Section<'_>) -> Config {
         proxy: proxy::proxy(root),
         console: sections::console(root),
         admin_listen: sections::admin(root),
+        canary: None,
         base_urls: sections::base_urls(root),
         cadence: sections::cadence(root),
         openid: sections::events_openid(root),
@@ -166,6 +169,7 @@ fn read(root: &mut reader::Section<'_>) -> Config {
         endpoints: endpoints::endpoints(root),
     };
     endpoints::refuse_strangers(root, &config.endpoints, &config.merchants);
+    config.canary = sections::canary(root, &config.ingress);
     refuse_shared_ports(root, &config);
     config
 }

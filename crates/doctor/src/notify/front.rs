@@ -8,6 +8,7 @@ use super::Reached;
 use crate::finding::Finding;
 use crate::net::{Answer, NetError, Request};
 use crate::random;
+use crate::wechat::Merchant;
 
 /// As long as a notification with a long `promotion_detail` may get; Paybell takes 64 KiB.
 const LONG_BYTES: usize = 60 * 1024;
@@ -53,11 +54,12 @@ fn is_our_fail(answer: &Answer) -> bool {
 
 /// An unsigned document must be refused, long or short.
 async fn unsigned(reached: &Reached<'_>, findings: &mut Vec<Finding>) {
-    let long = ask(reached, Request::xml(document(LONG_BYTES))).await;
+    let merchant = reached.notify.merchants.first();
+    let long = ask(reached, Request::xml(document(merchant, LONG_BYTES))).await;
     let answer = match long {
         Ok(answer) if answer.status == 413 => {
             findings.push(body_limit(reached, &answer));
-            ask(reached, Request::xml(document(100))).await
+            ask(reached, Request::xml(document(merchant, 100))).await
         }
         other => other,
     };
@@ -79,13 +81,14 @@ async fn unsigned(reached: &Reached<'_>, findings: &mut Vec<Finding>) {
     });
 }
 
-/// A whole notification without a sign.
-fn document(bytes: usize) -> String {
+/// A notification of the first merchant, without a sign.
+fn document(merchant: Option<&Merchant>, bytes: usize) -> String {
     let number = format!("PAYBELLDOCTOR{}", random::letters(19));
     let attach = "x".repeat(bytes);
     xml::write([
         ("return_code", "SUCCESS"),
         ("result_code", "SUCCESS"),
+        ("mch_id", merchant.map_or("", |merchant| merchant.mch_id.as_str())),
         ("out_trade_no", number.as_str()),
         ("attach", attach.as_str()),
     ])

@@ -1,6 +1,6 @@
 //! What a service's counters tell: which notifications it refused, and why that may be. They count since its start.
 
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Severity, Text};
 use crate::samples::Samples;
 
 const NOTIFICATIONS: &str = "paybell_notifications_total";
@@ -43,7 +43,7 @@ fn parts(samples: &Samples) -> Vec<Finding> {
 fn silent_merchant(samples: &Samples, mch_id: &str) -> Option<Finding> {
     let accepted = samples.sum(NOTIFICATIONS, &[("mch_id", mch_id), ("result", "accepted")]);
     (accepted < 1.0).then(|| {
-        Finding::hint("no-notification-yet", format!("merchant {mch_id}"))
+        Finding::hint("no-notification-yet", merchant(mch_id))
             .seen("no notification was accepted since the service started", "服务启动以来没有收到有效通知")
             .remedy(
                 "orders must be placed with this notify_url (it goes with every order, there is nothing to set in the platform); \
@@ -55,6 +55,10 @@ fn silent_merchant(samples: &Samples, mch_id: &str) -> Option<Finding> {
                  中登记域名。不要按固定的微信 IP 列表设置防火墙",
             )
     })
+}
+
+fn merchant(mch_id: &str) -> Text {
+    Text::new(format!("merchant {mch_id}"), format!("商户 {mch_id}"))
 }
 
 /// A kind of refusal, and what to do about it.
@@ -206,7 +210,7 @@ impl Refusal {
 fn old_key(samples: &Samples, mch_id: &str) -> Option<Finding> {
     let count = samples.sum("paybell_key_used_total", &[("mch_id", mch_id), ("key", "previous")]);
     (count >= 1.0).then(|| {
-        Finding::hint("previous-key-in-use", format!("merchant {mch_id}"))
+        Finding::hint("previous-key-in-use", merchant(mch_id))
             .seen(format!("the previous key verified {count} documents since the start"), format!("启动以来旧密钥验证了 {count} 个文档"))
             .remedy(
                 "keep it while this number rises; if it still does a day after the change, an SDK still signs with the old key",

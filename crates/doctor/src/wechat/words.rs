@@ -7,7 +7,7 @@ use wechat_pay::sign::Algorithm;
 
 use super::Merchant;
 use super::verdict::Verdict;
-use crate::finding::Finding;
+use crate::finding::{Finding, Text};
 use crate::net::{NetError, TlsFault};
 
 /// Where the key is set. Only the super administrator (超级管理员) gets there, with an operation certificate or a text message.
@@ -18,8 +18,14 @@ const WHERE_KEY_ZH: &str =
 const WHERE_APP_EN: &str = "pay.weixin.qq.com → 产品中心 → AppID账号管理";
 const WHERE_APP_ZH: &str = "商户平台 → 产品中心 → AppID账号管理";
 
-fn key_name(merchant: &Merchant, which: &str) -> String {
-    format!("merchant {}, {which} key", merchant.mch_id)
+fn current_key(merchant: &Merchant) -> Text {
+    let mch_id = &merchant.mch_id;
+    Text::new(format!("merchant {mch_id}, current key"), format!("商户 {mch_id}，当前密钥"))
+}
+
+fn previous_key(merchant: &Merchant) -> Text {
+    let mch_id = &merchant.mch_id;
+    Text::new(format!("merchant {mch_id}, previous key"), format!("商户 {mch_id}，旧密钥"))
 }
 
 pub(super) fn reachable(base: &str, took: Duration) -> Finding {
@@ -69,19 +75,19 @@ pub(super) fn not_wechat(base: &str, what: &str) -> Finding {
 }
 
 pub(super) fn not_asked(mch_ids: &str) -> Finding {
-    Finding::unseen("key-not-asked", format!("merchant {mch_ids}"))
+    Finding::unseen("key-not-asked", Text::new(format!("merchant {mch_ids}"), format!("商户 {mch_ids}")))
         .seen("no base URL answers, so no key could be tried", "没有可用的微信域名，无法验证密钥")
         .remedy("mend that first, then look again", "先解决上面的问题，再运行一次")
 }
 
 pub(super) fn key_good(merchant: &Merchant) -> Finding {
-    Finding::ok("key-good", key_name(merchant, "current"))
+    Finding::ok("key-good", current_key(merchant))
         .seen("WeChat accepts it and signs with it", "微信接受该密钥，应答的签名也正确")
 }
 
 /// The current key, where nothing proves it.
 pub(super) fn of_key(merchant: &Merchant, verdict: &Verdict) -> Finding {
-    let about = key_name(merchant, "current");
+    let about = current_key(merchant);
     match verdict {
         Verdict::SignRefused(text) => refused(about, text),
         Verdict::MerchantUnknown(text) => merchant_unknown(about, text),
@@ -107,13 +113,13 @@ pub(super) fn of_key(merchant: &Merchant, verdict: &Verdict) -> Finding {
     }
 }
 
-fn busy(about: String, text: &str) -> Finding {
+fn busy(about: Text, text: &str) -> Finding {
     Finding::unseen("wechat-busy", about)
         .seen(format!("WeChat had no time: {text}"), format!("微信系统繁忙：{text}"))
         .remedy("look again in a minute", "一分钟后再试")
 }
 
-fn merchant_unknown(about: String, text: &str) -> Finding {
+fn merchant_unknown(about: Text, text: &str) -> Finding {
     Finding::error("mch-id-unknown", about)
             .seen(format!("WeChat knows no such merchant number: {text}"), format!("微信不认识该商户号：{text}"))
             .remedy(
@@ -122,7 +128,7 @@ fn merchant_unknown(about: String, text: &str) -> Finding {
             )
 }
 
-fn refused(about: String, text: &str) -> Finding {
+fn refused(about: Text, text: &str) -> Finding {
     Finding::error("key-refused", about)
         .seen(format!("WeChat refuses the signature: {text}"), format!("微信不接受签名：{text}"))
         .remedy(
@@ -140,7 +146,7 @@ fn refused(about: String, text: &str) -> Finding {
 
 pub(super) fn sign_type(merchant: &Merchant, other: Algorithm) -> Finding {
     let ours = merchant.algorithm;
-    Finding::error("sign-type-mismatch", key_name(merchant, "current"))
+    Finding::error("sign-type-mismatch", current_key(merchant))
         .seen(
             format!("refused with {ours}, accepted with {other}: the key is right, the algorithm is not"),
             format!("用 {ours} 签名被拒绝，用 {other} 被接受：密钥正确，签名类型不对"),
@@ -152,7 +158,7 @@ pub(super) fn sign_type(merchant: &Merchant, other: Algorithm) -> Finding {
 }
 
 pub(super) fn only_previous(merchant: &Merchant) -> Finding {
-    Finding::error("only-previous-key-works", key_name(merchant, "current"))
+    Finding::error("only-previous-key-works", current_key(merchant))
         .seen(
             "WeChat refuses the current key and still takes the previous one",
             "微信拒绝当前密钥，但仍接受旧密钥",
@@ -164,7 +170,7 @@ pub(super) fn only_previous(merchant: &Merchant) -> Finding {
 }
 
 pub(super) fn previous_works(merchant: &Merchant) -> Finding {
-    Finding::hint("previous-key-works", key_name(merchant, "previous"))
+    Finding::hint("previous-key-works", previous_key(merchant))
         .seen("WeChat still takes it", "微信仍接受旧密钥")
         .remedy(
             "leave it in until 24 h 4 m after the change: notifications of that time are repeated under it",
@@ -173,7 +179,7 @@ pub(super) fn previous_works(merchant: &Merchant) -> Finding {
 }
 
 pub(super) fn previous_refused(merchant: &Merchant) -> Finding {
-    Finding::hint("previous-key-over", key_name(merchant, "previous"))
+    Finding::hint("previous-key-over", previous_key(merchant))
         .seen("WeChat takes it no more", "微信已不再接受旧密钥")
         .remedy(
             "24 h 4 m after the change take previous_api_key out: an old key that leaked could still sign notifications",
@@ -183,12 +189,14 @@ pub(super) fn previous_refused(merchant: &Merchant) -> Finding {
 
 pub(super) fn previous_unclear(merchant: &Merchant, verdict: &Verdict) -> Finding {
     let finding = of_key(merchant, verdict);
-    Finding { about: key_name(merchant, "previous"), ..finding }
+    Finding { about: previous_key(merchant), ..finding }
 }
 
 /// One app, asked about with a key that works; the first app's answer was the key's.
 pub(super) fn of_app(merchant: &Merchant, app_id: &str, verdict: &Verdict) -> Finding {
-    let about = format!("merchant {}, appid {app_id}", merchant.mch_id);
+    let mch_id = &merchant.mch_id;
+    let about =
+        Text::new(format!("merchant {mch_id}, appid {app_id}"), format!("商户 {mch_id}，appid {app_id}"));
     match verdict {
         Verdict::Known => Finding::ok("appid-good", about)
             .seen("bound to the merchant number", "已与商户号绑定"),
@@ -222,7 +230,7 @@ pub(super) fn of_app(merchant: &Merchant, app_id: &str, verdict: &Verdict) -> Fi
     }
 }
 
-fn strange(about: String, verdict: &Verdict) -> Finding {
+fn strange(about: Text, verdict: &Verdict) -> Finding {
     let text = match verdict {
         Verdict::NotWeChat(text) | Verdict::Other(text) => text.as_str(),
         _ => "",

@@ -106,7 +106,7 @@ fn queues_that_nobody_reads_are_told() {
         queue("paybell.dead", Some((2, 0))),
     ];
     let findings = of_broker(|facts| facts.queues = queues, &[]);
-    assert_eq!(one(&findings, "rabbitmq-no-consumer").about, "paybell.checks.0");
+    assert_eq!(one(&findings, "rabbitmq-no-consumer").about.en, "paybell.checks.0");
     one(&findings, "rabbitmq-dead-checks");
     for (load, expected) in [
         (None, "error subscriber-queue-missing"),

@@ -2,7 +2,7 @@
 
 use doctor::Finding;
 use doctor::net::Roots;
-use doctor::notify::{self, Canary, Notify};
+use doctor::notify::{self, Answers, Canary, Notify};
 
 use super::stand::{self, Asked, Authority, FAIL, KEY, OTHER_KEY, SUCCESS, Signed, Stand, merchant};
 use super::{brief, complete, one};
@@ -25,8 +25,9 @@ fn paybell(key: &'static str) -> impl Fn(&Asked) -> Vec<u8> + Clone {
 
 async fn look_at(public_url: &str, roots: Roots) -> Vec<Finding> {
     let merchants = [merchant(&[KEY])];
-    let findings =
-        notify::look(&Notify { public_url, merchants: &merchants, canary: Canary::Send, roots }).await;
+    let (canary, answers) = (Canary::Send, Answers::Paybell);
+    let notify = Notify { public_url, merchants: &merchants, canary, answers, roots };
+    let findings = notify::look(&notify).await;
     complete(&findings);
     findings
 }
@@ -66,8 +67,8 @@ async fn a_good_address_is_looked_at_from_its_name_to_the_last_byte() {
 async fn the_text_of_a_url_is_judged() {
     let merchants = [merchant(&[KEY])];
     let codes = async |public_url: &str| {
-        let notify =
-            Notify { public_url, merchants: &merchants, canary: Canary::LeaveOut, roots: Roots::public() };
+        let (canary, answers, roots) = (Canary::LeaveOut, Answers::Paybell, Roots::public());
+        let notify = Notify { public_url, merchants: &merchants, canary, answers, roots };
         let findings = notify::look(&notify).await;
         complete(&findings);
         brief(&findings)
@@ -210,9 +211,21 @@ async fn a_slow_canary_is_told() {
 #[tokio::test]
 async fn no_canary_is_sent_where_none_is_wanted() {
     let stand = Stand::plain(paybell(KEY)).await;
-    let (merchants, url) = ([merchant(&[KEY])], stand.url("http"));
-    let notify =
-        Notify { public_url: &url, merchants: &merchants, canary: Canary::LeaveOut, roots: Roots::public() };
+    let (merchants, url, roots) = ([merchant(&[KEY])], stand.url("http"), Roots::public());
+    let (canary, answers) = (Canary::LeaveOut, Answers::Paybell);
+    let notify = Notify { public_url: &url, merchants: &merchants, canary, answers, roots };
     one(&notify::look(&notify).await, "canary-left-out");
     assert!(!stand.asked.lock().unwrap().iter().any(|asked| asked.body.contains("PAYBELLCANARY")));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_an_old_handler() {
+    let stand = Stand::plain(paybell(KEY)).await;
+    let (merchants, url, roots) = ([merchant(&[KEY])], stand.url("http"), Roots::public());
+    let (canary, answers) = (Canary::Send, Answers::OldHandler);
+    let notify = Notify { public_url: &url, merchants: &merchants, canary, answers, roots };
+    let findings = notify::look(&notify).await;
+    complete(&findings);
+    one(&findings, "shadow-mode");
+    assert!(stand.asked.lock().unwrap().is_empty());
 }

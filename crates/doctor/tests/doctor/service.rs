@@ -88,7 +88,7 @@ fn counters_of_trouble_are_read() {
         "warning subscriber-refuses",
     ];
     assert_eq!(brief(&findings), expected);
-    assert_eq!(one(&findings, "engine-part-down").about, "queue");
+    assert_eq!(one(&findings, "engine-part-down").about.en, "queue");
 }
 
 #[test]

@@ -152,8 +152,8 @@ async fn every_app_is_asked_about() {
     })
     .await;
     let findings = wechat::look(&[two], &[stand.url("http")], &Roots::public()).await;
-    assert!(one(&findings, "appid-good").about.ends_with("wx8888888888888888"));
-    assert!(one(&findings, "appid-not-bound").about.ends_with("wx2"));
+    assert!(one(&findings, "appid-good").about.en.ends_with("wx8888888888888888"));
+    assert!(one(&findings, "appid-not-bound").about.en.ends_with("wx2"));
 }
 
 #[tokio::test]

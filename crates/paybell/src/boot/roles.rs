@@ -14,7 +14,7 @@ use wechat_pay::client::{Client, ClientConfig};
 use worker::{Asker, Policies, Worker, WorkerLimits, WorkerMetrics, WorkerParts};
 
 use super::{
-    Role, deliveries,
+    Role, canary, deliveries,
     listeners::Listeners,
     merchants::LiveMerchants,
     proxy, registrations,
@@ -71,6 +71,9 @@ pub fn start(
         let metrics = SchedulerMetrics::register(wiring.registry);
         let scheduler = Scheduler::new(engine.ledger().due.clone(), engine.queue.clone(), metrics);
         tasks.spawn("scheduler", scheduler::run(Arc::new(scheduler), drain.clone()));
+        if let Some((watch, metrics)) = canary::build(config, wiring.registry, wiring.merchants) {
+            tasks.spawn("canary", doctor::watch::run(watch, metrics, drain.clone()));
+        }
     }
     Ok((listeners.admin, targets))
 }

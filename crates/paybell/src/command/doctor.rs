@@ -65,11 +65,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
     show(&report, args.json, language)?;
     let errors = report.count(Severity::Error);
     match checked {
-        Err(problems) => Err(Error::Usage(format!(
-            "the configuration has {} problems: mend them, then look again",
-            problems.0.len()
-        ))),
-        Ok(_) if errors > 0 => Err(Error::Failed(format!("{errors} errors"))),
+        Err(_) => Err(Error::Usage("the configuration cannot be used: mend it, then look again".to_owned())),
+        Ok(_) if errors > 0 => Err(Error::Failed("the doctor found errors".to_owned())),
         Ok(_) => Ok(()),
     }
 }

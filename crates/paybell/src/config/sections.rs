@@ -229,6 +229,20 @@ fn refuse_likes(section: &mut Section<'_>, tokens: &[Token]) {
     }
 }
 
+/// `[canary]`: how often a canary is sent; `None` for `"off"`. It goes over the public URL, so there must be one.
+pub(super) fn canary(root: &mut Section<'_>, ingress: &Ingress) -> Option<Millis> {
+    root.section("canary", |section| {
+        let interval = section.value("interval", "off", |text| match text {
+            "off" => Ok(None),
+            text => duration_from("30s")(text).map(Some),
+        });
+        if interval.is_some() && ingress.public_url.is_none() {
+            section.problem("interval", "needs ingress.public_url, over which it is sent");
+        }
+        interval
+    })
+}
+
 pub(super) fn admin(root: &mut Section<'_>) -> ListenAddress {
     root.section("admin", |section| section.value("listen", "127.0.0.1:8082", ListenAddress::parse))
 }

@@ -156,6 +156,7 @@ fn config(wechat: String, data_dir: PathBuf, scale: Scale) -> Config {
             streams: 16,
         },
         admin_listen: free_port(),
+        canary: None,
         base_urls: vec![wechat],
         cadence: scale.cadence(),
         openid: OpenidPolicy::Omit,

@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use doctor::{
     Area, Finding, Language, Report, Text, endpoints, machine,
     net::Roots,
-    notify::{self, Canary, Notify},
+    notify::{self, Answers, Canary, Notify},
     rabbit, redis, service,
     wechat::{self, Merchant},
 };
@@ -14,7 +14,8 @@ use tokio::{task::spawn_blocking, time::timeout};
 
 use super::Args;
 use crate::{
-    config::{Config, EngineKind},
+    boot::canary::merchant,
+    config::{Config, EngineKind, Mode},
     engine::rabbit_config,
     output,
 };
@@ -47,17 +48,6 @@ pub(super) async fn everything(config: &Config, args: &Args, language: Language,
     report.add(Area::Rabbitmq, rabbitmq);
     report.add(Area::Redis, redis);
     report.add(Area::Endpoints, endpoints);
-}
-
-/// A merchant as the doctor wants it.
-pub(crate) fn merchant(merchant: &crate::config::Merchant) -> Merchant {
-    Merchant {
-        mch_id: merchant.mch_id.to_string(),
-        app_ids: merchant.app_ids.iter().map(ToString::to_string).collect(),
-        sub_mch_ids: merchant.sub_mch_ids.iter().map(ToString::to_string).collect(),
-        keys: merchant.keys.clone(),
-        algorithm: merchant.algorithm,
-    }
 }
 
 async fn bounded(look: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
@@ -96,7 +86,11 @@ async fn of_wechat(config: &Config, merchants: &[Merchant]) -> Vec<Finding> {
 async fn of_notify(config: &Config, merchants: &[Merchant], args: &Args) -> Vec<Finding> {
     let Some(public_url) = &config.ingress.public_url else { return Vec::new() };
     let canary = if args.no_canary { Canary::LeaveOut } else { Canary::Send };
-    notify::look(&Notify { public_url, merchants, canary, roots: Roots::public() }).await
+    let answers = match config.mode {
+        Mode::Live => Answers::Paybell,
+        Mode::Shadow => Answers::OldHandler,
+    };
+    notify::look(&Notify { public_url, merchants, canary, answers, roots: Roots::public() }).await
 }
 
 async fn of_service(config: &Config, args: &Args) -> Vec<Finding> {
