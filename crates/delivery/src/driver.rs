@@ -51,7 +51,7 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            lease: Duration::from_secs(30),
+            lease: Duration::from_secs(12),
             keep_gap: Duration::from_millis(500),
             wishes_gap: Duration::from_secs(1),
             drain: Duration::from_secs(5),

@@ -5,6 +5,7 @@ pub mod engine;
 pub mod http;
 pub mod notification;
 pub mod process;
+pub mod receiver;
 pub mod shop;
 pub mod simulator;
 pub mod wechat;

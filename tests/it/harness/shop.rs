@@ -25,6 +25,8 @@ pub struct Settings<'s> {
     pub data_dir: Option<PathBuf>,
     /// In place of the scripted WeChat.
     pub base_url: Option<String>,
+    /// In place of the Redis that all tests share.
+    pub redis: Option<String>,
 }
 
 impl Default for Settings<'_> {
@@ -38,6 +40,7 @@ impl Default for Settings<'_> {
             args: &[],
             data_dir: None,
             base_url: None,
+            redis: None,
         }
     }
 }
@@ -52,7 +55,7 @@ impl Settings<'_> {
             "{}\n{}ingress.listen = \"{}\"\nconsole.listen = \"127.0.0.1:0\"\n\
              admin.listen = \"127.0.0.1:0\"\nwechat.base_urls = [\"{base_url}\"]\nschedule.cadence = {:?}\n{}",
             self.top,
-            crate::ENGINE.to_toml(data_dir),
+            crate::ENGINE.to_toml(data_dir, self.redis.as_deref()),
             self.ingress,
             self.cadence,
             self.merchants.unwrap_or(&usual)
