@@ -36,10 +36,11 @@ impl Query {
         Ok(Self(read))
     }
 
-    /// A parameter that is present and not empty.
+    /// A parameter that is present. An empty place is none, so that a walk can begin like it goes on; an empty filter is
+    /// somebody's empty variable, and would show more than was asked for: its reader refuses it.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let pair = self.0.iter().find(|(known, _)| known == name);
-        pair.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        pair.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty() || name != "after")
     }
 
     /// Rows per page.
@@ -110,6 +111,8 @@ mod tests {
         let query = Query::read(Some("state=pa%69d&&after="), &["state", "after"]).unwrap();
         assert_eq!((query.get("state"), query.get("after")), (Some("paid"), None));
         let text = |raw| Query::read(Some(raw), &["state"]).err().unwrap().to_string();
+        let empty = Query::read(Some("limit=&mch_id=&wait"), &["limit", "mch_id", "wait"]).unwrap();
+        assert!(empty.limit().is_err() && empty.mch_id().is_err() && empty.wait(Duration::MAX).is_err());
         assert!(text("stat=paid").starts_with("stat: ") && text("stat=paid").contains("known: state"));
         assert!(text("state=paid&state=closed").contains("more than once"));
     }
