@@ -22,7 +22,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, timeout};
 
 use crate::error::Error;
-use check::{Checker, Settling};
+use check::{Checker, Settled, Settling};
 pub use clock::now;
 use judge::{Judged, judge};
 use script::{Act, Play};
@@ -43,8 +43,10 @@ pub struct Outcome {
     pub judged: Vec<Judged>,
     pub requests: u32,
     pub took: Duration,
-    /// The longest answer.
-    pub slowest: Duration,
+    /// The longest answer, where there are answers.
+    pub slowest: Option<Duration>,
+    /// The subscriber handled no last event: it is stuck, or not there.
+    pub is_stuck: bool,
 }
 
 impl Rehearsal {
@@ -65,6 +67,7 @@ impl Rehearsal {
         if let Some(checker) = &self.checker {
             self.refuse_a_repeat(checker).await?;
         }
+        self.stage.open(&self.play).await?;
         let progress = progress(self.play.acts.len());
         let mut answers = Vec::with_capacity(self.play.acts.len());
         for act in &self.play.acts {
@@ -74,12 +77,12 @@ impl Rehearsal {
         }
         self.stage.close(&self.play).await?;
         progress.set_message("waiting until nothing changes");
-        let shipped = match &self.checker {
+        let settled = match &self.checker {
             Some(checker) => Some(checker.settled(&self.play, self.settling).await?),
             None => None,
         };
         progress.finish_and_clear();
-        Ok(outcome(&self.play.acts, answers, shipped, begun.elapsed()))
+        Ok(outcome(&self.play.acts, answers, settled, begun.elapsed()))
     }
 
     /// The ids depend on the seed alone, so a second rehearsal with the same seed would see the first one's shipments.
@@ -98,16 +101,17 @@ impl Rehearsal {
     }
 }
 
-fn outcome(acts: &[Act], answers: Vec<Answers>, shipped: Option<Vec<Vec<u64>>>, took: Duration) -> Outcome {
+fn outcome(acts: &[Act], answers: Vec<Answers>, settled: Option<Settled>, took: Duration) -> Outcome {
     let requests = answers.iter().map(|answers| answers.sent).sum();
-    let slowest = answers.iter().map(|answers| answers.slowest).max().unwrap_or_default();
-    let mut shipped = shipped.map(Vec::into_iter);
+    let slowest = answers.iter().filter(|answers| answers.has_answers).map(|answers| answers.slowest).max();
+    let is_stuck = settled.as_ref().is_some_and(|settled| !settled.has_all);
+    let mut shipped = settled.map(|settled| settled.shipped.into_iter());
     let judged = acts
         .iter()
         .zip(answers)
         .map(|(act, answers)| judge(act, answers, shipped.as_mut().and_then(Iterator::next)))
         .collect();
-    Outcome { judged, requests, took, slowest }
+    Outcome { judged, requests, took, slowest, is_stuck }
 }
 
 /// On stderr, and only on a terminal.

@@ -111,7 +111,7 @@ struct Bounds {
     /// The numbers of the check URL are final when they stand still for so long
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
     settle: Duration,
-    /// AMQP: how long the subscriber may take for the last message after it last shipped something
+    /// AMQP: how long the subscriber may take to bind its queue, and for the last message after it last shipped something
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     patience: Duration,
     /// The rehearsal ends after so long, whatever is left
@@ -218,7 +218,8 @@ async fn on_amqp(target: &str, args: &Args) -> Result<Stage, Error> {
         StageError::Config(_) | StageError::Reserved(_) => Error::Usage(error.to_string()),
         _ => Error::Failed(error.to_string()),
     })?;
-    Ok(Stage::Amqp(Amqp { stage, mch_id: args.script.mch_id.clone() }))
+    let (mch_id, patience) = (args.script.mch_id.clone(), args.bounds.patience);
+    Ok(Stage::Amqp(Amqp { stage, mch_id, patience }))
 }
 
 fn list_orders(play: &Play, as_json: bool) -> Result<(), Error> {

@@ -50,6 +50,15 @@ pub enum HasLast {
     No,
 }
 
+/// The numbers when they stood still.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// How often each order was shipped, act by act.
+    pub shipped: Vec<Vec<u64>>,
+    /// Whether the last event was handled, where one was sent. Without it "not shipped" may mean "not read".
+    pub has_all: bool,
+}
+
 /// A check URL. Clones are the same one.
 #[derive(Clone)]
 pub struct Checker {
@@ -106,15 +115,14 @@ impl Checker {
     }
 
     /// The numbers of every order, act by act, once they stand still.
-    pub async fn settled(&self, play: &Play, settling: Settling) -> Result<Vec<Vec<u64>>, Error> {
+    pub async fn settled(&self, play: &Play, settling: Settling) -> Result<Settled, Error> {
         let (mut seen, mut since) = (self.look(play).await?, Instant::now());
         loop {
             let quiet = since.elapsed();
-            let is_over = settling.has_last == HasLast::No
-                || quiet >= settling.patience
-                || self.shipped(&play.mch_id, &play.last.0).await? > 0;
-            if quiet >= settling.quiet && is_over {
-                return Ok(seen);
+            let has_all =
+                settling.has_last == HasLast::No || self.shipped(&play.mch_id, &play.last.0).await? > 0;
+            if quiet >= settling.quiet && (has_all || quiet >= settling.patience) {
+                return Ok(Settled { shipped: seen, has_all });
             }
             sleep(settling.quiet / LOOKS).await;
             let now = self.look(play).await?;

@@ -43,7 +43,8 @@ pub fn document(play: &Play, outcome: &Outcome) -> Value {
         "failed": count(outcome, Verdict::Failed),
         "not_judged": count(outcome, Verdict::NotJudged),
         "requests": outcome.requests,
-        "slowest_ms": millis(outcome.slowest),
+        "stuck": outcome.is_stuck,
+        "slowest_ms": outcome.slowest.map(millis),
         "took_ms": millis(outcome.took),
     })
 }
@@ -51,9 +52,22 @@ pub fn document(play: &Play, outcome: &Outcome) -> Value {
 /// What is wrong, for the last line; `None` if nothing is.
 pub fn failure_line(outcome: &Outcome, language: Language) -> Option<String> {
     let (failed, all) = (count(outcome, Verdict::Failed), outcome.judged.len());
-    let words =
-        Words::new(format!("{failed} of {all} scenes failed"), format!("{all} 个场景中有 {failed} 个失败"));
-    (failed > 0).then(|| words.get(language).to_owned())
+    let mut lines = Vec::new();
+    if failed > 0 {
+        lines.push(Words::new(
+            format!("{failed} of {all} scenes failed"),
+            format!("{all} 个场景中有 {failed} 个失败"),
+        ));
+    }
+    if outcome.is_stuck {
+        lines.push(Words::new(
+            "the last message was never shipped: the subscriber is not there, does not acknowledge, or is stuck on a \
+             message; what is \"not shipped\" may only be not read yet (--patience)",
+            "最后一条消息始终没有发货：订阅方没有运行、没有确认，或卡在某条消息上；“不发货”可能只是还没读到（--patience）",
+        ));
+    }
+    let lines: Vec<&str> = lines.iter().map(|words| words.get(language)).collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
 }
 
 /// Every scene with what happens in it.
@@ -102,6 +116,7 @@ fn scene(judged: &Judged) -> Value {
         "shipped": shipped,
         "requests": answers.sent,
         "repeated": answers.repeated,
+        "unwanted": answers.unwanted,
         "slowest_ms": millis(answers.slowest),
         "verdict": verdict,
         "faults": judged.faults.iter().map(|fault| both(&words::fault(fault))).collect::<Vec<_>>(),
@@ -153,18 +168,19 @@ fn failure(judged: &Judged, language: Language) -> String {
 fn summary(play: &Play, outcome: &Outcome) -> Words {
     let (scenes, failed) = (outcome.judged.len(), count(outcome, Verdict::Failed));
     let orders: usize = play.acts.iter().map(|act| act.orders.len()).sum();
-    let Outcome { requests, took, slowest, .. } = outcome;
-    let (seed, took, slowest) = (play.seed, took.as_secs_f64(), slowest.as_millis());
+    let (seed, requests, took) = (play.seed, outcome.requests, outcome.took.as_secs_f64());
     let mut words = Words::new(
         format!(
-            "Seed {seed}: {scenes} scenes, {orders} orders, {requests} requests in {took:.1} s, the slowest answer \
-             after {slowest} ms; {failed} failed."
+            "Seed {seed}: {scenes} scenes, {orders} orders, {requests} messages in {took:.1} s; {failed} failed."
         ),
         format!(
-            "种子 {seed}：{scenes} 个场景，{orders} 个订单，{requests} 次请求，用时 {took:.1} 秒，最慢应答 {slowest} 毫秒；\
-             {failed} 个失败。"
+            "种子 {seed}：{scenes} 个场景，{orders} 个订单，{requests} 条消息，用时 {took:.1} 秒；{failed} 个失败。"
         ),
     );
+    if let Some(slowest) = outcome.slowest.map(millis) {
+        let _ = write!(words.en, " The slowest answer took {slowest} ms.");
+        let _ = write!(words.zh, "最慢的应答用了 {slowest} 毫秒。");
+    }
     if outcome.judged.iter().any(|judged| judged.shipped.is_none()) {
         words.en.push_str(
             "\nWithout --check-url nobody knows what was shipped: double, missing and wrong shipments were not judged.",

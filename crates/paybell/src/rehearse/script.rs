@@ -37,6 +37,8 @@ pub struct Play {
     pub seed: u32,
     pub mch_id: MchId,
     pub acts: Vec<Act>,
+    /// A payment that comes before everything else, where nothing else tells that somebody listens.
+    pub first: Document,
     /// Comes after everything else: who has handled it has at least begun with all that came before.
     pub last: (Order, Document),
 }
@@ -83,9 +85,16 @@ pub fn write(wishes: &Wishes) -> Result<Play, Error> {
     let author = Author { mch_id: wishes.mch_id.clone(), appid: wishes.appid.clone(), now: wishes.now };
     let writer = Writer { author, wishes };
     let acts = wishes.scenes.iter().map(|scene| writer.act(*scene)).collect::<Result<_, _>>()?;
-    let last = writer.order("END", Scene::ALL.len(), 0)?;
-    let document = writer.author.paid(&last, 1).into();
-    Ok(Play { seed: wishes.seed, mch_id: wishes.mch_id.clone(), acts, last: (last, document) })
+    let [first, last] =
+        [writer.order("BEGIN", Scene::ALL.len(), 0)?, writer.order("END", Scene::ALL.len(), 1)?];
+    let last_paid = writer.author.paid(&last, 1).into();
+    Ok(Play {
+        seed: wishes.seed,
+        mch_id: wishes.mch_id.clone(),
+        acts,
+        first: writer.author.paid(&first, 1).into(),
+        last: (last, last_paid),
+    })
 }
 
 struct Writer<'w> {

@@ -4,12 +4,16 @@
 use std::time::Duration;
 
 use paybell_core::MchId;
-use rabbitmq::Performed;
+use rabbitmq::{Performed, Place, StageError};
+use tokio::time::{Instant, sleep};
 
 use super::event::Document;
 use super::script::{Act, Forgery, Play, Step};
 use super::webhook::Webhook;
 use crate::error::Error;
+
+/// Between two looks whether a queue is bound.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
 /// A way to the subscriber.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub enum Stage {
 pub struct Amqp {
     pub stage: rabbitmq::Stage,
     pub mch_id: MchId,
+    /// How long a subscriber may take to bind its queue: it may have waited for the exchange.
+    pub patience: Duration,
 }
 
 /// What came back during one act.
@@ -32,6 +38,8 @@ pub struct Answers {
     pub has_answers: bool,
     /// Requests or messages.
     pub sent: u32,
+    /// Messages of types that no queue is bound to.
+    pub unwanted: u32,
     /// Requests that had to be made again.
     pub repeated: u32,
     pub slowest: Duration,
@@ -56,6 +64,14 @@ impl Answers {
 }
 
 impl Stage {
+    /// Sends a first payment, where nothing else tells that somebody listens.
+    pub async fn open(&self, play: &Play) -> Result<(), Error> {
+        match self {
+            Stage::Webhook(_) => Ok(()),
+            Stage::Amqp(amqp) => amqp.begin(&play.first).await,
+        }
+    }
+
     /// Plays one act.
     pub async fn play(&self, act: &Act) -> Result<Answers, Error> {
         let mut answers = Answers { has_answers: self.has_answers(), ..Answers::default() };
@@ -64,8 +80,11 @@ impl Stage {
                 Stage::Webhook(webhook) => webhook.play(step, &mut answers).await?,
                 Stage::Amqp(amqp) => {
                     for document in documents(step) {
-                        amqp.publish(document).await?;
-                        answers.sent += 1;
+                        if amqp.publish(document).await? {
+                            answers.sent += 1;
+                        } else {
+                            answers.unwanted += 1;
+                        }
                     }
                 }
             }
@@ -77,7 +96,7 @@ impl Stage {
     pub async fn close(&self, play: &Play) -> Result<(), Error> {
         match self {
             Stage::Webhook(_) => Ok(()),
-            Stage::Amqp(amqp) => amqp.publish(&play.last.1).await,
+            Stage::Amqp(amqp) => amqp.publish(&play.last.1).await.map(drop),
         }
     }
 
@@ -88,10 +107,30 @@ impl Stage {
 }
 
 impl Amqp {
-    async fn publish(&self, document: &Document) -> Result<(), Error> {
+    /// Waits until a queue takes a payment.
+    async fn begin(&self, document: &Document) -> Result<(), Error> {
+        let until = Instant::now() + self.patience;
+        while let Err(error) = self.stage.perform(self.message(document)).await {
+            match error {
+                StageError::Unroutable(_) if Instant::now() < until => sleep(LOOK_PAUSE).await,
+                error => return Err(Error::Failed(error.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes one; whether a queue took it. A subscriber need not bind its queue to every type.
+    async fn publish(&self, document: &Document) -> Result<bool, Error> {
+        match self.stage.perform(self.message(document)).await {
+            Ok(()) => Ok(true),
+            Err(StageError::Unroutable(Place::Exchange(_) | Place::Rehearsal)) => Ok(false),
+            Err(error) => Err(Error::Failed(error.to_string())),
+        }
+    }
+
+    fn message<'m>(&'m self, document: &'m Document) -> Performed<'m> {
         let Document { id, kind, body } = document;
-        let message = Performed { id, kind, mch_id: self.mch_id.as_str(), body: body.as_bytes() };
-        self.stage.perform(message).await.map_err(|error| Error::Failed(error.to_string()))
+        Performed { id, kind, mch_id: self.mch_id.as_str(), body: body.as_bytes() }
     }
 }
 
