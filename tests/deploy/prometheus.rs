@@ -59,8 +59,6 @@ fn matchers_in(expression: &str) -> Vec<(String, String)> {
 /// covers, or the one for a configuration that differs, or the one for previous keys.
 const NOT_WATCHED: &[&str] = &[
     "paybell_shadow_events_total",
-    "paybell_proxy_",
-    "paybell_webhook_",
     "paybell_posted_registrations_total",
     "paybell_reloads_total",
     "paybell_config_loaded_timestamp_seconds",
