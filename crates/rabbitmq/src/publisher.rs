@@ -16,6 +16,7 @@ use futures_util::stream::FuturesUnordered;
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Confirmation};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -119,6 +120,8 @@ impl Publisher {
         let opened = self.opened().await?;
         let Message { queue, slot, properties, body } = message;
         let channel = opened.channel(slot)?;
+        // Others that are about to publish come along: the client library's thread wakes up for all of them at once.
+        yield_now().await;
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let properties = properties.with_delivery_mode(PERSISTENT);
         under_way.0 = Some(opened.clone());

@@ -21,14 +21,38 @@ local TRIM_MAX = 256
 local next_key, at, step, last = 13, 3, 0, #ARGV
 local refused, entered = {}, {}
 
+-- Records are read at once, and what the steps write is collected and written at once: a command costs more than what it
+-- does for one step, and each is an entry of its own in the append-only file.
+local read = #KEYS > 12 and call('MGET', unpack(KEYS, 13)) or {}
+local written = {}
+local records, adds, leaves = {}, { {}, {} }, { {}, {} }
+
+local function flush()
+  -- First what needs memory: a full server then refuses the whole call.
+  if #records > 0 then call('MSET', unpack(records)) end
+  for lane = 1, 2 do
+    if #adds[lane] > 0 then call('ZADD', KEYS[lane], unpack(adds[lane])) end
+  end
+  for lane = 1, 2 do
+    if #leaves[lane] > 0 then call('ZREM', KEYS[lane], unpack(leaves[lane])) end
+  end
+  records, adds, leaves = {}, { {}, {} }, { {}, {} }
+end
+
 while at <= last do
   step = step + 1
   local has_record, due_out, due_in, state_out, state_in, expires, fen, has_letter = byte(ARGV[at], 1, 8)
   at = at + 1
-  local key, expected, new, due_score, state_score, expiry
+  local key, stored, expected, new, due_score, state_score, expiry
   if has_record ~= ZERO then
     key, expected, new = KEYS[next_key], ARGV[at], ARGV[at + 1]
+    stored = read[next_key - 12] or ''
     next_key, at = next_key + 1, at + 2
+    if written[key] then
+      -- An earlier step of this call changed it: that comes first.
+      flush()
+      stored = written[key]
+    end
   end
   if due_in ~= ZERO then
     due_score = ARGV[at]
@@ -49,24 +73,26 @@ while at <= last do
     at = at + 3
   end
 
-  local stored = key and call('GET', key) or ''
   local buried = has_letter ~= ZERO and call('HGET', KEYS[4], ARGV[letter_at]) or ''
   if (key and stored ~= expected) or (has_letter ~= ZERO and buried ~= ARGV[letter_at + 1]) then
     local n = #refused
-    refused[n + 1], refused[n + 2], refused[n + 3] = step, stored, buried
+    refused[n + 1], refused[n + 2], refused[n + 3] = step, stored or '', buried
   else
     if key then
-      -- First what needs memory: a full server then refuses the whole call.
+      written[key] = new
       if new == '' then
         call('DEL', key)
       elseif expiry then
         call('SET', key, new, 'PXAT', expiry)
       else
-        call('SET', key, new)
+        local n = #records
+        records[n + 1], records[n + 2] = key, new
       end
       local member = sub(key, tag_chars + 1)
       if due_in ~= ZERO then
-        call('ZADD', KEYS[due_in - ZERO], due_score, member)
+        local add = adds[due_in - ZERO]
+        local n = #add
+        add[n + 1], add[n + 2] = due_score, member
       end
       if state_in ~= ZERO then
         local index = KEYS[5 + state_in - ZERO]
@@ -74,8 +100,8 @@ while at <= last do
         entered[index] = expiry
       end
       if due_out ~= ZERO then
-        if due_out ~= ZERO + 2 then call('ZREM', KEYS[1], member) end
-        if due_out ~= ZERO + 1 then call('ZREM', KEYS[2], member) end
+        if due_out ~= ZERO + 2 then table.insert(leaves[1], member) end
+        if due_out ~= ZERO + 1 then table.insert(leaves[2], member) end
       end
       if state_out ~= ZERO then
         call('ZREM', KEYS[5 + state_out - ZERO], member)
@@ -92,6 +118,8 @@ while at <= last do
     end
   end
 end
+
+flush()
 
 -- Records that expire leave their entries behind: each call that adds one removes some.
 for index in pairs(entered) do
