@@ -5,6 +5,7 @@
 
 mod session;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,15 +78,19 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Delivers until `drain` is cancelled, then ends what is in flight and frees the leases.
 pub async fn run(deliveries: Deliveries, drain: CancellationToken) -> Result<(), Error> {
     distinct(&deliveries.endpoints)?;
-    let mut tasks = JoinSet::new();
+    let (mut tasks, mut endpoints) = (JoinSet::new(), HashMap::new());
     for endpoint in &deliveries.endpoints {
         let server = Server::new(&deliveries, endpoint.clone(), drain.clone())?;
-        tasks.spawn(server.serve());
+        endpoints.insert(tasks.spawn(server.serve()).id(), endpoint);
     }
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(error = %error, "the task of an endpoint ended: {error}");
-        }
+    while let Some(ended) = tasks.join_next_with_id().await {
+        let Err(fault) = ended else { continue };
+        let Some(endpoint) = endpoints.remove(&fault.id()) else { continue };
+        let name = &endpoint.name;
+        tracing::error!(endpoint = %name, error = %fault, "the task of {name} fell, and begins again: {fault}");
+        // A fault that one endpoint provokes must not end the others, nor the process that decides payments.
+        let server = Server::new(&deliveries, endpoint.clone(), drain.clone())?;
+        endpoints.insert(tasks.spawn(server.serve_after(PAUSE_MAX)).id(), endpoint);
     }
     Ok(())
 }
@@ -127,6 +132,14 @@ impl Server {
             random,
             drain,
         })
+    }
+
+    async fn serve_after(self, pause: Duration) {
+        tokio::select! {
+            () = self.drain.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+        self.serve().await;
     }
 
     async fn serve(mut self) {
