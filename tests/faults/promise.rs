@@ -17,9 +17,8 @@ use crate::{
 const ANSWER_MAX: Duration = Duration::from_millis(3_500);
 /// The longest recovery of what was in a killed worker's hands: its leases end after a minute.
 const TOLD_WITHIN: Duration = Duration::from_secs(120);
-/// Until a payment made after the fault is told. RabbitMQ 3.10.8 may keep a stream that was young at a SIGKILL down for
-/// over a minute.
-const RECOVERY_MAX: Duration = Duration::from_secs(240);
+/// Until a payment made after the fault is told.
+const RECOVERY_MAX: Duration = Duration::from_secs(90);
 
 /// Until a notification is answered SUCCESS and its event is there, both after the fault: what an operator calls
 /// recovered.

@@ -65,6 +65,12 @@ pub(crate) enum LinkError {
     /// The broker or the connection refused.
     #[error("{what}: {cause}")]
     Amqp { what: &'static str, cause: lapin::Error },
+    /// The broker knows it and cannot serve it.
+    #[error(
+        "{0} is there, but no node that has it serves it; if it stays so while every node runs, docs/operations.md \
+         says what to do under \"A stream that does not come back\""
+    )]
+    Unserved(String),
     /// Confirmed as unroutable: nothing was stored.
     #[error("the broker has no queue {0}")]
     Unroutable(String),

@@ -94,7 +94,7 @@ impl<'a> Desk<'a> {
                 Err(error) => answer_of(error),
             }
         };
-        let answer = bounded("declare", DECLARE_TIMEOUT, asked).await;
+        let answer = bounded("declare", DECLARE_TIMEOUT, asked).await.map_err(|error| explained(error, item));
         if !matches!(answer, Ok(Answer::Fine)) {
             self.channel = None;
         }
@@ -123,6 +123,18 @@ fn answer_of(error: lapin::Error) -> Result<Answer, lapin::Error> {
         },
         _ => Err(error),
     }
+}
+
+/// Of what is there and whose node is down, the broker says only "not found".
+fn explained(error: LinkError, item: &Item) -> LinkError {
+    match &error {
+        LinkError::Amqp { cause, .. } if is_not_found(cause) => LinkError::Unserved(item.name.clone()),
+        _ => error,
+    }
+}
+
+fn is_not_found(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(told) if told.get_id() == NOT_FOUND)
 }
 
 /// `PRECONDITION_FAILED - inequivalent arg …` without its first word.
