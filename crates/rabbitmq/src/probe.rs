@@ -1,5 +1,5 @@
 //! What a doctor asks a broker, once, on connections of its own: facts, no judgement. Declares only to compare, and
-//! publishes one message that no queue takes.
+//! publishes two messages that no queue takes.
 
 mod greeting;
 
@@ -130,16 +130,21 @@ async fn load(session: &Session, name: &str) -> Result<Option<Load>, LinkError> 
     }
 }
 
-/// Publishes to nowhere, confirmed: a broker in alarm takes nothing, and says so after it was asked.
+/// Publishes to nowhere, confirmed, and does so twice: a broker in alarm takes the first, says that it blocks, and reads
+/// nothing more.
 async fn publishing(session: &Session) -> Publishing {
     let mut events = Box::pin(session.events());
     let published = async {
         let channel = session.channel().await?;
         bounded("confirm", LOOK_MAX, channel.confirm_select(ConfirmSelectOptions::default())).await?;
-        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
-        let sent =
-            async { channel.basic_publish("".into(), NOWHERE.into(), options, b"", properties).await?.await };
-        bounded("publish", CONFIRM_MAX, sent).await
+        for _ in 0..2 {
+            let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+            let sent = async {
+                channel.basic_publish("".into(), NOWHERE.into(), options, b"", properties).await?.await
+            };
+            bounded("publish", CONFIRM_MAX, sent).await?;
+        }
+        Ok::<(), LinkError>(())
     };
     let Err(error) = published.await else { return Publishing::Works };
     let blocked = async {

@@ -1,0 +1,79 @@
+//! What a doctor is told of a broker: a good one, one in alarm, and everything that a login can get wrong.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test drives real time"
+)]
+
+use rabbitmq::probe::{Load, Publishing, Unasked, probe};
+use rabbitmq::topology::{self, Finding};
+use rabbitmq::{RabbitConfig, erase};
+use testkit::servers::{Rabbit, shared_rabbit, unique_prefix};
+
+fn config(url: String) -> RabbitConfig {
+    RabbitConfig { prefix: unique_prefix(), partitions: 1, ..RabbitConfig::at(url) }
+}
+
+#[tokio::test]
+async fn a_broker_tells_its_version_its_queues_and_that_it_publishes() {
+    let config = config(shared_rabbit().await);
+    let empty = probe(&config, &[]).await.unwrap();
+    let missing = empty.topology.unwrap();
+    assert!(missing.iter().all(|finding| matches!(finding, Finding::Missing { .. })) && missing.len() > 4);
+    assert!(empty.queues.iter().all(|queue| queue.load.is_none()), "nothing was created: {:?}", empty.queues);
+    topology::apply(&config).await.unwrap();
+    let subscribers = ["nobody-made-this".to_owned()];
+    let facts = probe(&config, &subscribers).await.unwrap();
+    let version = facts.version.unwrap();
+    assert!(version.starts_with(char::is_numeric) && version.contains('.'), "{version}");
+    assert_eq!((facts.topology.unwrap(), facts.publishing), (Vec::new(), Publishing::Works));
+    assert_eq!((facts.user.as_str(), facts.is_tls), ("guest", false));
+    let load = |name: &str| facts.queues.iter().find(|queue| queue.name == name).unwrap().load;
+    let unread = Some(Load { messages: 0, consumers: 0 });
+    assert_eq!(load(&format!("{}.checks.0", config.prefix)), unread);
+    assert_eq!(load(&format!("{}.dead", config.prefix)), unread);
+    assert_eq!(load("nobody-made-this"), None);
+    erase(&config, &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_login_or_a_virtual_host_that_is_refused_is_told_apart() {
+    let url = shared_rabbit().await;
+    let host = url.split('@').nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let wrong = probe(&config(format!("amqp://guest:hunter2@{host}/%2f")), &[]).await.unwrap_err();
+    assert!(matches!(&wrong, Unasked::Login(cause) if !cause.contains("hunter2")), "{wrong:?}");
+    let nowhere = probe(&config(format!("amqp://guest:guest@{host}/nowhere")), &[]).await.unwrap_err();
+    assert!(matches!(nowhere, Unasked::VirtualHost(_)), "{nowhere:?}");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let away = probe(&config(format!("amqp://guest:guest@127.0.0.1:{port}")), &[]).await.unwrap_err();
+    assert!(matches!(away, Unasked::Away(_)), "{away:?}");
+    let unread = probe(&RabbitConfig { partitions: 0, ..config(url) }, &[]).await.unwrap_err();
+    assert!(matches!(unread, Unasked::Config(_)), "{unread:?}");
+}
+
+#[tokio::test]
+async fn an_alarm_and_a_missing_permission_are_told() {
+    let server = Rabbit::start().await;
+    server.ctl(&["add_user", "narrow", "narrow"]).await;
+    server.ctl(&["set_permissions", "-p", "/", "narrow", "^else", ".*", ".*"]).await;
+    let url = server.url().replace("guest:guest@", "narrow:narrow@");
+    let facts = probe(&config(url), &[]).await.unwrap();
+    // Looking at what is not there needs no permission to make it; the difference shows once it is there.
+    assert_eq!(facts.publishing, Publishing::Works);
+    let ours = config(server.url());
+    topology::apply(&ours).await.unwrap();
+    let narrow = RabbitConfig { url: server.url().replace("guest:guest@", "narrow:narrow@"), ..ours.clone() };
+    let denied = probe(&narrow, &[]).await.unwrap().topology.unwrap_err();
+    assert!(denied.is_permission, "{denied:?}");
+    server.ctl(&["set_vm_memory_high_watermark", "0.0000001"]).await;
+    let facts = probe(&ours, &[]).await.unwrap();
+    assert!(
+        matches!(&facts.publishing, Publishing::Blocked(reason) if reason.contains("memory")),
+        "{:?}",
+        facts.publishing
+    );
+    server.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
+    assert_eq!(probe(&ours, &[]).await.unwrap().publishing, Publishing::Works);
+}
