@@ -19,6 +19,7 @@ mod nginx;
 mod prometheus;
 mod rabbitmq;
 mod redis;
+mod shadow;
 mod systemd;
 
 use std::{
