@@ -71,12 +71,31 @@ pub struct Filter {
     /// Only events of this merchant
     #[arg(long, value_name = "MCH_ID")]
     mch_id: Option<String>,
+    /// Show also what was decided in shadow mode and told to nobody
+    #[arg(long)]
+    shadow: bool,
+}
+
+impl Filter {
+    fn of_shadow(&self) -> Option<&'static str> {
+        self.shadow.then_some("include")
+    }
+
+    /// What a line shows, and under which headers.
+    fn columns(&self) -> (&'static [&'static str], &'static [&'static str]) {
+        if self.shadow { (&PATHS_WITH_SHADOW, &HEADERS_WITH_SHADOW) } else { (&PATHS, &HEADERS) }
+    }
 }
 
 /// What a line of the listing shows.
 const PATHS: [&str; 7] =
     ["time", "type", "data.mch_id", "subject", "data.total_fee", "data.transaction_id", "id"];
 const HEADERS: [&str; 7] = ["time", "type", "mch_id", "out_trade_no", "total_fee", "transaction_id", "id"];
+/// The same where events are shown that were told to nobody: those have `true` at the end.
+const PATHS_WITH_SHADOW: [&str; 8] =
+    ["time", "type", "data.mch_id", "subject", "data.total_fee", "data.transaction_id", "id", "data.shadow"];
+const HEADERS_WITH_SHADOW: [&str; 8] =
+    ["time", "type", "mch_id", "out_trade_no", "total_fee", "transaction_id", "id", "shadow"];
 
 /// Carries the command out.
 pub async fn run(command: Command) -> Result<(), Error> {
@@ -94,14 +113,16 @@ async fn list(args: List) -> Result<(), Error> {
         ("limit", limit.as_deref()),
         ("type", args.filter.kind.as_deref()),
         ("mch_id", args.filter.mch_id.as_deref()),
+        ("shadow", args.filter.of_shadow()),
     ];
     let page = Api::new(&args.api)?.get("/v1/events", &query).await?;
     if args.print.json {
         return output::json(&page);
     }
-    let event = |entry: &Value| row(entry.get("event").unwrap_or(&Value::Null), &PATHS);
+    let (paths, headers) = args.filter.columns();
+    let event = |entry: &Value| row(entry.get("event").unwrap_or(&Value::Null), paths);
     let rows: Vec<_> = entries(&page, "events").iter().map(event).collect();
-    output::table(&HEADERS, &rows)?;
+    output::table(headers, &rows)?;
     if let Some(more) = continuation(&page) {
         output::remark(&more);
     }
@@ -118,6 +139,7 @@ async fn tail(args: Tail) -> Result<(), Error> {
             ("after", place.as_deref()),
             ("type", args.filter.kind.as_deref()),
             ("mch_id", args.filter.mch_id.as_deref()),
+            ("shadow", args.filter.of_shadow()),
         ];
         let why = match api.stream("/v1/events/stream", &query).await {
             Ok(body) => {
@@ -126,7 +148,7 @@ async fn tail(args: Tail) -> Result<(), Error> {
                 }
                 (has_connected, pause) = (true, PAUSE_FIRST);
                 let mut parser = Parser::after(place.take());
-                let why = follow(body, &mut parser, args.json).await?;
+                let why = follow(body, &mut parser, &args).await?;
                 place = parser.last_id().map(str::to_owned);
                 why
             }
@@ -141,11 +163,7 @@ async fn tail(args: Tail) -> Result<(), Error> {
 }
 
 /// Prints events until the stream ends, and says why it did.
-async fn follow(
-    mut body: hyper::body::Incoming,
-    parser: &mut Parser,
-    as_json: bool,
-) -> Result<String, Error> {
+async fn follow(mut body: hyper::body::Incoming, parser: &mut Parser, args: &Tail) -> Result<String, Error> {
     loop {
         let frame = match timeout(SILENCE_MAX, body.frame()).await {
             Err(_) => return Ok(format!("nothing came for {} s", SILENCE_MAX.as_secs())),
@@ -158,22 +176,23 @@ async fn follow(
             return Err(Error::Failed("the stream is none of Paybell's: a line has no end".to_owned()));
         };
         for event in events {
-            print(&event, as_json)?;
+            print(&event, args)?;
         }
     }
 }
 
-fn print(event: &ServerSent, as_json: bool) -> Result<(), Error> {
+fn print(event: &ServerSent, args: &Tail) -> Result<(), Error> {
     if event.kind == "reset" {
         output::remark(
             "some events before this place are no longer kept; continuing with the oldest that is",
         );
         return Ok(());
     }
-    if as_json {
+    if args.json {
         return output::line(&event.data);
     }
     let document: Value = serde_json::from_str(&event.data).unwrap_or_else(|_| json!({}));
-    let cells: Vec<String> = PATHS.iter().map(|path| cell(&document, path)).collect();
+    let (paths, _) = args.filter.columns();
+    let cells: Vec<String> = paths.iter().map(|path| cell(&document, path)).collect();
     output::line(&cells.join("  "))
 }
