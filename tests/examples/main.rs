@@ -20,6 +20,7 @@ const ENGINE: harness::Engine = harness::Engine::Embedded;
 
 mod command;
 mod language;
+mod live;
 mod mistakes;
 mod queues;
 mod register;
