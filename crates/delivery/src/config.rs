@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::schedule::Schedule;
-use crate::secret::WebhookSecret;
+use crate::secret::WebhookSecrets;
 
 /// Longest name of an endpoint, in characters.
 pub const NAME_CHARS_MAX: usize = 64;
@@ -37,7 +37,7 @@ pub struct Endpoint {
 #[derive(Debug, Clone)]
 pub enum Kind {
     /// The event as it is, signed by Standard Webhooks; one signature per secret.
-    Webhook(Vec<WebhookSecret>),
+    Webhook(WebhookSecrets),
     /// A WeChat v2 payment notification for every `order.paid`.
     Legacy(Refunded),
 }
@@ -201,8 +201,8 @@ impl Endpoint {
     /// Checks what the parts cannot know of each other. A legacy endpoint gets `order.paid` and nothing else.
     pub fn checked(mut self) -> Result<Self, Error> {
         match &self.kind {
-            Kind::Webhook(secrets) if !(1..=SECRETS_MAX).contains(&secrets.len()) => {
-                let rule = format!("1 to {SECRETS_MAX} secrets, not {}", secrets.len());
+            Kind::Webhook(secrets) if !(1..=SECRETS_MAX).contains(&secrets.count()) => {
+                let rule = format!("1 to {SECRETS_MAX} secrets, not {}", secrets.count());
                 return Err(Error::Config(format!("the webhook {} needs {rule}", self.name)));
             }
             Kind::Webhook(_) => {}

@@ -94,7 +94,7 @@ impl Courier {
         };
         let refunded = match &self.endpoint.kind {
             Kind::Webhook(secrets) => {
-                return Ok(with(webhook(event, secrets, now), event.data.openid.clone()));
+                return Ok(with(webhook(event, &secrets.now(), now), event.data.openid.clone()));
             }
             Kind::Legacy(refunded) => *refunded,
         };

@@ -34,6 +34,6 @@ pub use error::Error;
 pub use legacy::MerchantKey;
 pub use machine::settle::Settled;
 pub use metrics::DeliveryMetrics;
-pub use secret::WebhookSecret;
+pub use secret::{WebhookSecret, WebhookSecrets};
 pub use shelf::Company;
 pub use transport::{HttpTransport, SystemResolver};

@@ -3,6 +3,9 @@
 //!
 //! Signs text that is given and shows no secret. The headers go to [`crate::courier`].
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -20,6 +23,33 @@ pub const SECRET_BYTES_MAX: usize = 64;
 /// One secret of a webhook: shown nowhere, wiped when dropped.
 #[derive(Clone)]
 pub struct WebhookSecret(Zeroizing<Vec<u8>>);
+
+/// The secrets of one webhook, the newest first. Clones share them, so that [`WebhookSecrets::adopt`] on one changes what
+/// all of them sign with.
+#[derive(Debug, Clone)]
+pub struct WebhookSecrets(Arc<ArcSwap<Vec<WebhookSecret>>>);
+
+impl WebhookSecrets {
+    /// As many as there are just now.
+    pub fn count(&self) -> usize {
+        self.0.load().len()
+    }
+
+    /// Signs with the secrets of `other` from the next attempt on.
+    pub fn adopt(&self, other: &WebhookSecrets) {
+        self.0.store(other.0.load_full());
+    }
+
+    pub(crate) fn now(&self) -> Arc<Vec<WebhookSecret>> {
+        self.0.load_full()
+    }
+}
+
+impl From<Vec<WebhookSecret>> for WebhookSecrets {
+    fn from(secrets: Vec<WebhookSecret>) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(secrets)))
+    }
+}
 
 /// Why a text is no secret. Says nothing of its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

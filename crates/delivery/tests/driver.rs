@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use delivery::desk::Asked;
 use delivery::transport::Reply;
-use delivery::{Begin, Deliveries, Desk, Endpoint, Kind, Wanted, WebhookSecret};
+use delivery::{Begin, Deliveries, Desk, Endpoint, Kind, Wanted, WebhookSecret, WebhookSecrets};
 use paybell_core::event::EventType;
 use paybell_core::ports::{EventLog, Ledger, Notes};
 use paybell_core::{MchId, Timestamp};
@@ -76,7 +76,7 @@ fn ids(stage: &Stage, path: &str) -> HashSet<Uuid> {
 async fn a_webhook_verifies_with_the_standards_own_library_also_during_a_rotation() {
     let store = Store::open();
     let secrets = [OTHER_SECRET, SECRET].map(|text| WebhookSecret::parse(text).unwrap());
-    let hook = endpoint("shop", "http://shop.test/hook", Kind::Webhook(secrets.to_vec()));
+    let hook = endpoint("shop", "http://shop.test/hook", Kind::Webhook(secrets.to_vec().into()));
     let stage = Stage::new(|_| answer(204, ""));
     let event = paid(1);
     store.engine.append(std::slice::from_ref(&event)).await.unwrap();
@@ -100,6 +100,32 @@ async fn a_webhook_verifies_with_the_standards_own_library_also_during_a_rotatio
     let mut changed = post.body.to_vec();
     changed[5] ^= 1;
     standardwebhooks::Webhook::new(SECRET).unwrap().verify(&changed, &headers).unwrap_err();
+}
+
+#[tokio::test]
+async fn another_secret_signs_from_the_next_attempt_on() {
+    let store = Store::open();
+    let secrets = |text: &str| WebhookSecrets::from(vec![WebhookSecret::parse(text).unwrap()]);
+    let running = secrets(SECRET);
+    let hook = endpoint("shop", "http://shop.test/hook", Kind::Webhook(running.clone()));
+    let stage = Stage::new(|_| answer(204, ""));
+    let process = Process::start(store.deliveries(&[hook], stage.clone()));
+    let verifies = |number: usize, secret: &str| {
+        let (_, post) = &stage.posts()[number];
+        let mut headers = hyper::HeaderMap::new();
+        for (name, value) in &post.headers {
+            headers.insert(name.clone(), value.parse().unwrap());
+        }
+        standardwebhooks::Webhook::new(secret).unwrap().verify(&post.body, &headers).is_ok()
+    };
+    store.engine.append(&[paid(1)]).await.unwrap();
+    until("the first comes", async || stage.posts().len() == 1).await;
+    running.adopt(&secrets(OTHER_SECRET));
+    store.engine.append(&[paid(2)]).await.unwrap();
+    until("the second comes", async || stage.posts().len() == 2).await;
+    process.drain().await;
+    assert!(verifies(0, SECRET) && !verifies(0, OTHER_SECRET));
+    assert!(verifies(1, OTHER_SECRET) && !verifies(1, SECRET));
 }
 
 /// The endpoint `/hangs` holds each call for fifteen seconds; the other one must not notice.
@@ -225,6 +251,29 @@ async fn a_process_that_drains_hands_over_at_once() {
     until("the others come", async || stage.posts().len() == 10).await;
     second.drain().await;
     assert_eq!(stage.posts().len(), 10, "a clean end repeats nothing");
+}
+
+#[tokio::test]
+async fn a_task_that_falls_begins_again_and_takes_no_other_with_it() {
+    let store = Store::open();
+    let has_fallen = Arc::new(AtomicBool::new(false));
+    let stage = {
+        let has_fallen = has_fallen.clone();
+        Stage::new(move |post| {
+            let falls = post.url.uri().path() == "/bad" && !has_fallen.swap(true, Ordering::SeqCst);
+            if falls { panic!("a fault of ours") } else { answer(200, "") }
+        })
+    };
+    let endpoints = [webhook("bad", "http://shop.test/bad"), webhook("good", "http://shop.test/good")];
+    append(&store, 0..1).await;
+    let process = Process::start(store.deliveries(&endpoints, stage.clone()));
+    until("the other gets it", async || stage.to("/good").len() == 1).await;
+    append(&store, 1..3).await;
+    let good = Instant::now();
+    until("the other gets what follows", async || stage.to("/good").len() == 3).await;
+    assert!(good.elapsed() < Duration::from_secs(3), "{:?}", good.elapsed());
+    until("the one that fell gets everything", async || ids(&stage, "/bad").len() == 3).await;
+    process.drain().await;
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use paybell_core::{Answer, DeadReason};
 use tokio::time::Instant;
 use wechat_pay::client::{CallError, Client, MerchantAccount, Priority};
 use wechat_pay::request::OrderRef;
+use wechat_pay::sign::{Algorithm, ApiKey};
 
 use crate::metrics::WorkerMetrics;
 use crate::observe::{MerchantFacts, close_answer, observe};
@@ -123,6 +124,14 @@ impl Asker {
         self.accounts.store(Arc::new(accounts));
     }
 
+    /// What WeChat signs the merchant's documents with just now, as far as its answers have shown: the key that worked
+    /// last. `None` for a merchant that is not configured.
+    pub fn key_in_use(&self, mch_id: &str) -> Option<(ApiKey, Algorithm)> {
+        let account = self.accounts.load().get(mch_id).cloned()?;
+        let (_, key) = account.account.keys().in_order().next()?;
+        Some((key.clone(), account.account.algorithm()))
+    }
+
     fn account(&self, ask: &Ask) -> Result<Arc<Account>, Answer> {
         let account = self.accounts.load().get(ask.key.mch_id.as_str()).cloned().ok_or_else(|| {
             let detail = format!("merchant {} is not in the configuration", ask.key.mch_id);
@@ -226,8 +235,8 @@ fn order_ref(ask: &Ask, account: &Account) -> OrderRef {
 mod tests {
     use super::*;
     use std::num::NonZeroU32;
+    use wechat_pay::answer::KeyUsed;
     use wechat_pay::client::KeyRing;
-    use wechat_pay::sign::{Algorithm, ApiKey};
 
     fn account() -> Account {
         with_key("192006250b4c09247ec02edce69f6a2d")
@@ -304,6 +313,26 @@ mod tests {
         assert!(!mended.is_in_alarm(now));
         before.refused(now + ALARM_FIRST);
         assert!(!mended.is_in_alarm(now + ALARM_FIRST), "a call that ends with the old key alarms nobody");
+    }
+
+    #[test]
+    fn the_key_in_use_is_the_one_that_wechat_answered_with() {
+        let [new, old] = ["0123456789abcdef0123456789abcdef", "192006250b4c09247ec02edce69f6a2d"]
+            .map(|text| ApiKey::new(text).unwrap());
+        let mut registry = prometheus_client::registry::Registry::default();
+        let metrics = WorkerMetrics::register(&mut registry, [], &Default::default());
+        let client = Client::new(wechat_pay::client::ClientConfig::default()).unwrap();
+        let rate = NonZeroU32::new(50).unwrap();
+        let ring = KeyRing::new(new.clone(), Some(old.clone()));
+        let account = MerchantAccount::new("1", vec!["wx1".to_owned()], ring, Algorithm::Md5, rate);
+        let asker = Asker::new(client, [Account::new(account, MerchantFacts::default())], metrics);
+        assert_eq!(asker.key_in_use("1"), Some((new.clone(), Algorithm::Md5)));
+        let works = |key| asker.accounts.load().get("1").unwrap().account.keys().worked(key);
+        works(KeyUsed::Previous);
+        assert_eq!(asker.key_in_use("1"), Some((old, Algorithm::Md5)), "WeChat still has the old one");
+        works(KeyUsed::Current);
+        assert_eq!(asker.key_in_use("1"), Some((new, Algorithm::Md5)));
+        assert_eq!(asker.key_in_use("2"), None);
     }
 
     #[test]

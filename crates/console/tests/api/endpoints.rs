@@ -48,7 +48,7 @@ pub fn configured() -> Vec<Endpoint> {
     };
     let secret = WebhookSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     vec![
-        of("shop", "https://shop.example/hook?token=hunter2", Kind::Webhook(vec![secret])),
+        of("shop", "https://shop.example/hook?token=hunter2", Kind::Webhook(vec![secret].into())),
         of("old", "http://10.0.0.7/notify.php", Kind::Legacy(Refunded::HoldBack)),
     ]
 }

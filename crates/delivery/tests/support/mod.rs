@@ -102,7 +102,7 @@ pub const QUICK: Timing = Timing {
 
 pub fn webhook(name: &str, url: &str) -> Endpoint {
     let secrets = vec![WebhookSecret::parse(SECRET).unwrap()];
-    endpoint(name, url, Kind::Webhook(secrets))
+    endpoint(name, url, Kind::Webhook(secrets.into()))
 }
 
 pub fn endpoint(name: &str, url: &str, kind: Kind) -> Endpoint {

@@ -10,8 +10,8 @@ use delivery::{
 use paybell_core::MchId;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
+use worker::Asker;
 
-use super::merchants::LiveMerchants;
 use crate::{
     config::{Config, EngineKind},
     engine::Engine,
@@ -23,7 +23,7 @@ pub fn build(
     config: &Config,
     engine: &Engine,
     registry: &mut Registry,
-    merchants: &LiveMerchants,
+    asker: &Arc<Asker>,
 ) -> Result<Option<Deliveries>, Error> {
     if config.endpoints.is_empty() {
         return Ok(None);
@@ -40,7 +40,7 @@ pub fn build(
             records: ledger.records.clone(),
         },
         transport: Arc::new(transport),
-        key_of: key_of(merchants.clone()),
+        key_of: key_of(asker.clone()),
         metrics: DeliveryMetrics::register(registry, config.endpoints.iter().map(|endpoint| &endpoint.name)),
         timing: Timing::default(),
         company: match config.engine {
@@ -62,11 +62,10 @@ pub fn desk(config: &Config, engine: &Engine) -> Desk {
     Desk::new(&config.endpoints, engine.ledger().notes.clone(), engine.log().clone())
 }
 
-/// A notification is signed with the key that is current at that moment.
-fn key_of(merchants: LiveMerchants) -> KeyOf {
+/// The old handler has the key that WeChat signs with: while a key is being changed, that is the one of the answers.
+fn key_of(asker: Arc<Asker>) -> KeyOf {
     Arc::new(move |mch_id: &MchId| {
-        let merchants = merchants.load();
-        let merchant = merchants.iter().find(|merchant| merchant.mch_id == *mch_id)?;
-        Some(MerchantKey { key: merchant.keys.first()?.clone(), algorithm: merchant.algorithm })
+        let (key, algorithm) = asker.key_in_use(mch_id.as_str())?;
+        Some(MerchantKey { key, algorithm })
     })
 }

@@ -95,7 +95,7 @@ fn start_worker(
         let (posted, count) = (posted(engine, &targets.known), registrations::count(registry));
         tasks.spawn("registrations", registrations::take_in(orders.clone(), posted, count, drain.clone()));
     }
-    if let Some(deliveries) = deliveries::build(config, engine, registry, merchants)? {
+    if let Some(deliveries) = deliveries::build(config, engine, registry, &lookups.asker)? {
         tasks.spawn("deliveries", deliveries::run(deliveries, drain.clone()));
     }
     let store = (engine.ledger().dead.clone(), engine.queue.clone());

@@ -52,7 +52,7 @@ fn webhook(section: &mut Section<'_>) -> Option<Endpoint> {
     let begin = begin(section);
     let (text, url) = address?;
     let name = name.or_else(|| EndpointName::of_url("webhook", &text).ok())?;
-    let kind = Kind::Webhook(secrets?);
+    let kind = Kind::Webhook(secrets?.into());
     checked(section, Endpoint { name, url, wanted: Wanted { types, mch_ids }, begin, kind })
 }
 

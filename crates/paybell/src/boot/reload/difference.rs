@@ -12,6 +12,8 @@ use crate::config::{Config, Merchant, Secret, Shown};
 /// Keys whose change takes effect at once; of a section in brackets every entry. What is not named here needs a
 /// restart, so that a key that comes later is never promised too much.
 const LIVE_SECTIONS: [&str; 2] = ["merchant[", "console.token["];
+const WEBHOOK: &str = "webhook[";
+const WEBHOOK_KEYS: [&str; 4] = ["secret_file", "secret_files", "secret", "secrets"];
 const LIVE_KEYS: [(&str, &str); 5] = [
     ("ingress", "tls_cert_file"),
     ("ingress", "tls_key_file"),
@@ -76,6 +78,7 @@ impl Fixed {
     pub fn of(config: &Config, shown: &[Shown], prints: &Prints) -> Self {
         let is_live = |shown: &&Shown| {
             LIVE_SECTIONS.iter().any(|section| shown.section.starts_with(section))
+                || (shown.section.starts_with(WEBHOOK) && WEBHOOK_KEYS.contains(&shown.key))
                 || LIVE_KEYS.contains(&(shown.section.as_str(), shown.key))
         };
         let key = |shown: &Shown| Key {
@@ -173,6 +176,13 @@ mod tests {
         fs::write(files.path("token"), "a-token").unwrap();
         let with_token = format!("console.token_file = \"{}\"\n{MERCHANT}", files.path("token"));
         assert!(needs_restart(MERCHANT, &with_token).is_empty());
+        let webhook = |secret: &str| {
+            format!(
+                "{MERCHANT}[[webhook]]\nname = \"erp\"\nurl = \"https://erp.example/\"\nsecret = \"{secret}\"\n"
+            )
+        };
+        let secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"];
+        assert!(needs_restart(&webhook(secrets[0]), &webhook(secrets[1])).is_empty());
         let other = MERCHANT.replace("1920", "2031").replace("1900000109", "1900000222");
         assert!(needs_restart(MERCHANT, &format!("{MERCHANT}{other}")).is_empty());
     }

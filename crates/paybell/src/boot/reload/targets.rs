@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use console::{Console, KnownMerchants, Token};
+use delivery::{Endpoint, Kind, WebhookSecrets};
 use http_server::TlsConfig;
 use ingress::Ingress;
 use tokio::sync::Notify;
@@ -115,6 +116,9 @@ impl Targets {
         if let Some(console) = &self.console {
             console.replace_tokens(prepared.tokens);
         }
+        for (began, endpoint) in webhooks(&self.began, config) {
+            began.adopt(endpoint);
+        }
         for (presented, of) in &self.certificates {
             // A listener that is to lose its certificate keeps it until the restart that this needs.
             of(config).into_iter().for_each(|certificate| presented.adopt(certificate));
@@ -124,4 +128,22 @@ impl Targets {
         }
         Ok(())
     }
+}
+
+/// The secrets of the webhooks that both name: what is running signs with those that `began` holds.
+fn webhooks<'c>(
+    began: &'c Config,
+    config: &'c Config,
+) -> impl Iterator<Item = (&'c WebhookSecrets, &'c WebhookSecrets)> {
+    let secrets = |endpoint: &'c Endpoint| match &endpoint.kind {
+        Kind::Webhook(secrets) => Some((&endpoint.name, secrets)),
+        Kind::Legacy(_) => None,
+    };
+    let named = config.endpoints.iter().filter_map(secrets);
+    let of_name = move |name| named.clone().find(|(other, _)| *other == name);
+    began
+        .endpoints
+        .iter()
+        .filter_map(secrets)
+        .filter_map(move |(name, running)| Some((running, of_name(name)?.1)))
 }

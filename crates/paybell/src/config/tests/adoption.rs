@@ -97,7 +97,7 @@ refunded = "tell"
     assert!(!shop.url.reach.allow_private && shop.wanted.types.is_empty());
     assert_eq!((erp.name.as_str(), erp.begin), ("erp", Begin::Oldest));
     assert_eq!(erp.wanted.types, [EventType::Paid, EventType::Mismatch]);
-    assert!(matches!(&erp.kind, Kind::Webhook(secrets) if secrets.len() == 2));
+    assert!(matches!(&erp.kind, Kind::Webhook(secrets) if secrets.count() == 2));
     assert!(legacy.url.reach.allow_private && matches!(legacy.kind, Kind::Legacy(Refunded::Tell)));
     assert!(!format!("{config:?}").contains("hunter2"));
 }
