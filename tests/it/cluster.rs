@@ -19,6 +19,8 @@ mod api;
 mod bad_input;
 mod burst;
 mod disputes;
+mod doctor;
+mod doctor_cluster;
 mod edges;
 mod kill;
 mod legacy;

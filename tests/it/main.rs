@@ -21,6 +21,7 @@ mod bad_input;
 mod burst;
 mod disk;
 mod disputes;
+mod doctor;
 mod edges;
 mod kill;
 mod legacy;
