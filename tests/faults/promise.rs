@@ -16,7 +16,7 @@ use crate::{
 /// Within so long an ingress that accepted a request answers it.
 const ANSWER_MAX: Duration = Duration::from_millis(3_500);
 /// The longest recovery of what was in a killed worker's hands: its leases end after a minute.
-const TOLD_WITHIN: Duration = Duration::from_secs(120);
+pub const TOLD_WITHIN: Duration = Duration::from_secs(120);
 /// Until a payment made after the fault is told.
 const RECOVERY_MAX: Duration = Duration::from_secs(90);
 
@@ -49,12 +49,12 @@ pub fn is_kept(rig: &Rig, loaded: &Loaded, kept: Kept, fault: &str) -> Instant {
     let begun = Instant::now();
     let mut told = BTreeMap::new();
     let all_told = wait_within(
-        TOLD_WITHIN + Duration::from_secs(30),
+        rig.told_within + Duration::from_secs(30),
         &format!("{fault}: every payment is told"),
         || {
             told = events(rig)?;
             let missing: Vec<_> = wanted.iter().filter(|order| !told.contains_key(*order)).collect();
-            if begun.elapsed() > TOLD_WITHIN {
+            if begun.elapsed() > rig.told_within {
                 let one = missing.first().map(|order| rig.record(order));
                 assert!(missing.is_empty(), "{fault}: lost {}: {missing:?}; {one:#?}", missing.len());
             }

@@ -39,6 +39,8 @@ pub struct Rig {
     pub consoles: Vec<Service>,
     pub simulator: Simulator,
     pub prefix: String,
+    /// How long everything may take to be told after a fault.
+    pub told_within: Duration,
     folder: TempDir,
     /// Orders so far, so that each fault has its own.
     placed: usize,
@@ -61,7 +63,9 @@ impl Rig {
         let two = |role| (0..2).map(|_| start_role(&config, role)).collect::<Vec<_>>();
         let (ingresses, workers) = (two("ingress"), two("worker"));
         let (schedulers, consoles) = (two("scheduler"), two("console"));
-        let rig = Self { ingresses, workers, schedulers, consoles, simulator, prefix, folder, placed: 0 };
+        let (told_within, placed) = (promise::TOLD_WITHIN, 0);
+        let rig =
+            Self { ingresses, workers, schedulers, consoles, simulator, prefix, told_within, folder, placed };
         for service in rig.services() {
             wait_for("a role is ready", || is_ready(service.address("admin")).then_some(()));
         }
