@@ -293,6 +293,19 @@ def burst():
     example.Shop.take = take
 
 
+def flaky():
+    """No mistake: says 500 to everything that it sees for the first time."""
+    seen = set()
+
+    def take(self, event):
+        if event["id"] not in seen:
+            seen.add(event["id"])
+            raise RuntimeError("not in the mood")
+        return right_take(self, event)
+
+    example.Shop.take = take
+
+
 def none():
     """The example as it is."""
 

@@ -1,7 +1,9 @@
 //! The command itself: its arguments, what it says when it cannot begin, and what it says without a check URL.
 
+use serde_json::Value;
+
 use crate::harness::receiver::{Receiver, Reply};
-use crate::language::{Language, Subscriber};
+use crate::language::{Language, Subscriber, root};
 use crate::mistakes::broken;
 use crate::rehearsal::{rehearse, rehearse_webhook};
 
@@ -72,7 +74,7 @@ fn without_a_check_url_only_answers_are_judged() {
     );
     assert_eq!(rehearse(&[&args[..], &["--json"]].concat()).scenes("answers_only").len(), 3);
     receiver.says("/webhooks/paybell", Reply::Status(410, String::new()));
-    rehearse(&args).expect(1, &["after 1 tries: HTTP 410"]);
+    rehearse(&args).expect(1, &["after 1 tries: HTTP 410", "never send it anything again"]);
 }
 
 #[test]
@@ -106,4 +108,40 @@ fn a_failure_is_explained_in_both_languages() {
     );
     play("zh")
         .expect(1, &["\u{5931}\u{8d25}", "order.mismatch \u{4e0d}\u{662f}\u{4ed8}\u{6b3e}\u{6210}\u{529f}"]);
+}
+
+#[test]
+fn another_secret_is_guessed_from_the_answer() {
+    if !Language::Python.is_here() {
+        return;
+    }
+    let subscriber = Subscriber::start(
+        &broken("none"),
+        &[("PAYBELL_WEBHOOK_SECRET", "whsec_b3RoZXJvdGhlcm90aGVyb3RoZXI=")],
+    );
+    let ended = rehearse_webhook(&subscriber.base(), &["--only", "paid", "--settle", "100ms"]);
+    ended.expect(1, &["HTTP 401 (does it verify with this very secret?)"]);
+}
+
+/// Documents that would never come would rehearse nothing.
+#[test]
+fn made_up_events_keep_to_the_schema() {
+    let schema = std::fs::read_to_string(root().join("docs/event.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
+    let receiver = Receiver::start();
+    let url = receiver.url("/webhooks/paybell");
+    let ended = rehearse(&[&url, "--secret-env", "WEBHOOK_SECRET", "--burst", "3", "--json"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let received = receiver.received("/webhooks/paybell");
+    let events = received.iter().map(|post| (post, post.json()));
+    let known: Vec<_> =
+        events.filter(|(_, event)| !event["type"].as_str().unwrap().ends_with("rehearsed")).collect();
+    assert!(known.len() > 50, "{}", known.len());
+    for (post, event) in known {
+        let wrong: Vec<String> = validator.iter_errors(&event).map(|error| error.to_string()).collect();
+        assert_eq!(wrong, Vec::<String>::new(), "{event:#}");
+        assert!(event["subject"].as_str().unwrap().starts_with("REHEARSAL"), "{event}");
+        assert!(post.header("content-type").starts_with("application/cloudevents+json"), "{}", post.path);
+    }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::thread;
 
+use serde_json::Value;
+
 use crate::language::{Language, Subscriber, root};
 use crate::rehearsal::{SMALL, rehearse_webhook};
 
@@ -104,4 +106,19 @@ fn the_example_without_a_mistake_passes() {
             Some(true)
         );
     }
+}
+
+#[test]
+fn what_was_refused_is_told_again() {
+    if !Language::Python.is_here() {
+        return;
+    }
+    let subscriber = Subscriber::start(&broken("flaky"), &[]);
+    let only = ["--only", "paid,duplicate,late,burst", "--json"];
+    let ended = rehearse_webhook(&subscriber.base(), &[&SMALL[..], &only].concat());
+    assert_eq!((ended.code, ended.scenes("passed").len()), (Some(0), 4), "{ended:?}");
+    let repeated = |scene: &Value| scene["repeated"].as_u64().unwrap();
+    let report = ended.json();
+    let repeats: Vec<u64> = report["scenes"].as_array().unwrap().iter().map(repeated).collect();
+    assert_eq!(repeats, [1, 1, 2, 24]);
 }

@@ -2,6 +2,7 @@
 //! as JSON for programs.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -10,6 +11,9 @@ use super::judge::{Judged, Verdict};
 use super::scene::{OnLate, Scene};
 use super::script::Play;
 use super::words::{self, Language, Words};
+
+/// An answer that may be too slow on a bad day.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// The table, then each failed scene with its remedy.
 pub fn text(play: &Play, outcome: &Outcome, language: Language) -> String {
@@ -181,6 +185,10 @@ fn summary(play: &Play, outcome: &Outcome) -> Words {
         let _ = write!(words.en, " The slowest answer took {slowest} ms.");
         let _ = write!(words.zh, "最慢的应答用了 {slowest} 毫秒。");
     }
+    if outcome.slowest.is_some_and(|slowest| slowest >= SLOW) {
+        words.en.push_str(" Paybell waits 15 s: store the event, answer, and do slow work afterwards.");
+        words.zh.push_str("Paybell 只等 15 秒：请先落库、应答，慢的工作放到之后。");
+    }
     if outcome.judged.iter().any(|judged| judged.shipped.is_none()) {
         words.en.push_str(
             "\nWithout --check-url nobody knows what was shipped: double, missing and wrong shipments were not judged.",
@@ -198,7 +206,7 @@ fn both(words: &Words) -> Value {
     json!({ "en": words.en, "zh": words.zh })
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

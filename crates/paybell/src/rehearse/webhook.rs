@@ -2,6 +2,7 @@
 //! does: forgeries, and leaving before the answer. Notes answers; judges nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,6 +42,8 @@ pub struct Webhook {
     secret: WebhookSecret,
     /// One that the endpoint does not know.
     other: WebhookSecret,
+    /// Whether anything was ever answered.
+    has_answered: Arc<AtomicBool>,
 }
 
 /// How the telling of one event ended.
@@ -56,10 +59,11 @@ impl Webhook {
     pub fn new(transport: HttpTransport, url: EndpointUrl, secret: WebhookSecret) -> Result<Self, Error> {
         let broken = |error| Error::Failed(format!("a second secret: {error}"));
         let other = WebhookSecret::parse("cmVoZWFyc2FsOm5vdC15b3VyLXNlY3JldCEh").map_err(broken)?;
-        Ok(Self { transport: Arc::new(transport), url, secret, other })
+        let has_answered = Arc::new(AtomicBool::new(false));
+        Ok(Self { transport: Arc::new(transport), url, secret, other, has_answered })
     }
 
-    /// Plays one step. An error means that nothing listens there at all.
+    /// Plays one step. An error means that nothing was ever answered: then there is nobody to judge.
     pub async fn play(&self, step: &Step, answers: &mut Answers) -> Result<(), Error> {
         let ours = std::slice::from_ref(&self.secret);
         match step {
@@ -134,12 +138,14 @@ impl Webhook {
     }
 
     fn note(&self, document: &Document, told: Told, answers: &mut Answers) -> Result<(), Error> {
-        let is_first = answers.sent == 0 && answers.untaken.is_empty();
         answers.sent += told.requests;
         answers.repeated += told.requests.saturating_sub(1);
         answers.slowest = answers.slowest.max(told.slowest);
+        if !matches!(told.refusal, Some(Reply::Silent(_))) {
+            self.has_answered.store(true, Ordering::Relaxed);
+        }
         match told.refusal {
-            Some(Reply::Silent(why)) if is_first && why.contains("onnect") => {
+            Some(Reply::Silent(why)) if !self.has_answered.load(Ordering::Relaxed) => {
                 Err(Error::Failed(format!("nothing answers at {}: {why}", self.url)))
             }
             Some(reply) => {

@@ -324,14 +324,39 @@ pub fn fault(fault: &Fault) -> Words {
                 format!("{orders} 个订单{}，例如 {example}", seen.zh),
             )
         }
-        Fault::Untaken(untaken) => Words::new(
-            format!("{} was not taken after {} tries: {}", untaken.kind, untaken.tries, untaken.why),
-            format!("{} 发送 {} 次仍未被接受：{}", untaken.kind, untaken.tries, untaken.why),
-        ),
+        Fault::Untaken(untaken) => {
+            let hint = hint(&untaken.why);
+            Words::new(
+                format!(
+                    "{} was not taken after {} tries: {}{}",
+                    untaken.kind, untaken.tries, untaken.why, hint.en
+                ),
+                format!("{} 发送 {} 次仍未被接受：{}{}", untaken.kind, untaken.tries, untaken.why, hint.zh),
+            )
+        }
         Fault::Believed(forgery) => {
             let what = forged(*forgery);
             Words::new(format!("answered 2xx to {}", what.en), format!("对{}应答了 2xx", what.zh))
         }
+    }
+}
+
+/// What an answer often means.
+fn hint(why: &str) -> Words {
+    match why.strip_prefix("HTTP ") {
+        Some("401" | "403") => {
+            Words::new(" (does it verify with this very secret?)", "（它验签用的是这个密钥吗？）")
+        }
+        Some("404" | "405") => Words::new(" (is this the right path?)", "（路径正确吗？）"),
+        Some("410") => {
+            Words::new(" (Paybell would never send it anything again)", "（Paybell 将不再向它发送任何事件）")
+        }
+        Some("419") => Words::new(" (exempt the path from CSRF checks)", "（请让该路径免除 CSRF 检查）"),
+        Some(status) if status.starts_with('3') => Words::new(
+            " (redirects are not followed: give the address they lead to)",
+            "（不跟随重定向：请给出最终地址）",
+        ),
+        _ => Words::new("", ""),
     }
 }
 
