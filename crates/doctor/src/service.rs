@@ -21,8 +21,12 @@ pub async fn look(admin: &str, mch_ids: &[&str]) -> Vec<Finding> {
     if !page.contains("paybell_") {
         return vec![foreign(admin, &ready)];
     }
+    let samples = Samples::read(&page);
     let mut findings = vec![readiness(admin, &ready)];
-    findings.extend(counters::judge(&Samples::read(&page), mch_ids));
+    if ready.status != 200 {
+        findings.extend(counters::parts(&samples));
+    }
+    findings.extend(counters::judge(&samples, mch_ids));
     findings
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::canary::{self, Outcome};
@@ -24,9 +24,13 @@ pub struct Watch {
     pub roots: Roots,
 }
 
-/// Sends until `end` is cancelled. The first round begins at once, and one merchant follows the other.
+/// A service that has just started may still connect to its servers: its first canary waits so long.
+const FIRST_AFTER_MAX: Duration = Duration::from_secs(10);
+
+/// Sends until `end` is cancelled; in a round one merchant follows the other.
 pub async fn run(watch: Watch, metrics: CanaryMetrics, end: CancellationToken) {
-    let mut rounds = interval(watch.interval);
+    let first = Instant::now() + watch.interval.min(FIRST_AFTER_MAX);
+    let mut rounds = interval_at(first, watch.interval);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last: HashMap<String, &'static str> = HashMap::new();
     loop {

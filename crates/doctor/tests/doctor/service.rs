@@ -20,10 +20,13 @@ fn judged(page: &str) -> Vec<Finding> {
 
 #[tokio::test]
 async fn a_service_is_ready_or_says_why_not() {
-    let page = notifications("accepted", 3);
+    // A sample may be from before it was ready.
+    let down = "paybell_engine_up{part=\"queue\"} 0\npaybell_engine_up{part=\"ledger\"} 1\n";
+    let page = notifications("accepted", 3) + down;
+    let not_ready = ["error service-not-ready", "error engine-part-down"];
     for (status, body, expected) in [
-        ("200 OK", "ready\n", "ok service-ready"),
-        ("503 Service Unavailable", "queue: no connection\n", "error service-not-ready"),
+        ("200 OK", "ready\n", &["ok service-ready"][..]),
+        ("503 Service Unavailable", "queue: no connection\n", &not_ready),
     ] {
         let page = page.clone();
         let stand = Stand::plain(move |asked| match asked.path.as_str() {
@@ -33,7 +36,10 @@ async fn a_service_is_ready_or_says_why_not() {
         .await;
         let findings = service::look(&stand.address.to_string(), &[MCH]).await;
         complete(&findings);
-        assert_eq!(brief(&findings), [expected]);
+        assert_eq!(brief(&findings), expected);
+        if expected.len() > 1 {
+            assert_eq!(one(&findings, "engine-part-down").about.en, "queue");
+        }
     }
 }
 
@@ -76,19 +82,16 @@ fn every_kind_of_refusal_has_its_remedy() {
 #[test]
 fn counters_of_trouble_are_read() {
     let page = notifications("accepted", 1)
-        + "paybell_engine_up{part=\"queue\"} 0\npaybell_engine_up{part=\"ledger\"} 1\n\
-           paybell_dead_letters 4\npaybell_due_lag_seconds 301.5\npaybell_event_fanout_refused_total 7\n"
+        + "paybell_dead_letters 4\npaybell_due_lag_seconds 301.5\npaybell_event_fanout_refused_total 7\n"
         + &format!("paybell_key_used_total{{mch_id=\"{MCH}\",key=\"previous\"}} 12\n");
     let findings = judged(&page);
     let expected = [
-        "error engine-part-down",
         "hint previous-key-in-use",
         "warning dead-letters-waiting",
         "warning orders-late",
         "warning subscriber-refuses",
     ];
     assert_eq!(brief(&findings), expected);
-    assert_eq!(one(&findings, "engine-part-down").about.en, "queue");
 }
 
 #[test]
