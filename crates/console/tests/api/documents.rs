@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use console::Scope;
 use jsonschema::Validator;
+use paybell_core::act::Action;
 use paybell_core::event::{EventType, event_id};
 use paybell_core::observation::{ClosedAs, Coupon};
 use paybell_core::*;
@@ -14,6 +16,7 @@ use crate::engine::Engine;
 
 const SCHEMA: &str = include_str!("../../../../docs/event.schema.json");
 const PROSE: &str = include_str!("../../../../docs/events.md");
+const ERRORS: &str = include_str!("../../src/error.rs");
 const API: &str = include_str!("../../../../docs/api.md");
 
 fn schema() -> Validator {
@@ -56,6 +59,67 @@ async fn the_openapi_document_has_the_routes_that_there_are() {
     }
 }
 
+/// A parameter that is misspelt in the document would be refused by the API, and one that is left out is never found.
+#[tokio::test(start_paused = true)]
+async fn the_openapi_document_has_the_parameters_and_refusals_that_there_are() {
+    let desk = Desk::open();
+    let document = desk.ask("GET /openapi.json").await.json();
+    let resolved = |part: &Value| match part["$ref"].as_str() {
+        Some(place) => document.pointer(place.trim_start_matches('#')).unwrap().clone(),
+        None => part.clone(),
+    };
+    for route in desk.ask("GET /").await.json()["routes"].as_array().unwrap() {
+        let [method, path, needs] = ["method", "path", "needs"].map(|name| route[name].as_str().unwrap());
+        let described = &document["paths"][path][method.to_lowercase()];
+        let statuses: BTreeSet<&str> =
+            described["responses"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(
+            statuses.contains("401") && statuses.contains("429"),
+            needs != "nothing",
+            "{method} {path}"
+        );
+        let is_scoped = Scope::parse(needs).is_some();
+        assert_eq!(statuses.contains("403"), is_scoped, "{method} {path}");
+        let scope = format!("Scope: {needs}.");
+        assert_eq!(described["description"].as_str().is_some_and(|text| text.contains(&scope)), is_scoped);
+        if !path.starts_with("/v1/") {
+            continue;
+        }
+        let parameters: Vec<Value> =
+            described["parameters"].as_array().into_iter().flatten().map(resolved).collect();
+        let named = |place: &str| -> BTreeSet<String> {
+            let of_place = parameters.iter().filter(|parameter| parameter["in"] == place);
+            of_place.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect()
+        };
+        let in_path = path.split(['{', '}']).skip(1).step_by(2).map(str::to_owned).collect();
+        assert_eq!(named("path"), in_path, "{method} {path}");
+        let target = path.replace("{mch_id}", MCH).replace("{out_trade_no}", "T1").replace("{name}", "shop");
+        let target = target.replace("{id}", "00000000-0000-0000-0000-000000000009");
+        let refused = desk.ask(&format!("{method} {target}?zzz=1\n\n{{}}")).await;
+        let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+        let (_, known) = detail.split_once("known: ").unwrap_or_else(|| panic!("{method} {path}: {detail}"));
+        let known = known.split(", ").filter(|name| *name != "none").map(str::to_owned).collect();
+        assert_eq!(named("query"), known, "{method} {path}");
+    }
+    let words: Vec<&str> = Action::ALL.into_iter().map(Action::as_str).collect();
+    assert_eq!(document["components"]["parameters"]["action"]["schema"]["enum"], json!(words));
+    let described = &document["components"]["schemas"]["Act"]["properties"]["action"]["description"];
+    assert_eq!(described, &format!("{}.", words.join(", ")));
+    for word in words {
+        assert!(API.contains(&format!("`{word}`")), "docs/api.md does not name the act {word}");
+    }
+}
+
+#[test]
+fn every_refusal_is_in_the_prose() {
+    let refusals: BTreeSet<&str> =
+        ERRORS.split("(S::").skip(1).map(|rest| rest.split('"').nth(1).unwrap()).chain(["body"]).collect();
+    assert!(refusals.len() > 25, "{refusals:?}");
+    for word in refusals {
+        assert!(API.contains(&format!("`{word}`")), "docs/api.md does not name the refusal {word}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn answers_have_the_shapes_that_the_openapi_document_tells() {
     let desk = Desk::open();
@@ -76,6 +140,8 @@ async fn answers_have_the_shapes_that_the_openapi_document_tells() {
         ("GET /v1/orders", "OrderPage"),
         ("GET /v1/events", "EventPage"),
         ("GET /v1/dead", "DeadPage"),
+        ("GET /v1/audit", "ActPage"),
+        ("GET /v1/endpoints", "EndpointListing"),
         ("GET /v1/endpoints", "EndpointListing"),
         ("GET /v1/endpoints/shop", "Endpoint"),
         ("POST /v1/endpoints/shop/resend\n\n{\"after\":\"oldest\"}", "Wished"),
