@@ -17,6 +17,7 @@ use crate::observation::{Answer, NotPaid, Payment};
 use crate::policy::Unregistered;
 use crate::record::{Cause, Record, State};
 use crate::samples::*;
+use crate::shadow::{Mode, Telling};
 use crate::time::Millis;
 use crate::verdict::{Judged, Ruling};
 
@@ -37,6 +38,8 @@ enum Step {
     /// One of the workers is never heard of again.
     Crash(usize),
     Clock(i64),
+    /// The process runs in another mode from now on.
+    Switch(Mode),
 }
 
 /// A worker between its lease and its end, with the record as it read it.
@@ -51,6 +54,8 @@ struct World {
     desk: Desk,
     workers: Vec<Worker>,
     claimed: Vec<Check>,
+    /// A notification of the order as we know it was answered SUCCESS.
+    was_answered: bool,
     /// Every event ever committed, in order.
     committed: Vec<Event>,
 }
@@ -77,6 +82,8 @@ fn answers() -> impl Strategy<Value = Answer> {
 fn checks() -> impl Strategy<Value = Check> {
     prop_oneof![
         4 => Just(notified(TX)),
+        2 => Just(notified(TX).with_telling(Telling::Copied)),
+        1 => Just(manual().with_telling(Telling::Release)),
         1 => Just(notified(OTHER_TX)),
         1 => Just(Check::notified(key(), None)),
         1 => Just(billed(TX)),
@@ -103,6 +110,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => (0usize..3, 1i64..5_000).prop_map(|(worker, wait)| Step::PutOff(worker, wait)),
         1 => (0usize..3).prop_map(Step::Crash),
         6 => moves.prop_map(Step::Clock),
+        2 => prop_oneof![Just(Mode::Live), Just(Mode::Shadow)].prop_map(Step::Switch),
     ]
 }
 
@@ -131,7 +139,7 @@ impl World {
     fn new(unregistered: Unregistered, is_registered: bool) -> Self {
         let mut desk = if is_registered { Desk::registered() } else { Desk::empty() };
         desk.policy.unregistered = unregistered;
-        Self { desk, workers: vec![], claimed: vec![], committed: vec![] }
+        Self { desk, workers: vec![], claimed: vec![], was_answered: false, committed: vec![] }
     }
 
     /// Plays a step, then checks what must hold after every one.
@@ -141,6 +149,7 @@ impl World {
         let Some(after) = &self.desk.stored else {
             let told = before.is_some_and(|record| record.events().next().is_some());
             assert!(!told, "an order that we spoke of is not forgotten");
+            self.was_answered = false;
             return;
         };
         assert!(after.keeps_its_due_time(), "I8: {after:#?}");
@@ -189,6 +198,7 @@ impl World {
             }
             Step::Crash(worker) => drop(self.sits_at(*worker).map(|index| self.workers.remove(index))),
             Step::Clock(millis) => self.desk.now = self.desk.now + Millis(*millis),
+            Step::Switch(mode) => self.desk.policy.mode = *mode,
         }
     }
 
@@ -209,6 +219,7 @@ impl World {
     fn delivers(&mut self, check: &Check) {
         let before = self.desk.stored.clone();
         let now = self.desk.now;
+        self.was_answered |= check.reason == Reason::Notified && check.is_owed();
         match self.desk.take(check) {
             Taken::Leased(record) => {
                 let was_free = before.and_then(|record| record.lease).is_none_or(|lease| lease.until <= now);
@@ -281,10 +292,13 @@ impl World {
         for event in &record.outgoing[known..] {
             assert!(change.events.contains(event));
             assert!(self.committed.iter().all(|told| told.id != event.id), "I7: no id twice");
+            assert!(!event.data.shadow || self.desk.policy.mode == Mode::Shadow, "live, everything is told");
             let last = self.committed.last().map_or(0, |told| told.data.version);
             assert!(event.data.version > last, "versions strictly rise");
             if event.kind == EventType::Paid {
-                assert!(self.committed.iter().all(|told| told.kind != EventType::Paid), "one order.paid");
+                let is_one =
+                    |told: &Event| told.kind == EventType::Paid && told.data.shadow == event.data.shadow;
+                assert!(!self.committed.iter().any(is_one), "one order.paid");
                 assert!(self.may_be_paid(event, record), "I3: {event:#?} {record:#?}");
             }
             let is_denial = matches!(event.kind, EventType::Unpaid | EventType::Closed | EventType::Failed);
@@ -362,5 +376,7 @@ impl World {
         let Some(record) = &self.desk.stored else { return };
         assert_eq!((record.due, record.lease, record.look_again.clone()), (None, None, None), "{record:#?}");
         assert_ne!(record.state, State::Pending, "the payment was found");
+        let is_withheld = self.was_answered && record.withheld().next().is_some();
+        assert!(!is_withheld, "WeChat was answered, it will not come again: {record:#?}");
     }
 }

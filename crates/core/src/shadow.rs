@@ -13,7 +13,9 @@ use crate::check::{Check, Reason};
 use crate::decide::{Change, Look};
 use crate::event::{Event, EventType, NAMESPACE, event_id};
 use crate::ids::OrderKey;
+use crate::money::{Currency, Fen};
 use crate::record::Record;
+use crate::register::Registration;
 
 /// Whether what is decided is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -55,13 +57,36 @@ impl Look<'_> {
 }
 
 impl Record {
-    /// What was decided in shadow and not told since. Denials stay what they are: the old handler knows none.
+    /// What was decided in shadow, was not told since, and could be. Denials stay what they are: the old handler knows
+    /// none.
     pub fn withheld(&self) -> impl Iterator<Item = &Event> {
-        let is_news = |event: &&Event| {
-            matches!(event.kind, EventType::Paid | EventType::Refunded | EventType::Mismatch)
+        let events = self.events().filter(|event| event.data.shadow && !self.has_event(told_id(event)));
+        events.filter(|event| match event.kind {
+            EventType::Paid => self.still_agrees(event),
+            EventType::Mismatch => !self.was_settled_after(event),
+            EventType::Refunded => true,
+            EventType::Closed | EventType::Failed | EventType::Unpaid => false,
+        })
+    }
+
+    /// I3 holds when it is told, too: the order may have been registered differently since.
+    fn still_agrees(&self, event: &Event) -> bool {
+        let equals = |fee: Fen, fee_type: &Currency| {
+            event.data.total_fee == Some(fee) && event.data.fee_type.as_ref() == Some(fee_type)
         };
-        let events = self.events().filter(|event| event.data.shadow).filter(is_news);
-        events.filter(|event| !self.has_event(told_id(event)))
+        let is_accepted = self.verdict.as_ref().is_some_and(|verdict| {
+            verdict.transaction_id == event.data.transaction_id
+                && equals(verdict.total_fee, &verdict.fee_type)
+        });
+        let is_registered = |known: &Registration| equals(known.total_fee, &known.fee_type);
+        is_accepted || self.registration.as_ref().is_none_or(is_registered)
+    }
+
+    /// A person took the payment after all: that it once disagreed is no news.
+    fn was_settled_after(&self, mismatch: &Event) -> bool {
+        let is_later = |event: &Event| event.data.version > mismatch.data.version;
+        let is_same = |event: &Event| event.data.transaction_id == mismatch.data.transaction_id;
+        self.events().any(|event| event.kind == EventType::Paid && is_same(event) && is_later(event))
     }
 }
 

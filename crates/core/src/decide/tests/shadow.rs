@@ -155,3 +155,29 @@ fn a_person_releases_what_was_withheld_in_either_mode_even_right_after_a_look() 
         assert_eq!(kinds(&desk.look(&release(), &refund(TX, FEE))), []);
     }
 }
+
+#[test]
+fn what_was_registered_differently_since_is_not_released_as_paid() {
+    let mut desk = Desk::empty();
+    desk.policy.mode = Mode::Shadow;
+    desk.look(&copied(), &success(TX, FEE));
+    desk.policy.mode = Mode::Live;
+    desk.register(&application(WRONG));
+    desk.wait(5);
+    let change = desk.look(&release(), &success(TX, FEE));
+    assert_eq!(told(&change), [EventType::Mismatch], "I3 holds for what is released, too");
+    desk.wait(5);
+    assert_eq!(desk.take(&notified(TX)), Taken::Duplicate);
+}
+
+#[test]
+fn a_mismatch_that_a_person_settled_since_is_not_released() {
+    let mut desk = in_shadow();
+    desk.look(&copied(), &success(TX, WRONG));
+    desk.judge(&judgement(Ruling::Accept));
+    desk.wait(5);
+    desk.poll(&success(TX, WRONG));
+    desk.policy.mode = Mode::Live;
+    desk.wait(5);
+    assert_eq!(told(&desk.look(&notified(TX), &success(TX, WRONG))), [EventType::Paid]);
+}
