@@ -102,7 +102,7 @@ fn a_running_service_is_well_and_its_canary_is_forgotten() {
     let again = Patient::public(&shop).findings(0);
     assert_eq!(one(&again, "notifications-unsigned")["severity"], "hint");
     let codes: Vec<_> = again.iter().map(|finding| finding["code"].as_str().unwrap()).collect();
-    assert!(!codes.iter().any(|code| *code == "notifications-unknown-merchant"), "{codes:?}");
+    assert!(!codes.contains(&"notifications-unknown-merchant"), "{codes:?}");
 }
 
 #[test]
