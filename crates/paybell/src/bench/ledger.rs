@@ -149,8 +149,8 @@ fn created_at(serial: u64, now: Timestamp) -> Timestamp {
     now - Millis(i64::try_from(spread % AGE_MAX.0.unsigned_abs()).unwrap_or(0))
 }
 
-/// Claims what is due on a clock that was set forward.
-async fn claim(report: &mut Report, due: &dyn DueSet, orders: u64, aims: Aims) -> Result<(), Error> {
+/// Claims what is due on a clock that was set forward. Returns how many claims there were.
+async fn claim(report: &mut Report, due: &dyn DueSet, orders: u64, aims: Aims) -> Result<u64, Error> {
     output::remark("claiming what is due");
     let mut latency = Latency::new();
     // An hour of the cadence makes at least one order in twenty due.
@@ -166,7 +166,7 @@ async fn claim(report: &mut Report, due: &dyn DueSet, orders: u64, aims: Aims) -
     report.aimed("claim_1000_p50_ms", latency.millis_at(0.5), "ms", Aim::AtMost(aims.claim_ms));
     report.figure("claim_1000_p99_ms", latency.millis_at(0.99), "ms");
     report.figure("claims", float(latency.count()), "");
-    Ok(())
+    Ok(latency.count())
 }
 
 fn failed(error: PortError) -> Error {
