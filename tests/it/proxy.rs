@@ -1,6 +1,9 @@
 //! The proxy through the real binary: a shop's SDK that only changed its base URL, up to the webhook and the old handler.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use testkit::servers::{Redis, wait};
@@ -221,4 +224,24 @@ fn the_proxy_is_a_role_of_its_own_and_needs_its_address() {
     });
     proxy.process.signal("TERM");
     assert_eq!(proxy.process.ended().0.code(), Some(0));
+}
+
+#[test]
+fn a_call_in_hand_gets_its_answer_although_the_process_is_told_to_end() {
+    let mut shop = Shop::open(&Settings { top: "proxy.listen = \"127.0.0.1:0\"", ..Settings::default() });
+    shop.wechat.takes(Duration::from_millis(1500));
+    let (address, admin) = (shop.service.address("proxy"), shop.service.address("admin"));
+    let call = thread::spawn(move || {
+        Request::new("POST", "/pay/unifiedorder").xml(unified_order("HAND", 1999)).send(address)
+    });
+    eventually("the call is at WeChat", || !shop.wechat.asked("HAND").is_empty());
+    shop.service.process.signal("TERM");
+    eventually("it drains", || get(admin, "/readyz").status == 503);
+    let answer = call.join().unwrap().expect(200);
+    let document = Document::parse(answer.body.as_bytes()).unwrap();
+    sign::verify(&document, &ApiKey::new(KEY).unwrap(), Algorithm::Md5).unwrap();
+    assert_eq!(shop.service.process.ended().0.code(), Some(0));
+    shop.wechat.takes(Duration::ZERO);
+    shop.start_again();
+    assert_eq!(shop.record("HAND").unwrap()["registration"]["total_fee"], 1999);
 }

@@ -243,11 +243,11 @@ fn a_process_killed_in_the_middle_of_deliveries_loses_nothing_and_repeats_under_
         }
         (bodies.len() >= ORDERS).then_some(bodies)
     });
-    let posts = receiver.received("/shop").len();
-    eprintln!(
-        "{ORDERS} payments in {posts} posts, the last {} ms after the third kill",
-        begun.elapsed().as_millis()
-    );
+    let (posts, took) = (receiver.received("/shop").len(), begun.elapsed());
+    eprintln!("{ORDERS} payments in {posts} posts, the last {} ms after the third kill", took.as_millis());
+    // The lease of the dead lasts 12 s; on one file nobody waits for it.
+    let longest = Duration::from_secs(if crate::ENGINE.is_cluster() { 40 } else { 10 });
+    assert!(took < longest, "{took:?}");
     assert_eq!(bodies.len(), ORDERS, "one id each");
     assert!(bodies.values().all(|bodies| bodies.len() == 1), "a repeat is equal");
     let told: BTreeSet<_> =
