@@ -13,6 +13,7 @@ use crate::event::{Event, LearnedBy};
 use crate::observation::{Answer, Observation, Payment};
 use crate::policy::Policy;
 use crate::record::{Cause, Due, Entry, Progress, QuickLooks, Record, State};
+use crate::shadow;
 use crate::time::{Millis, Timestamp};
 
 /// The gaps of the quick looks that follow a notification which the query does not confirm yet.
@@ -79,13 +80,17 @@ pub struct Change {
 
 /// Decides what an answer means for an order.
 pub fn decide(record: &Record, answer: &Answer, look: &Look<'_>) -> Decision {
-    let change = match answer {
+    let mut change = match answer {
         Answer::Transient(cause) => undecided::transient(record, cause, look),
         Answer::Refused { reason, detail } => undecided::refused(record, reason, detail, look),
         Answer::Observed(Observation::Unknown(state)) => undecided::unknown_state(record, state, look),
         Answer::Observed(Observation::Payment(payment)) => payment::paid(record, payment, look),
-        Answer::Observed(observation) => return denial::not_paid(record, observation, look),
+        Answer::Observed(observation) => match denial::not_paid(record, observation, look) {
+            Decision::CloseFirst => return Decision::CloseFirst,
+            Decision::Commit(change) => *change,
+        },
     };
+    shadow::come_back(record, &mut change, look);
     Decision::Commit(Box::new(change))
 }
 

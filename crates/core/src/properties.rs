@@ -219,8 +219,10 @@ impl World {
     fn delivers(&mut self, check: &Check) {
         let before = self.desk.stored.clone();
         let now = self.desk.now;
-        self.was_answered |= check.reason == Reason::Notified && check.is_owed();
-        match self.desk.take(check) {
+        let taken = self.desk.take(check);
+        // Of a duplicate everything was told already.
+        self.was_answered |= check.reason == Reason::Notified && check.is_owed() && taken != Taken::Duplicate;
+        match taken {
             Taken::Leased(record) => {
                 let was_free = before.and_then(|record| record.lease).is_none_or(|lease| lease.until <= now);
                 assert!(was_free, "I5: two leases at once");

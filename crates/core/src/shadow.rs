@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::check::{Check, Reason};
-use crate::decide::{Change, Look};
+use crate::decide::{Change, Look, STUCK_GAP, earlier};
 use crate::event::{Event, EventType, NAMESPACE, event_id};
 use crate::ids::OrderKey;
 use crate::money::{Currency, Fen};
-use crate::record::Record;
+use crate::record::{Cause, Due, Record};
 use crate::register::Registration;
 
 /// Whether what is decided is told.
@@ -100,6 +100,15 @@ pub fn withheld_id(key: &OrderKey, kind: EventType, reference: &str) -> Uuid {
 fn told_id(event: &Event) -> Uuid {
     let reference = event.data.transaction_id.as_ref().map_or("", |id| id.as_str());
     event_id(&event.key(), event.kind, reference)
+}
+
+/// Nobody else would look at a paid order again: while its telling is owed and an answer did not allow it, we do.
+pub(crate) fn come_back(record: &Record, change: &mut Change, look: &Look<'_>) {
+    let is_open = record.progress.owed && change.events.is_empty() && record.withheld().next().is_some();
+    if is_open && !change.forget {
+        let at = look.now + STUCK_GAP;
+        change.due = earlier(change.due, Some(Due { at, cause: Cause::Notified }));
+    }
 }
 
 /// Adds what was withheld of an order whose telling is owed.

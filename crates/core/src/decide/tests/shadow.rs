@@ -5,7 +5,7 @@ use crate::check::Check;
 use crate::decide::Change;
 use crate::event::{EventType, event_id};
 use crate::lease::{Committed, Taken};
-use crate::observation::NotPaid;
+use crate::observation::{Answer, NotPaid};
 use crate::record::State;
 use crate::samples::*;
 use crate::shadow::{Mode, Telling, withheld_id};
@@ -180,4 +180,17 @@ fn a_mismatch_that_a_person_settled_since_is_not_released() {
     desk.policy.mode = Mode::Live;
     desk.wait(5);
     assert_eq!(told(&desk.look(&notified(TX), &success(TX, WRONG))), [EventType::Paid]);
+}
+
+#[test]
+fn an_owed_telling_outlives_answers_that_do_not_allow_it() {
+    for answer in [refused(), not_paid(NotPaid::NotPay), unknown(), closed(), Answer::Transient("time-out")] {
+        let mut desk = taken_over();
+        desk.look(&notified(TX), &answer);
+        for _ in 0..6 {
+            assert_eq!(kinds(&desk.poll(&answer)), [], "{answer:?}");
+        }
+        assert_eq!(told(&desk.poll(&success(TX, FEE))), [EventType::Paid], "{answer:?}");
+        assert_eq!(desk.record().due, None, "{answer:?}");
+    }
 }
