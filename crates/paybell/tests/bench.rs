@@ -1,5 +1,5 @@
-//! `paybell bench` in its smallest form: that every process starts, every notification and event is accounted for, and
-//! every figure has its name. How fast this machine is, no test judges.
+//! `paybell bench` in its smallest form, on both engines: that every process starts, every notification and event is
+//! accounted for, every figure has its name, and nothing stays on the servers. How fast this machine is, no test judges.
 
 #![allow(
     clippy::disallowed_methods,
@@ -11,8 +11,11 @@
 
 mod support;
 
+use std::{process::Command, time::Duration};
+
 use serde_json::Value;
-use support::run;
+use support::{paybell, run};
+use testkit::servers::{Rabbit, Redis, RedisOptions, shared_rabbit, shared_redis, wait};
 
 fn figures(arguments: &[&str], names: &[&str]) -> Value {
     let found = run(&[&["bench"], arguments, &["--json"]].concat());
@@ -36,6 +39,7 @@ fn ingress_is_measured_beside_its_baselines() {
             "64.paybell.p99_ms",
             "many.rss_peak_mb",
             "many.requests_per_second",
+            "many.file_bytes_per_check",
         ],
     );
     assert_eq!(report["aims"]["64.paybell.to_bare"]["aim"], ">= 0.45");
@@ -66,8 +70,123 @@ fn the_ledger_is_measured_in_time_and_room() {
 }
 
 #[test]
+fn the_ingress_on_rabbitmq_is_measured_beside_the_client_library_alone() {
+    let server = wait(Rabbit::start());
+    let url = server.url();
+    let report = figures(
+        &[
+            &["ingress", "--engine", "cluster", "--rabbitmq", &url],
+            ["--connections", "2,256", "--rounds", "1", "--seconds", "1", "--notifications", "500"]
+                .as_slice(),
+        ]
+        .concat(),
+        &[
+            "256.raw.requests_per_second",
+            "256.raw.cpu_us_per_request",
+            "256.paybell.to_raw",
+            "256.paybell.to_bare",
+            "many.rss_peak_mb",
+        ],
+    );
+    assert_eq!(report["aims"]["256.paybell.to_raw"]["aim"], ">= 0.58");
+    assert_eq!(report["figures"]["256.paybell.to_node"], Value::Null, "no peer was asked for");
+    assert_eq!(wait(server.ctl(&["list_queues", "name"])), "", "nothing stays");
+}
+
+#[test]
+fn every_payment_of_the_cluster_s_pipeline_becomes_one_event_and_nothing_stays() {
+    let (rabbit, redis) = (wait(Rabbit::start()), wait(Redis::start()));
+    let report = figures(
+        &[
+            &["pipeline", "--engine", "cluster", "--rabbitmq", &rabbit.url(), "--redis", &redis.url()],
+            ["--orders", "300", "--in-flight", "16", "--seconds", "1", "--rate", "50"].as_slice(),
+        ]
+        .concat(),
+        &[
+            "sustained.orders_per_second",
+            "sustained.event_p99_ms",
+            "sustained.step.take_mean_ms",
+            "sustained.step.clear_percent",
+            "sustained.rabbitmq_and_others_cpu_us_per_order",
+            "steady.event_p50_ms",
+        ],
+    );
+    assert_eq!(report["figures"]["repeated_events"], 0.0);
+    assert_eq!(wait(redis.cli(&["dbsize"])), "0");
+    assert_eq!(wait(rabbit.ctl(&["list_queues", "name"])), "");
+    let exchanges = wait(rabbit.ctl(&["list_exchanges", "name"]));
+    assert!(!exchanges.contains("paybell"), "{exchanges}");
+}
+
+#[test]
+fn the_ledger_on_redis_is_measured_and_only_its_own_keys_go() {
+    let redis = wait(Redis::start_with(RedisOptions {
+        args: ["--slowlog-log-slower-than", "777", "--slowlog-max-len", "99"].map(str::to_owned).to_vec(),
+        ..RedisOptions::default()
+    }));
+    wait(redis.cli(&["set", "paybell{0}1900000109:A", "another's"]));
+    let report = figures(
+        &["ledger", "--engine", "cluster", "--redis", &redis.url(), "--orders", "20000", "--in-flight", "64"],
+        &[
+            "registers_per_second",
+            "register_redis_cpu_us",
+            "claim_1000_p50_ms",
+            "redis_bytes_per_order",
+            "naive.redis_bytes_per_order",
+        ],
+    );
+    assert_eq!(report["figures"]["pending_orders"], 20_000.0);
+    let bytes = report["figures"]["redis_bytes_per_order"].as_f64().unwrap();
+    assert!((150.0..400.0).contains(&bytes), "{bytes} bytes an order");
+    assert!(report["figures"]["claim_blocked_max_ms"].is_number(), "{report:#}");
+    assert_eq!(wait(redis.cli(&["keys", "*"])), "paybell{0}1900000109:A");
+    let settings = wait(redis.cli(&["config", "get", "slowlog-*"]));
+    assert!(settings.contains("777") && settings.contains("99"), "{settings}");
+}
+
+#[test]
+fn an_interrupted_benchmark_gives_everything_back() {
+    let redis = wait(Redis::start());
+    let arguments =
+        ["bench", "ledger", "--engine", "cluster", "--redis", &redis.url(), "--orders", "10000000"];
+    let child = paybell(&arguments).spawn().unwrap();
+    let has_begun = || wait(redis.cli(&["dbsize"])).parse::<u64>().unwrap() > 1_000;
+    let begun = std::time::Instant::now();
+    while !has_begun() {
+        assert!(begun.elapsed() < support::PATIENCE, "it never began");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert_eq!(wait(redis.cli(&["dbsize"])), "0");
+    let settings = wait(redis.cli(&["config", "get", "slowlog-log-slower-than"]));
+    assert!(settings.contains("10000"), "{settings}");
+}
+
+#[test]
+fn a_server_that_is_away_is_told_and_ends_it() {
+    let (rabbit, redis) = ("amqp://guest:hunter2@127.0.0.1:1/%2f", "redis://:hunter2@127.0.0.1:1");
+    for (arguments, words) in [
+        (&["ingress", "--rabbitmq", rabbit][..], "RabbitMQ (--rabbitmq)"),
+        (&["ledger", "--redis", redis], "Redis (--redis)"),
+        (&["pipeline", "--rabbitmq", &wait(shared_rabbit()), "--redis", redis], "Redis (--redis)"),
+        (&["pipeline", "--rabbitmq", rabbit, "--redis", &wait(shared_redis())], "RabbitMQ (--rabbitmq)"),
+    ] {
+        let found = run(&[&["bench"], arguments, &["--engine", "cluster"]].concat());
+        found.expect(1, &[words]);
+        assert!(!found.stderr.contains("hunter2"), "{found:?}");
+    }
+}
+
+#[test]
 fn bounds_are_kept_by_the_command_line() {
     run(&["bench", "ingress", "--connections", "5000"]).expect(2, &["--connections"]);
     run(&["bench", "ledger", "--orders", "1"]).expect(2, &["--orders"]);
     run(&["bench", "pipeline", "--dir", "/nonexistent/folder"]).expect(1, &["--dir"]);
+    run(&["bench", "ledger", "--redis", "redis://cache"]).expect(2, &["--redis is for --engine cluster"]);
+    run(&["bench", "ingress", "--peer", "/nonexistent"]).expect(2, &["--peer is for --engine cluster"]);
+    let no_peer = run(&["bench", "ingress", "--engine", "cluster", "--peer", "/nonexistent"]);
+    no_peer.expect(2, &["npm ci"]);
 }
