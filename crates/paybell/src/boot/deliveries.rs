@@ -1,7 +1,7 @@
 //! Deliveries in the worker role: the configured endpoints with the engine's ports and the merchants' keys. Any number
 //! of processes may run them; the lease in an endpoint's note decides which one serves it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use delivery::{
     Company, Deliveries, DeliveryMetrics, Desk, HttpTransport, KeyOf, MerchantKey, Ports, SystemResolver,
@@ -18,6 +18,9 @@ use crate::{
     error::Error,
 };
 
+/// Nobody waits for a lease on one file, and each renewal is a write to the disk.
+const LEASE_ALONE: Duration = Duration::from_secs(60);
+
 /// Everything that is to be delivered; `None` without an endpoint.
 pub fn build(
     config: &Config,
@@ -31,6 +34,10 @@ pub fn build(
     let transport = HttpTransport::new(Arc::new(SystemResolver));
     let transport = transport.map_err(|error| Error::Failed(error.to_string()))?;
     let ledger = engine.ledger();
+    let (company, timing) = match config.engine {
+        EngineKind::Embedded => (Company::Alone, Timing { lease: LEASE_ALONE, ..Timing::default() }),
+        EngineKind::Cluster => (Company::Others, Timing::default()),
+    };
     Ok(Some(Deliveries {
         endpoints: config.endpoints.clone(),
         ports: Ports {
@@ -42,11 +49,8 @@ pub fn build(
         transport: Arc::new(transport),
         key_of: key_of(asker.clone()),
         metrics: DeliveryMetrics::register(registry, config.endpoints.iter().map(|endpoint| &endpoint.name)),
-        timing: Timing::default(),
-        company: match config.engine {
-            EngineKind::Embedded => Company::Alone,
-            EngineKind::Cluster => Company::Others,
-        },
+        timing,
+        company,
     }))
 }
 
