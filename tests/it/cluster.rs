@@ -22,6 +22,7 @@ mod disputes;
 mod doctor;
 mod doctor_cluster;
 mod edges;
+mod encrypted;
 mod kill;
 mod legacy;
 mod life;

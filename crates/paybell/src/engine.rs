@@ -18,7 +18,7 @@ use crate::{
     error::Error,
 };
 
-pub use cluster::rabbit_config;
+pub use cluster::{rabbit_config, redis_config};
 
 /// How long an engine may take to say that it is there.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use crate::error::ConfigError;
+use crate::link::Trust;
 use crate::topology::Shape;
 
 /// Queues per lane, at most.
@@ -25,6 +26,8 @@ const HEARTBEAT_S: u16 = 5;
 pub struct RabbitConfig {
     /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or `amqps://`; `?heartbeat=SECONDS` if five do not fit.
     pub url: String,
+    /// Certificate authorities (PEM) to trust with `amqps://` instead of the public ones.
+    pub authorities: Option<Vec<u8>>,
     /// The beginning of every name.
     pub prefix: String,
     /// Queues per lane of checks that this process publishes to. It consumes all that exist.
@@ -50,6 +53,7 @@ impl RabbitConfig {
     pub fn at(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            authorities: None,
             prefix: "paybell".to_owned(),
             partitions: 4,
             delivery_limit: 20,
@@ -89,6 +93,7 @@ impl fmt::Debug for RabbitConfig {
 /// The judged settings, shared by everything of one engine.
 pub(crate) struct Settings {
     pub uri: AMQPUri,
+    pub trust: Trust,
     pub shape: Shape,
     pub urgent_prefetch: u16,
     pub cadence_prefetch: u16,
@@ -122,8 +127,10 @@ impl Settings {
                 return Err(ConfigError::Zero(name));
             }
         }
+        let trust = config.authorities.as_deref().map(Trust::only).transpose()?;
         Ok(Self {
             uri: address(&config.url)?,
+            trust: trust.unwrap_or_default(),
             shape: config.shape(),
             urgent_prefetch: config.urgent_prefetch,
             cadence_prefetch: config.cadence_prefetch,
@@ -205,6 +212,14 @@ mod tests {
         assert_eq!(with(|config| config.partitions = 0), Some(ConfigError::Partitions(0)));
         assert_eq!(with(|config| config.partitions = 257), Some(ConfigError::Partitions(257)));
         assert_eq!(with(|config| config.delivery_limit = 0), Some(ConfigError::Zero("delivery_limit")));
+        let without_authority = |pem: &[u8]| {
+            let config = RabbitConfig { authorities: Some(pem.to_vec()), ..config.clone() };
+            Settings::judged(&config).err().unwrap().to_string()
+        };
+        for pem in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            let told = without_authority(pem.as_bytes());
+            assert!(told.starts_with("rabbitmq.ca_file: "), "{told}");
+        }
         assert_eq!(with(|_| ()), None);
     }
 }

@@ -16,6 +16,8 @@ pub enum ConfigError {
          virtual host written as %2f"
     )]
     Url(String),
+    #[error("rabbitmq.ca_file: {0}")]
+    Authority(String),
     #[error("rabbitmq.prefix: {0:?} must be 1 to 64 letters, digits, dots, dashes or underscores")]
     Prefix(String),
     #[error("rabbitmq.partitions: {0} must be from 1 to {max}", max = crate::config::PARTITIONS_MAX)]

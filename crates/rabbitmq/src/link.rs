@@ -7,6 +7,7 @@
 mod dial;
 mod session;
 mod supervisor;
+mod tls;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::config::Settings;
 pub(crate) use crate::error::LinkError;
 use crate::topology::Part;
 pub(crate) use session::Session;
+pub(crate) use tls::Trust;
 
 /// One supervised connection. Clones are the same one.
 #[derive(Clone)]
@@ -136,7 +138,7 @@ impl LinkState {
 
 /// A connection without a supervisor, for a command that ends soon. Nothing is declared on it.
 pub(crate) async fn once(settings: &Settings, purpose: &str) -> Result<Session, LinkError> {
-    let (connection, plug) = dial::dial(&settings.uri, &format!("paybell {purpose}")).await?;
+    let (connection, plug) = dial::dial(settings, &format!("paybell {purpose}")).await?;
     Ok(Session::new(connection, plug, 1))
 }
 

@@ -93,7 +93,7 @@ pub enum Unasked {
 pub async fn probe(config: &RabbitConfig, subscribers: &[String]) -> Result<Facts, Unasked> {
     let settings = Settings::judged(config)?;
     let session = once(&settings, "doctor").await.map_err(unasked)?;
-    let version = greeting::version(&settings.uri).await;
+    let version = greeting::version(&settings).await;
     let topology = compare(&session, &settings.shape).await.map_err(|error| denied(&error));
     let is_queue = |kind: Kind| kind.exchange().is_none() && kind != Kind::Stream;
     let ours = plan(&settings.shape).into_iter().filter(|item| is_queue(item.kind)).map(|item| item.name);

@@ -125,6 +125,7 @@ impl Address {
         match (self.tls, &self.root_certificate) {
             (true, Some(pem)) => {
                 let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem.clone()) };
+                let refuse = |error: redis::RedisError| OpenError::Authority(error.to_string());
                 Client::build_with_tls(info, certificates).map_err(refuse)
             }
             _ => Client::open(info).map_err(refuse),

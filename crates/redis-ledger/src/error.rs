@@ -12,6 +12,9 @@ pub enum OpenError {
     /// The text is no address. It is not shown, because it may hold a password.
     #[error("redis.url is no address of a Redis: {0}")]
     Url(String),
+    /// The certificate authority that we are told to trust is none.
+    #[error("redis.ca_file: {0}")]
+    Authority(String),
     /// A prefix that would make keys unreadable.
     #[error("redis.prefix may have 1 to 64 of letters, digits and . _ -")]
     Prefix,

@@ -10,6 +10,7 @@
 
 mod clients;
 mod guard;
+mod papers;
 mod ports;
 mod proxy;
 mod rabbit;
@@ -17,6 +18,7 @@ mod redis;
 mod shared;
 
 pub use clients::StockClient;
+pub use papers::Papers;
 pub use proxy::Proxy;
 pub use rabbit::{Rabbit, RabbitCluster};
 pub use redis::{Fsync, Redis, RedisOptions, Sentinels};

@@ -38,6 +38,8 @@ impl fmt::Display for EngineKind {
 #[derive(Debug, Clone)]
 pub struct Rabbitmq {
     pub url: Secret,
+    /// Certificate authorities (PEM) to trust instead of the public ones.
+    pub authorities: Option<Vec<u8>>,
     pub prefix: String,
     pub partitions: u32,
 }
@@ -46,6 +48,7 @@ pub struct Rabbitmq {
 #[derive(Debug, Clone)]
 pub struct Redis {
     pub url: Secret,
+    pub authorities: Option<Vec<u8>>,
     pub prefix: String,
 }
 
@@ -116,6 +119,7 @@ pub(super) fn data_dir(root: &mut Section<'_>) -> PathBuf {
 pub(super) fn rabbitmq(root: &mut Section<'_>) -> Rabbitmq {
     root.section("rabbitmq", |section| Rabbitmq {
         url: server_url(section, "amqp://guest:guest@127.0.0.1:5672/%2f", &["amqp", "amqps"]),
+        authorities: section.optional("ca_file", authorities),
         prefix: section.value("prefix", "paybell", prefix),
         partitions: section.integer("partitions", 4, 1..=256),
     })
@@ -125,6 +129,7 @@ pub(super) fn redis(root: &mut Section<'_>) -> Redis {
     let schemes = &["redis", "rediss", "redis+sentinel", "rediss+sentinel"];
     root.section("redis", |section| Redis {
         url: server_url(section, "redis://127.0.0.1:6379", schemes),
+        authorities: section.optional("ca_file", authorities),
         prefix: section.value("prefix", "paybell", prefix),
     })
 }
@@ -141,6 +146,19 @@ fn server_url(section: &mut Section<'_>, default: &'static str, schemes: &'stati
     }
     in_file.unwrap_or(in_line)
 }
+
+/// The text of a PEM file with at least one certificate; what is in it is judged by whoever trusts it.
+fn authorities(path: &str) -> Result<Vec<u8>, String> {
+    const BYTES_MAX: usize = 1 << 20;
+    let pem = std::fs::read(path).map_err(|cause| format!("cannot read {path}: {cause}"))?;
+    let has_one = pem.windows(CERTIFICATE.len()).any(|text| text == CERTIFICATE);
+    if pem.len() > BYTES_MAX || !has_one {
+        return Err(format!("{path} holds no certificate (PEM, -----BEGIN CERTIFICATE-----)"));
+    }
+    Ok(pem)
+}
+
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 pub(super) fn ingress(root: &mut Section<'_>) -> Ingress {
     root.section("ingress", |section| Ingress {

@@ -258,6 +258,28 @@ fn a_server_s_url_may_lie_in_a_file_of_its_own() {
 }
 
 #[test]
+fn a_private_authority_lies_in_a_file_with_a_certificate() {
+    let folder = Folder::new();
+    let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let file = folder.put("ca.pem", pem).display().to_string();
+    let other = folder.put("key.pem", "-----BEGIN PRIVATE KEY-----\n").display().to_string();
+    let with = |file: &str| {
+        folder.load(&format!("rabbitmq.ca_file = \"{file}\"\nredis.ca_file = \"{file}\"\n{MERCHANT}"), &[])
+    };
+    let config = with(&file).checked().unwrap();
+    assert_eq!(config.rabbitmq.authorities.as_deref(), Some(pem.as_bytes()));
+    assert_eq!(config.redis.authorities, config.rabbitmq.authorities);
+    for (file, why) in [(other.as_str(), "holds no certificate"), ("/nowhere/ca.pem", "cannot read")] {
+        let problems = with(file).problems;
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert!(
+            told.len() == 2 && told.iter().all(|told| told.contains(why) && told.contains(file)),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
 fn keys_are_given_in_one_way_and_once() {
     let folder = Folder::new();
     let file = folder.put("key", &format!("{OTHER_KEY} \r\n")).display().to_string();

@@ -144,8 +144,8 @@ fn config(wechat: String, data_dir: PathBuf, scale: Scale) -> Config {
         engine: EngineKind::Embedded,
         mode: Mode::Live,
         data_dir,
-        rabbitmq: Rabbitmq { url: rabbitmq_url, prefix: rabbitmq_prefix, partitions: 1 },
-        redis: Redis { url: redis_url, prefix: redis_prefix },
+        rabbitmq: Rabbitmq { url: rabbitmq_url, authorities: None, prefix: rabbitmq_prefix, partitions: 1 },
+        redis: Redis { url: redis_url, authorities: None, prefix: redis_prefix },
         ingress: Ingress { listen: free_port(), tls: None, public_url: None },
         proxy: None,
         console: Console {

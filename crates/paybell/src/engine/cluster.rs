@@ -52,11 +52,21 @@ impl Servers {
 pub fn rabbit_config(config: &Config) -> RabbitConfig {
     let events_age = u64::try_from(config.retention.events.0).unwrap_or(0);
     RabbitConfig {
+        authorities: config.rabbitmq.authorities.clone(),
         prefix: config.rabbitmq.prefix.clone(),
         partitions: u16::try_from(config.rabbitmq.partitions).unwrap_or(u16::MAX),
         events_age: Duration::from_millis(events_age),
         ..RabbitConfig::at(config.rabbitmq.url.reveal())
     }
+}
+
+/// How Redis is reached.
+pub fn redis_config(config: &Config) -> Result<RedisConfig, OpenError> {
+    let redis = RedisConfig::new(config.redis.url.reveal(), &config.redis.prefix)?;
+    Ok(match config.redis.authorities.clone() {
+        Some(pem) => redis.with_root_certificate(pem),
+        None => redis,
+    })
 }
 
 /// Opens what is needed.
@@ -100,7 +110,7 @@ pub async fn open(config: &Config, needs: Needs) -> Result<Engine, Error> {
 
 async fn open_ledger(config: &Config) -> Result<RedisLedger, Error> {
     let refused = |error: OpenError| Error::Usage(error.to_string());
-    let mut redis = RedisConfig::new(config.redis.url.reveal(), &config.redis.prefix).map_err(refused)?;
+    let mut redis = redis_config(config).map_err(refused)?;
     redis.cadence = config.cadence.clone();
     redis.retention = Retention { orders: config.retention.orders, ..Retention::default() };
     RedisLedger::open(redis).await.map_err(refused)

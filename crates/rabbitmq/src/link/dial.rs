@@ -10,21 +10,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_compat::Compat;
-use lapin::tcp::TLSConfig;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
 use tokio::time::timeout;
 
 use super::{LinkError, bounded};
+use crate::config::Settings;
 
 /// How long a connection may take, name resolution, TLS and login included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Connects once. On failure nothing of the attempt stays behind.
-pub(super) async fn dial(uri: &AMQPUri, name: &str) -> Result<(Connection, Plug), LinkError> {
+pub(super) async fn dial(settings: &Settings, name: &str) -> Result<(Connection, Plug), LinkError> {
     let attempt = Attempt(Some(Plug::default()));
     let options = ConnectionProperties::default().with_connection_name(name.into());
-    let connecting = connect(uri.clone(), options, attempt.plug());
+    let connecting = connect(settings, options, attempt.plug());
     let connection = bounded("connect", CONNECT_TIMEOUT, connecting).await?;
     Ok((connection, attempt.succeeded()))
 }
@@ -51,13 +51,14 @@ impl Drop for Attempt {
 }
 
 async fn connect(
-    uri: AMQPUri,
+    settings: &Settings,
     options: ConnectionProperties,
     plug: Plug,
 ) -> Result<Connection, lapin::Error> {
     let runtime = lapin::runtime::default_runtime()?;
+    let trust = settings.trust.clone();
     let connect = async move |uri: AMQPUri, _| {
-        let plug = plug.clone();
+        let (plug, trust) = (plug.clone(), trust.clone());
         let opened = async {
             let host = uri.authority.host.as_str();
             let socket = tokio::net::TcpStream::connect((host, uri.authority.port)).await?;
@@ -66,13 +67,13 @@ async fn connect(
             let stream = AsyncTcpStream::Plain(Compat::new(socket));
             match uri.scheme {
                 AMQPScheme::AMQP => Ok(stream),
-                AMQPScheme::AMQPS => stream.into_tls(host, TLSConfig::default()).await,
+                AMQPScheme::AMQPS => trust.encrypt(stream, host).await,
             }
         };
         let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
         timeout(CONNECT_TIMEOUT, opened).await.unwrap_or(Err(late)).map_err(lapin::Error::from)
     };
-    Connection::connector(uri, runtime, connect, options).await
+    Connection::connector(settings.uri.clone(), runtime, connect, options).await
 }
 
 /// A second handle of a connection's socket.

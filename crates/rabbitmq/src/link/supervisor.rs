@@ -96,7 +96,7 @@ impl Keeper {
     /// A connection on which the topology is as it should be.
     async fn connect(&mut self) -> Result<(Session, Events), Failure> {
         let name = format!("paybell {}", self.purpose.as_str());
-        let (connection, plug) = dial(&self.settings.uri, &name).await.map_err(Failure::passing)?;
+        let (connection, plug) = dial(&self.settings, &name).await.map_err(Failure::passing)?;
         // Listening begins before anything is asked, so nothing is missed.
         let events: Events = Box::pin(connection.events_listener());
         self.generation += 1;

@@ -5,28 +5,30 @@ use std::time::Duration;
 
 use async_compat::Compat;
 use lapin::AsyncTcpStream;
-use lapin::tcp::TLSConfig;
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::uri::AMQPScheme;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
+
+use crate::config::Settings;
 
 const HELLO: &[u8] = b"AMQP\x00\x00\x09\x01";
 const GREETING_MAX: Duration = Duration::from_secs(3);
 const GREETING_BYTES_MAX: u32 = 64 * 1024;
 
 /// `None` if it does not say.
-pub(super) async fn version(uri: &AMQPUri) -> Option<String> {
-    let greeting = timeout(GREETING_MAX, greeting(uri)).await.ok()?.ok()?;
+pub(super) async fn version(settings: &Settings) -> Option<String> {
+    let greeting = timeout(GREETING_MAX, greeting(settings)).await.ok()?.ok()?;
     version_in(&greeting)
 }
 
-async fn greeting(uri: &AMQPUri) -> std::io::Result<Vec<u8>> {
+async fn greeting(settings: &Settings) -> std::io::Result<Vec<u8>> {
+    let uri = &settings.uri;
     let host = uri.authority.host.as_str();
     let socket = tokio::net::TcpStream::connect((host, uri.authority.port)).await?;
     let stream = AsyncTcpStream::Plain(Compat::new(socket));
     let stream = match uri.scheme {
         AMQPScheme::AMQP => stream,
-        AMQPScheme::AMQPS => stream.into_tls(host, TLSConfig::default()).await?,
+        AMQPScheme::AMQPS => settings.trust.encrypt(stream, host).await?,
     };
     let mut stream = Compat::new(stream);
     stream.write_all(HELLO).await?;

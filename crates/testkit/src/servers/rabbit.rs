@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::guard::{Guard, output_of};
+use super::papers::Papers;
 
 /// One node. Dropping the last node of a cluster ends the cluster.
 pub struct Rabbit {
@@ -56,6 +57,20 @@ impl Rabbit {
     /// SIGCONT.
     pub async fn resume(&self) {
         self.guard.tell("resume", &self.name).await;
+    }
+
+    /// Has a node by itself speak TLS, too. Gives the port, which of a cluster would be the second node's.
+    pub async fn speak_tls(&self, papers: &Papers) -> u16 {
+        let port = self.port() + 1;
+        let [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map(|name| papers.file(name));
+        let listen = format!(
+            "application:set_env(rabbit, ssl_options, [{{cacertfile, \"{ca}\"}}, {{certfile, \"{cert}\"}}, \
+             {{keyfile, \"{key}\"}}, {{verify, verify_none}}]), \
+             rabbit_networking:start_ssl_listener({{\"127.0.0.1\", {port}}}, rabbit_networking:ensure_ssl(), 2)."
+        );
+        let said = self.ctl(&["eval", &listen]).await;
+        assert_eq!(said.trim(), "ok", "the broker listens for TLS");
+        port
     }
 
     /// What `rabbitmqctl` prints for a command, such as `["list_queues", "name", "messages"]`: rows without headers.

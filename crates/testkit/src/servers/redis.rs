@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::guard::{Guard, output_of};
+use super::papers::Papers;
 
 const NAME: &str = "redis";
 /// The name under which the sentinels know the master.
@@ -48,6 +49,20 @@ impl Redis {
         let mut args = ["--appendonly", appendonly, "--appendfsync", fsync].map(str::to_owned).to_vec();
         args.extend(options.args);
         Self { guard: Guard::start(NAME, args).await }
+    }
+
+    /// Has it speak TLS, too, and gives the port.
+    pub async fn speak_tls(&self, papers: &Papers) -> u16 {
+        let port = self.port() + 1;
+        let [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map(|name| papers.file(name));
+        let set =
+            ["config", "set", "tls-port", &port.to_string(), "tls-auth-clients", "no"].map(str::to_owned);
+        let files =
+            ["tls-cert-file", &cert, "tls-key-file", &key, "tls-ca-cert-file", &ca].map(str::to_owned);
+        let words: Vec<&str> = set.iter().chain(&files).map(String::as_str).collect();
+        let said = self.cli(&words).await;
+        assert_eq!(said.trim(), "OK", "this redis-server was built without TLS");
+        port
     }
 
     /// A replica that has caught up with its master.

@@ -9,14 +9,13 @@ use doctor::{
     rabbit, redis, service,
     wechat::{self, Merchant},
 };
-use redis_ledger::RedisConfig;
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::Args;
 use crate::{
     boot::canary::merchant,
     config::{Config, EngineKind, Mode},
-    engine::rabbit_config,
+    engine::{rabbit_config, redis_config},
     output,
 };
 
@@ -110,8 +109,8 @@ async fn of_rabbitmq(config: &Config, subscribers: &[String]) -> Vec<Finding> {
 }
 
 async fn of_redis(config: &Config) -> Vec<Finding> {
-    match RedisConfig::new(config.redis.url.reveal(), &config.redis.prefix) {
-        Ok(redis_config) => redis::judge(&redis_ledger::probe::probe(&redis_config).await),
+    match redis_config(config) {
+        Ok(address) => redis::judge(&redis_ledger::probe::probe(&address).await),
         Err(error) => redis::judge(&Err(redis_ledger::probe::Unasked::Away(error.to_string()))),
     }
 }
