@@ -31,7 +31,7 @@ use crate::config::{Config, DEFAULT_FILE, Merchant, Problems, Shown, load, proce
 use difference::{Fixed, Merchants, files};
 use standing::Outcome;
 use targets::Prepared;
-use watch::{Printer, Prints, Sight, Watch};
+use watch::{Printer, Prints, Sight, Watch, is_stream};
 
 pub use standing::Standing;
 pub use targets::{Targets, Worker};
@@ -87,11 +87,11 @@ struct Reading {
 /// Reads for the start of a process.
 pub fn begin(file: Option<PathBuf>) -> Result<(Beginning, Config), Problems> {
     let printer = Printer::default();
-    let named = named_files(file.as_deref(), &load(file.as_deref(), process_environment()).shown);
-    // What changes after this is seen by the first look.
-    let prints = printer.take(&named);
+    // Once only: it may be a pipe.
     let loaded = load(file.as_deref(), process_environment());
     let shown = loaded.shown.clone();
+    // What changes from now on is seen by the first look.
+    let prints = printer.take(&named_files(file.as_deref(), &shown));
     Ok((Beginning { file, shown, prints, printer }, loaded.checked()?))
 }
 
@@ -236,6 +236,10 @@ fn log_refusal(problems: &[String]) {
 
 /// Reads everything; `None` if a file changed meanwhile. Blocks.
 fn read(file: Option<&Path>, printer: &Printer, known: &BTreeSet<PathBuf>) -> Option<Reading> {
+    if let Some(stream) = file.filter(|file| is_stream(file)) {
+        let what = format!("{}: is a pipe or a device, which cannot be read again", stream.display());
+        return Some(Reading { prints: Prints::default(), shown: Vec::new(), config: Err(vec![what]) });
+    }
     let shown = load(file, process_environment()).shown;
     let mut paths = named_files(file, &shown);
     if shown.is_empty() {

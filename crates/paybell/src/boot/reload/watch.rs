@@ -4,8 +4,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
     hash::{BuildHasher, RandomState},
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -18,7 +19,7 @@ pub enum Print {
     /// Its contents under a hash whose key nobody knows.
     Of(u64),
     /// Not there, or not to be read.
-    None(std::io::ErrorKind),
+    None(io::ErrorKind),
 }
 
 /// All files at one moment.
@@ -53,8 +54,7 @@ impl Printer {
 
     fn print(&self, path: &Path) -> Print {
         let mut bytes = Vec::new();
-        let read =
-            std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
+        let read = open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
         let print = match read {
             Ok(_) => Print::Of(self.0.hash_one(&bytes)),
             Err(error) => Print::None(error.kind()),
@@ -62,6 +62,16 @@ impl Printer {
         bytes.fill(0);
         print
     }
+}
+
+/// A pipe would be emptied by a look, or would hold it for ever.
+fn open(path: &Path) -> io::Result<File> {
+    if fs::metadata(path)?.is_file() { File::open(path) } else { Err(io::ErrorKind::Unsupported.into()) }
+}
+
+/// Whether the file can be read only once.
+pub fn is_stream(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|is| !is.is_file() && !is.is_dir())
 }
 
 /// What a look tells.
@@ -112,7 +122,7 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -190,6 +200,15 @@ mod tests {
         folder.write("copy", "newer");
         fs::rename(folder.path("copy"), folder.path("..2/key")).unwrap();
         assert_ne!(switched, folder.prints(&["key"]));
+    }
+
+    #[test]
+    fn a_pipe_is_neither_opened_nor_waited_for() {
+        let folder = Folder::new();
+        let pipe = folder.path("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert_eq!(folder.prints(&["pipe"]), folder.prints(&["pipe"]), "nobody writes to it");
+        assert!(is_stream(&pipe) && !is_stream(folder.folder.path()) && !is_stream(&folder.path("none")));
     }
 
     #[test]
