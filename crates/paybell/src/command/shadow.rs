@@ -64,8 +64,16 @@ pub struct Report {
     /// Print one line per finding, comma-separated
     #[arg(long)]
     csv: bool,
-    /// zh or en
-    #[arg(long, value_name = "LANGUAGE", env = "LANG", hide_env = true, value_parser = Language::of, default_value = "en")]
+    /// zh or en [default: as LANG says]
+    #[arg(
+        long,
+        value_name = "LANGUAGE",
+        env = "LANG",
+        hide_env = true,
+        value_parser = Language::of,
+        default_value = "en",
+        hide_default_value = true
+    )]
     lang: Language,
     #[command(flatten)]
     api: ApiArgs,
