@@ -32,6 +32,7 @@ mod reload;
 mod secrets;
 mod shadow;
 mod shutdown;
+mod trail;
 mod unregistered;
 mod vectors;
 mod webhooks;
