@@ -111,6 +111,15 @@ impl Load<'_> {
     }
 }
 
+/// Says that it is over, also when the test falls: nobody would wait for a thread that goes on.
+struct Over<'t>(&'t AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn is_event_of_each(shop: &Shop, simulator: &Simulator) -> bool {
     let log = shop.log();
     let paid: Vec<&str> = log
@@ -140,6 +149,7 @@ fn a_key_is_rotated_under_load_and_no_notification_is_refused() {
     let load = Load { simulator: &simulator, notify_url, is_over: AtomicBool::new(false), placed: 0.into() };
     thread::scope(|scope| {
         let running = scope.spawn(|| load.run());
+        let over = Over(&load.is_over);
         load.goes_on_for(10);
         // The new key comes first here, beside the old one.
         secrets.switch(&[("key", NEW_KEY), ("previous", KEY)]);
@@ -154,7 +164,7 @@ fn a_key_is_rotated_under_load_and_no_notification_is_refused() {
         let before = key_used(&shop, "current");
         load.goes_on_for(10);
         eventually("the new key verifies", || key_used(&shop, "current") > before + 10.0);
-        load.is_over.store(true, Ordering::Relaxed);
+        drop(over);
         running.join().unwrap();
     });
     eventually("every payment is one event", || is_event_of_each(&shop, &simulator));
@@ -326,6 +336,7 @@ fn tokens_are_replaced_and_a_storm_of_signals_stops_nothing() {
             }
             answered
         });
+        let over = Over(&is_over);
         for _ in 0..200 {
             shop.service.process.signal("HUP");
         }
@@ -333,7 +344,7 @@ fn tokens_are_replaced_and_a_storm_of_signals_stops_nothing() {
         shop.service.process.signal("HUP");
         eventually("the new token opens", || status("second-token") == 200);
         assert_eq!(status("first-token"), 401);
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         notifying.join().unwrap()
     });
     assert!(answered > 10, "only {answered} notifications meanwhile");
