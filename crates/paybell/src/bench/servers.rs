@@ -23,8 +23,8 @@ const REDIS_URL: &str = "redis://127.0.0.1:6379";
 /// Queues that a [`Baseline`] declares: for the client library alone, and for the peer.
 pub const RAW: &str = "raw";
 pub const PEER: &str = "peer";
-/// How long taking everything away may take; ten million keys take half a minute.
-const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long taking everything away may take; ten million keys took two minutes on a busy machine.
+const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(600);
 /// What was under way may arrive after the first look.
 const ERASE_PASSES_MAX: usize = 3;
 
