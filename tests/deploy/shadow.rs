@@ -123,7 +123,7 @@ impl Site {
             ),
         );
         let mut command = paybell();
-        command.args(["run", "--config", &shown(&config)]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["run", "--config", shown(&config)]).stdout(Stdio::null()).stderr(Stdio::null());
         let (paybell, handler) = (Process(command.spawn().unwrap()), Handler::open());
         let places = [
             ("http://127.0.0.1:9000", &*format!("http://127.0.0.1:{}", handler.port)),
