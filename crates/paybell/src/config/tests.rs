@@ -175,6 +175,10 @@ const WRONG_VALUES: &[(&str, &[&str])] = &[
         &["console.token[0].file: missing", "console.token[0].scopes: name at"],
     ),
     ("[[console.token]]\nscopes = [\"root\"]", &["\"root\" must be \"events\" or \"orders\" or \"operate\""]),
+    ("[console]\nrate = \"fast\"", &["console.rate: \"fast\" is no rate", "50/s"]),
+    ("[console]\nstreams = 0", &["console.streams"]),
+    ("[[console.token]]\nrate = \"0/s\"", &["console.token[0].rate: \"0/s\" is no rate"]),
+    ("[[console.token]]\nstreams = \"many\"", &["console.token[0].streams"]),
     ("[console]\nallowed_hosts = [\"a/b\"]", &["console.allowed_hosts: \"a/b\" is no host", "HOST:PORT"]),
     ("[admin]\nlisten = \"127.0.0.1:8081\"", &["admin: listen is 127.0.0.1:8081, which console listens on"]),
     ("[wechat]\nbase_urls = []", &["wechat.base_urls: name at least one"]),
@@ -308,6 +312,21 @@ fn tokens_open_the_console_to_others() {
     assert_eq!(config.console.tokens[0].secret.reveal(), "s3cret-token");
     assert_eq!(config.console.tokens[0].scopes.len(), 3);
     assert!(!format!("{config:?}").contains("s3cret"));
+
+    let limits = |config: &Config| {
+        let of_tokens = config.console.tokens.iter().map(|token| (token.rate, token.streams));
+        (config.console.rate, config.console.streams, of_tokens.collect::<Vec<_>>())
+    };
+    assert_eq!(limits(&config), (2000, 256, vec![(2000, 256)]), "the only token may have all streams");
+    let own = format!(
+        "[console]\nrate = \"50/s\"\nstreams = 9\n[[console.token]]\nname = \"shop\"\nfile = \"{token}\"\n\
+         scopes = [\"events\"]\nrate = \"7/s\"\nstreams = 3\n{MERCHANT}"
+    );
+    let config = folder.load(&own, &[]).checked().unwrap();
+    assert_eq!(limits(&config), (50, 9, vec![(7, 3)]));
+    let inherited = own.replace("rate = \"7/s\"\nstreams = 3\n", "");
+    let config = folder.load(&inherited, &[]).checked().unwrap();
+    assert_eq!(limits(&config), (50, 9, vec![(50, 128)]));
 
     let said = folder.load(&open.replace(&token, &empty), &[]).problems;
     assert!(said.len() == 1 && said[0].to_string().contains("is empty"), "{said:?}");
