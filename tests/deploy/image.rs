@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::{configuration::{is_command, paybell}, read, root, yaml};
+use crate::{
+    configuration::{is_command, paybell},
+    read, root, yaml,
+};
 
 const DOCKERFILE: &str = "deploy/docker/Dockerfile";
 

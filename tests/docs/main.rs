@@ -30,7 +30,10 @@ fn both_languages_have_the_same_commands_and_show_the_same() {
         let (english, chinese) =
             (Page::read(&format!("docs/{name}.md")), Page::read(&format!("docs/{name}.zh-CN.md")));
         assert_eq!(english.blocks, chinese.blocks, "{name}");
-        assert!(english.blocks.iter().any(|block| block.language == "sh" || block.language == "nginx"), "{name}");
+        assert!(
+            english.blocks.iter().any(|block| block.language == "sh" || block.language == "nginx"),
+            "{name}"
+        );
         assert_eq!(english.headings, chinese.headings, "{name}: as many chapters");
         assert!(english.text.contains(&format!("({name}.zh-CN.md)")), "{name} leads to its translation");
         assert!(chinese.text.contains(&format!("({name}.md)")), "{name} leads back");

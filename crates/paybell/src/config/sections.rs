@@ -13,7 +13,10 @@ use paybell_core::{Cadence, OpenidPolicy, time::Millis};
 use super::{
     reader::Section,
     secret::{PemPair, Secret, read_file, read_token},
-    values::{ListenAddress, base_url, duration, duration_from, one_of, openid, path, per_second, prefix, public_url, url_of},
+    values::{
+        ListenAddress, base_url, duration, duration_from, one_of, openid, path, per_second, prefix,
+        public_url, url_of,
+    },
 };
 
 /// Which engine keeps everything.

@@ -13,7 +13,8 @@ use super::plan::{API_KEY, APP_ID, MCH_ID, Plan};
 use crate::{
     boot::{self, Process, Role, listeners::Listeners, signals::Signals},
     config::{
-        Config, Console, EngineKind, Ingress, ListenAddress, Merchant, Mode, Rabbitmq, Redis, Retention, Secret,
+        Config, Console, EngineKind, Ingress, ListenAddress, Merchant, Mode, Rabbitmq, Redis, Retention,
+        Secret,
     },
     engine::{Engine, Needs},
     error::Error,

@@ -217,7 +217,8 @@ fn cells(finding: &Finding) -> [Value; 12] {
 
 /// What the handler's file says is not ours: no control character of it reaches the terminal.
 fn printable(text: &str) -> String {
-    let is_sound = |character: char| character.is_ascii_graphic() || character.is_alphanumeric() || character == ' ';
+    let is_sound =
+        |character: char| character.is_ascii_graphic() || character.is_alphanumeric() || character == ' ';
     text.chars().take(64).map(|character| if is_sound(character) { character } else { '?' }).collect()
 }
 

@@ -10,8 +10,9 @@ use paybell_core::event::Event;
 use paybell_core::ids::{LeaseToken, OrderKey};
 use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
 use paybell_core::ports::{
-    ActFilter, ActPage, Acts, CheckQueue, CheckSource, Cursor, DeadLetters, Delivery, DueSet, EventFilter, EventLog, Ledger, LogRead,
-    Note, Notes, OrderFilter, OrderPage, PortError, Reading, Records, Registry, Tally,
+    ActFilter, ActPage, Acts, CheckQueue, CheckSource, Cursor, DeadLetters, Delivery, DueSet, EventFilter,
+    EventLog, Ledger, LogRead, Note, Notes, OrderFilter, OrderPage, PortError, Reading, Records, Registry,
+    Tally,
 };
 use paybell_core::record::Record;
 use paybell_core::register::{Application, Registered};
