@@ -121,7 +121,7 @@ fn paths_lead_nowhere_but_to_their_routes() {
         format!("/v1/orders/{MCH}/PAID%0d%0aX-Injected:%20yes"),
         format!("/v1/orders/{MCH}/PAID%2ftransactions"),
         format!("/v1/orders/..%2f{MCH}/PAID"),
-        format!("/v1/orders/*/PAID"),
+        "/v1/orders/*/PAID".to_owned(),
         format!("/v1/orders/{MCH}:PAID/x%7b0%7d"),
         "/v1/dead/../orders".to_owned(),
         "/v1/dead/..%2forders".to_owned(),
