@@ -15,12 +15,20 @@
 mod follow;
 mod page;
 
+use std::io::Write;
+
 use follow::follow;
 use page::Page;
 
 /// Ports that the page names; two pages must not run at once where the network is shared.
 #[test]
 fn getting_started_is_what_happens() {
+    let has_python = std::process::Command::new("python3").arg("--version").output().is_ok();
+    if !has_python && std::env::var("PAYBELL_TEST_WITHOUT_CLIENTS").as_deref() == Ok("1") {
+        // Past the test runner's capture.
+        let _ = writeln!(std::io::stderr(), "\nNOT RUN: getting-started: its shop is written in Python");
+        return;
+    }
     follow(&Page::read("docs/getting-started.md"));
 }
 
