@@ -87,11 +87,21 @@ struct Reading {
 /// Reads for the start of a process.
 pub fn begin(file: Option<PathBuf>) -> Result<(Beginning, Config), Problems> {
     let printer = Printer::default();
-    // Once only: it may be a pipe.
-    let loaded = load(file.as_deref(), process_environment());
+    let mut loaded = load(file.as_deref(), process_environment());
+    let mut prints = printer.take(&named_files(file.as_deref(), &loaded.shown));
+    // A change between the two would never be seen, so both again until they agree: from then on the first look sees
+    // it. A pipe is read once only.
+    for _ in 0..READINGS_MAX {
+        if prints.paths().iter().any(|path| is_stream(path)) {
+            break;
+        }
+        loaded = load(file.as_deref(), process_environment());
+        let now = printer.take(&named_files(file.as_deref(), &loaded.shown));
+        if std::mem::replace(&mut prints, now.clone()) == now {
+            break;
+        }
+    }
     let shown = loaded.shown.clone();
-    // What changes from now on is seen by the first look.
-    let prints = printer.take(&named_files(file.as_deref(), &shown));
     Ok((Beginning { file, shown, prints, printer }, loaded.checked()?))
 }
 
@@ -155,8 +165,9 @@ impl Reload {
     /// Reads until nothing changes meanwhile.
     async fn read(&self) -> Option<Reading> {
         for _ in 0..READINGS_MAX {
-            let (file, printer, known) = (self.file.clone(), self.printer.clone(), self.watch.paths());
-            match spawn_blocking(move || read(file.as_deref(), &printer, &known)).await {
+            let (file, printer) = (self.file.clone(), self.printer.clone());
+            let (known, running) = (self.watch.paths(), self.running.prints.paths());
+            match spawn_blocking(move || read(file.as_deref(), &printer, &known, &running)).await {
                 Ok(Some(reading)) => return Some(reading),
                 Ok(None) => sleep(AGREE_GAP).await,
                 Err(error) => {
@@ -234,11 +245,24 @@ fn log_refusal(problems: &[String]) {
     }
 }
 
-/// Reads everything; `None` if a file changed meanwhile. Blocks.
-fn read(file: Option<&Path>, printer: &Printer, known: &BTreeSet<PathBuf>) -> Option<Reading> {
-    if let Some(stream) = file.filter(|file| is_stream(file)) {
+/// Reads everything; `None` if a file changed meanwhile. Blocks. `known` are the files that were judged last, `running`
+/// those of the configuration in effect.
+fn read(
+    file: Option<&Path>,
+    printer: &Printer,
+    known: &BTreeSet<PathBuf>,
+    running: &BTreeSet<PathBuf>,
+) -> Option<Reading> {
+    let spent = |stream: &Path, prints| {
         let what = format!("{}: is a pipe or a device, which cannot be read again", stream.display());
-        return Some(Reading { prints: Prints::default(), shown: Vec::new(), config: Err(vec![what]) });
+        Some(Reading { prints, shown: Vec::new(), config: Err(vec![what]) })
+    };
+    if let Some(stream) = file.filter(|file| is_stream(file)) {
+        return spent(stream, Prints::default());
+    }
+    // Opening a pipe that was emptied at the start would wait for ever.
+    if let Some(stream) = running.iter().find(|path| is_stream(path)) {
+        return spent(stream, printer.take(known));
     }
     let shown = load(file, process_environment()).shown;
     let mut paths = named_files(file, &shown);
@@ -272,5 +296,25 @@ fn names(all: &[String]) -> String {
         0 => "none".to_owned(),
         count if count > NAMES_MAX => format!("{first} and {} more", count - NAMES_MAX),
         _ => first,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_came_through_a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, pipe] = ["paybell.toml", "key"].map(|name| folder.path().join(name));
+        let merchant = "[[merchant]]\nmch_id = \"1900000109\"\napp_ids = [\"wx8888888888888888\"]\n";
+        let text = format!("{merchant}api_key_file = \"{}\"\n", pipe.display());
+        std::fs::write(&file, text).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let running = BTreeSet::from([file.clone(), pipe.clone()]);
+        let reading = read(Some(&file), &Printer::default(), &running, &running).unwrap();
+        let problems = reading.config.err().unwrap();
+        assert!(problems[0].contains(&pipe.display().to_string()), "{problems:?}");
+        assert_eq!(reading.prints.paths(), running, "they are watched on");
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         proxy,
         views::{accounts, ingress_merchants, mch_ids, policies, tokens},
     },
-    config::Config,
+    config::{Config, ListenAddress},
     error::Error,
     keys::KeyCounts,
 };
@@ -101,6 +101,9 @@ impl Targets {
     /// Swaps. What asks comes before what lets in, so that nothing is let in that nobody could ask about. Refuses as a
     /// whole, before anything is changed.
     pub fn adopt(&self, config: &Config, prepared: Prepared) -> Result<(), Error> {
+        if self.console.is_some() {
+            refuse_to_open(&self.began.console.listen, &prepared.tokens)?;
+        }
         if let Some(proxy) = &self.proxy {
             proxy.replace_merchants(prepared.proxy).map_err(|error| Error::Usage(error.to_string()))?;
         }
@@ -130,6 +133,19 @@ impl Targets {
     }
 }
 
+/// A configuration without tokens is sound for an API on loopback, but the listener stays where it was bound: without the
+/// last token everybody who reaches it could call.
+fn refuse_to_open(bound: &ListenAddress, tokens: &[Token]) -> Result<(), Error> {
+    if tokens.is_empty() && !bound.is_loopback() {
+        return Err(Error::Usage(format!(
+            "[console]: no token is left, and until its restart this process serves the private API on {}, which is not \
+             loopback: leave a token, or restart",
+            bound.as_str()
+        )));
+    }
+    Ok(())
+}
+
 /// The secrets of the webhooks that both name: what is running signs with those that `began` holds.
 fn webhooks<'c>(
     began: &'c Config,
@@ -146,4 +162,24 @@ fn webhooks<'c>(
         .iter()
         .filter_map(secrets)
         .filter_map(move |(name, running)| Some((running, of_name(name)?.1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use console::{Rate, Secret};
+
+    use super::*;
+
+    #[test]
+    fn an_api_that_others_reach_keeps_its_last_token_until_the_restart() {
+        let [open, loopback] =
+            ["0.0.0.0:8081", "127.0.0.1:8081"].map(|text| ListenAddress::parse(text).unwrap());
+        let secret = Secret::new("a-token").unwrap();
+        let name = "shop".to_owned();
+        let token = Token { name, secret, scopes: Vec::new(), rate: Rate::DEFAULT, streams_max: 1 };
+        let refusal = refuse_to_open(&open, &[]).unwrap_err().to_string();
+        assert!(refusal.contains("0.0.0.0:8081"), "{refusal}");
+        assert!(refuse_to_open(&open, std::slice::from_ref(&token)).is_ok());
+        assert!(refuse_to_open(&loopback, &[]).is_ok());
+    }
 }
