@@ -114,9 +114,8 @@ impl Proxy {
             return Err(Refusal::Source);
         }
         match head.uri.host() {
-            Some(host) if head.method == Method::CONNECT || !self.upstream.is_host(host) => {
-                Err(Refusal::Host)
-            }
+            _ if head.method == Method::CONNECT => Err(Refusal::Host),
+            Some(host) if !self.upstream.is_host(host) => Err(Refusal::Host),
             _ => Ok(()),
         }
     }

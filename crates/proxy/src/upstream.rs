@@ -143,7 +143,11 @@ impl Host {
         }
     }
 
+    /// `None` if there is no path to ask for: `*` behind a base URL would run into its host's name and port.
     fn request(&self, call: &Call, body: Upload) -> Option<Request<Upload>> {
+        if !call.path_and_query.starts_with('/') {
+            return None;
+        }
         let mut request = Request::new(body);
         *request.uri_mut() = format!("{}{}", self.base, call.path_and_query).parse().ok()?;
         *request.method_mut() = call.method.clone();

@@ -19,11 +19,15 @@ async fn it_is_no_open_proxy() {
         ("GET http://169.254.169.254/latest/meta-data HTTP/1.1", "169.254.169.254"),
         ("CONNECT api.mch.weixin.qq.com:443 HTTP/1.1", "api.mch.weixin.qq.com:443"),
         ("CONNECT 127.0.0.1:22 HTTP/1.1", "127.0.0.1:22"),
+        ("CONNECT /pay/orderquery HTTP/1.1", "x"),
     ] {
         let mut shop = Shop::connect(rig.address).await;
         let answer = shop.send(format!("{line}\r\nHost: {host}\r\n\r\n").as_bytes()).await;
         assert_eq!((answer.status, answer.failure().0.as_str()), (421, "FAIL"), "{line}");
     }
+    // Behind a base URL it would run into the host's name and port, and have the host asked last.
+    let star = Shop::connect(rig.address).await.send(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!((star.status, star.failure().0.as_str()), (400, "FAIL"));
     assert_eq!(wechat.count(), 0);
     // The same form with WeChat's own name: an SDK that was told of a proxy rather than of a base URL.
     let line = format!("GET {}/pay/orderquery HTTP/1.1\r\nHost: x\r\n\r\n", wechat.url);
