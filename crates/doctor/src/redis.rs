@@ -120,7 +120,7 @@ fn fsync(facts: &Facts) -> Option<Finding> {
         ),
         Some("everysec") if facts.replicas == 0 => Some(
             Finding::hint("redis-fsync-second", about)
-                .seen("a power loss forgets the registrations of the last second; payments are still found by notification and bill", "断电会丢失最近一秒的登记；支付仍会通过通知和账单找回")
+                .seen("a power loss forgets the registrations of the last second; their payments are then found by the notification alone, without an amount to compare", "断电会丢失最近一秒的登记；这些支付只能靠通知找回，且无法核对金额")
                 .remedy("appendfsync always, or a replica, closes the gap", "设置 appendfsync always 或增加从节点即可避免"),
         ),
         _ => None,
