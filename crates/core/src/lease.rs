@@ -112,8 +112,8 @@ pub fn take_from(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp
     if is_held || is_poison_at_rest(stored, check, now) {
         let mut record = stored.clone();
         look_again(&mut record, check);
-        if is_held && holder == Holder::Alive {
-            // Should the holder die now, nobody has to wait for the lease's end.
+        if is_held && holder == Holder::Alive && record.leases_lost < LOST_BEFORE_BACKOFF {
+            // Should the holder die now, nobody has to wait for the lease's end; unless it is the order that kills.
             record.due = record.due.map(|due| Due { at: due.at.min(now + HOLDER_LOOK), ..due });
         }
         return Taking { write: Write::Put(Box::new(record)), taken: Taken::Busy, dead: None };

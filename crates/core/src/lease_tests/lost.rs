@@ -158,6 +158,21 @@ fn while_the_holder_lives_a_busy_order_is_looked_at_before_the_lease_s_end() {
 }
 
 #[test]
+fn a_check_that_comes_again_after_its_holder_s_death_shortens_no_backoff() {
+    for leases in [4, 9, 11, 12] {
+        let mut desk = Desk::registered();
+        lose(&mut desk, leases);
+        let due = desk.record().due;
+        // The broker hands the dead worker's check out again, before anybody can know of the death.
+        for check in [notified(TX), manual()] {
+            let taking = take_from(desk.stored.as_ref(), &request(99, &check), desk.now, Holder::Alive);
+            let Write::Put(record) = taking.write else { panic!("{:?}", taking.write) };
+            assert_eq!((taking.taken, record.due), (Taken::Busy, due), "after {leases} leases");
+        }
+    }
+}
+
+#[test]
 fn a_lease_that_its_taker_gave_up_on_is_free_to_it_and_not_counted_as_lost() {
     let mut desk = Desk::registered();
     desk.hold(&manual());
