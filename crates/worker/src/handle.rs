@@ -160,8 +160,8 @@ impl Worker {
             // It may have been stored all the same.
             Err(_) => self.left.put_back(&check.key, Left { tried: Some(request.token), ..left }),
             // Nobody asked who holds the lease.
-            Ok(Taken::Duplicate | Taken::Stale) => self.left.put_back(&check.key, left),
-            Ok(Taken::Leased(_) | Taken::Busy | Taken::Fresh) => {}
+            Ok(Taken::Duplicate | Taken::Stale | Taken::Fresh) => self.left.put_back(&check.key, left),
+            Ok(Taken::Leased(_) | Taken::Busy) => {}
         }
         Ok((taken?, request.token))
     }

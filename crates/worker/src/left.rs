@@ -30,7 +30,7 @@ impl Leftovers {
         self.lock().remove(key).unwrap_or_default()
     }
 
-    /// The earlier of two leftovers stays: the later one came of a try that met it.
+    /// Of two of a kind the earlier stays: the later one came of a try that met it.
     pub fn put_back(&self, key: &OrderKey, left: Left) {
         if left == Left::default() {
             return;
@@ -39,7 +39,9 @@ impl Leftovers {
         if orders.len() >= ORDERS_MAX {
             orders.clear();
         }
-        orders.entry(key.clone()).or_insert(left);
+        let earlier = orders.get(key).copied().unwrap_or_default();
+        let both = Left { given_up: earlier.given_up.or(left.given_up), tried: earlier.tried.or(left.tried) };
+        orders.insert(key.clone(), both);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<OrderKey, Left>> {
@@ -69,6 +71,15 @@ mod tests {
         leftovers.put_back(&key(1), given_up(2));
         assert_eq!(leftovers.take_out(&key(1)), given_up(1));
         assert_eq!(leftovers.take_out(&key(1)), Left::default());
+    }
+
+    #[test]
+    fn a_wish_and_a_lease_that_two_deliveries_left_are_both_remembered() {
+        let leftovers = Leftovers::default();
+        let tried = Left { given_up: None, tried: Some(LeaseToken(1)) };
+        leftovers.put_back(&key(1), tried);
+        leftovers.put_back(&key(1), given_up(2));
+        assert_eq!(leftovers.take_out(&key(1)), Left { given_up: Some(LeaseToken(2)), ..tried });
     }
 
     #[test]
