@@ -6,6 +6,8 @@ use std::{
     path::PathBuf,
 };
 
+use delivery::Endpoint;
+
 use super::watch::{Print, Prints};
 use crate::config::{Config, Merchant, Secret, Shown};
 
@@ -64,6 +66,8 @@ pub struct Fixed {
     /// What `shown` does not tell apart, because it hides it.
     urls: [(&'static str, Secret); 2],
     tls: [(&'static str, bool); 2],
+    /// The same of the addresses of endpoints, whose queries are hidden.
+    endpoints: BTreeSet<(String, String)>,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,6 +100,7 @@ impl Fixed {
                 ("ingress.tls_cert_file", config.ingress.tls.is_some()),
                 ("proxy.tls_cert_file", config.proxy.as_ref().is_some_and(|proxy| proxy.tls.is_some())),
             ],
+            endpoints: addresses(&config.endpoints),
         }
     }
 
@@ -105,8 +110,18 @@ impl Fixed {
         let by_url = self.urls.iter().zip(&other.urls).filter(|((_, own), (_, others))| own != others);
         let by_tls = self.tls.iter().zip(&other.tls).filter(|((_, own), (_, others))| own != others);
         let named = by_url.map(|((name, _), _)| *name).chain(by_tls.map(|((name, _), _)| *name));
-        by_key.chain(named.map(str::to_owned)).collect()
+        let by_address = self.endpoints.symmetric_difference(&other.endpoints).map(|(name, _)| name.clone());
+        by_key.chain(named.map(str::to_owned)).chain(by_address).collect()
     }
+}
+
+/// The name of each endpoint's address in the configuration, and its print.
+fn addresses(endpoints: &[Endpoint]) -> BTreeSet<(String, String)> {
+    let of_kind =
+        |word: &'static str| endpoints.iter().filter(move |one| one.kind_word() == word).enumerate();
+    let name = |word: &str, number: usize| format!("{word}[{number}].url");
+    let address = |word| of_kind(word).map(move |(number, one)| (name(word, number), one.url.print()));
+    ["webhook", "legacy"].into_iter().flat_map(address).collect()
 }
 
 /// The files that a key names: those whose name says so hold keys, tokens and certificates.
@@ -201,6 +216,13 @@ mod tests {
         }
         let url = |password: &str| with(&format!("redis.url = \"redis://:{password}@127.0.0.1:6379\""));
         assert_eq!(needs_restart(&url("one"), &url("two")), ["redis.url"], "a hidden part differs");
+        let webhook = |token: &str| {
+            format!(
+                "{MERCHANT}[[webhook]]\nname = \"erp\"\nurl = \"https://erp.example/?token={token}\"\n\
+                 secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n"
+            )
+        };
+        assert_eq!(needs_restart(&webhook("one"), &webhook("two")), ["webhook[0].url"]);
     }
 
     #[test]
