@@ -30,8 +30,8 @@ func verify(secret string, header http.Header, body []byte, now time.Time) error
 		return errors.New("timestamp too old or too new")
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
-	if err != nil {
-		return err
+	if err != nil || len(key) == 0 { // With an empty key everybody could sign.
+		return errors.New("PAYBELL_WEBHOOK_SECRET is no secret")
 	}
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(id + "." + timestamp + "."))
