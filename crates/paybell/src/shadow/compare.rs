@@ -177,8 +177,7 @@ pub fn hits(payments: &[Payment], hits: &[Hit], frame: Frame) -> Report {
         let seen: Vec<Seen> = taken.filter_map(|(hit, order)| Some(seen_of(hit, order.clone()?))).collect();
         orders(payments, &seen, frame)
     } else {
-        let taken: Vec<&Hit> = taken.map(|(hit, _)| *hit).filter(|hit| frame.period.holds(hit.at)).collect();
-        by_number(payments, taken, frame)
+        by_number(payments, taken.map(|(hit, _)| *hit).collect(), frame)
     };
     report.rows = hits.len();
     let refused = named.into_iter().filter(|(hit, _)| !hit.is_taken() && frame.period.holds(hit.at));
@@ -240,8 +239,12 @@ fn seen_of(hit: &Hit, out_trade_no: String) -> Seen {
     Seen { line: hit.line, mch_id: None, out_trade_no, at: hit.at, transaction_id: None, total_fee: None }
 }
 
+/// A hit shortly after the period may be about its last payments: without it they would count as missed.
 fn by_number(payments: &[Payment], mut taken: Vec<&Hit>, frame: Frame) -> Report {
     let mut report = begin(payments, frame);
+    let end = frame.period.to.map(|to| Timestamp::from_millis(to.millis().saturating_add(frame.late_ms)));
+    let within = Period { to: end, ..frame.period };
+    taken.retain(|hit| within.holds(hit.at));
     let mut paid: Vec<Timestamp> = payments.iter().map(|payment| payment.paid_at).collect();
     paid.retain(|at| frame.period.holds(*at));
     paid.sort_unstable();

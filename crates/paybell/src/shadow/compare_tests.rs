@@ -124,3 +124,14 @@ fn a_bare_log_gives_a_lower_bound_of_what_was_missed() {
     assert_eq!(kinds(&report), [(Kind::Refused, "-")]);
     assert_eq!(hits(&payments, &[], FRAME).missed_at_least, Some(4));
 }
+
+#[test]
+fn the_last_payment_of_a_period_is_not_missed_because_its_hit_came_after_it() {
+    let payments = [paid("A", 100), paid("B", 199), paid("C", 230)];
+    let frame = Frame { period: Period { from: Some(at(100)), to: Some(at(200)) }, ..FRAME };
+    let missed =
+        |second| hits(&payments, &[hit("/n", 101, 200), hit("/n", second, 200)], frame).missed_at_least;
+    assert_eq!(missed(202), Some(0));
+    assert_eq!(missed(300), Some(1), "that late it is somebody else's");
+    assert_eq!(missed(99), Some(1), "before the period nothing of it was paid");
+}
