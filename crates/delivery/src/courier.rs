@@ -24,6 +24,9 @@ const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
+/// Shorter values in an address are no tokens, and may be part of any text.
+const TOKEN_BYTES_MIN: usize = 6;
+
 /// The merchants' keys as they are at this moment; `None` for a merchant that is not configured.
 pub type KeyOf = Arc<dyn Fn(&MchId) -> Option<MerchantKey> + Send + Sync>;
 
@@ -52,7 +55,11 @@ impl Courier {
         let begun = Instant::now();
         let reply = self.transport.post(post).await;
         let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Report { ms, ..self.judge(&without(payer.as_ref(), reply), now) }
+        // Judged is what came, shown is what may be: an address may hold a word that means success.
+        let (judged, shown) =
+            (self.judge(&reply, now), self.judge(&self.without_secrets(payer.as_ref(), &reply), now));
+        let words = if shown.outcome == judged.outcome { shown.words } else { String::new() };
+        Report { ms, words, ..judged }
     }
 
     /// The event from hand, or from its place in the log.
@@ -119,6 +126,23 @@ impl Courier {
         Ok((vec![(CONTENT_TYPE, "text/xml; charset=utf-8".to_owned())], Bytes::from(document)))
     }
 
+    /// An endpoint may send back what it got, as many do that know no such path; what is shown of its answer names no
+    /// payer, and holds no token of the address.
+    fn without_secrets(&self, payer: Option<&Openid>, reply: &Reply) -> Reply {
+        let Reply::Answered(answer) = reply else { return reply.clone() };
+        let query = self.endpoint.url.uri().query().unwrap_or_default();
+        let values = query.split('&').filter_map(|pair| Some(pair.split_once('=')?.1));
+        let values = values.filter(|value| value.len() >= TOKEN_BYTES_MIN);
+        let payer = payer.map_or("", |payer| payer.0.as_str());
+        let secrets: Vec<&str> =
+            [payer, query].into_iter().chain(values).filter(|secret| !secret.is_empty()).collect();
+        let mut body = String::from_utf8_lossy(&answer.body).into_owned();
+        for secret in secrets {
+            body = body.replace(secret, "***");
+        }
+        Reply::Answered(Answer { body: Bytes::from(body), ..answer.clone() })
+    }
+
     fn judge(&self, reply: &Reply, now: Timestamp) -> Report {
         match self.endpoint.kind {
             Kind::Webhook(_) => Report::of_webhook(reply, now),
@@ -136,17 +160,6 @@ type Parts = (Vec<(HeaderName, String)>, Bytes);
 struct Made {
     post: Post,
     payer: Option<Openid>,
-}
-
-/// An endpoint may send back what it got; what is shown of its answer names no payer.
-fn without(payer: Option<&Openid>, reply: Reply) -> Reply {
-    match (payer, reply) {
-        (Some(payer), Reply::Answered(answer)) if !payer.0.is_empty() => {
-            let body = String::from_utf8_lossy(&answer.body).replace(&payer.0, "***");
-            Reply::Answered(Answer { body: Bytes::from(body), ..answer })
-        }
-        (_, reply) => reply,
-    }
 }
 
 /// The body is the event exactly as in the log, and the signature is made over the same text.

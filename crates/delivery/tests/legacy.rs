@@ -230,3 +230,28 @@ async fn an_echoed_openid_is_not_shown() {
     assert!(!shown.contains(OPENID) && shown.contains("var_dump"), "{shown}");
     assert_eq!(format!("{:?}", Openid(OPENID.to_owned())), "Openid(***)");
 }
+
+/// Nor does one that answers with the address show what its query holds.
+#[tokio::test]
+async fn an_echoed_token_of_the_address_is_not_shown() {
+    let endpoint = endpoint(
+        "old",
+        "https://shop.example/notify.php?v=1&token=s3cret-token",
+        Kind::Legacy(Refunded::HoldBack),
+    );
+    let reply = |_: &Post| answer(404, "Cannot POST /notify.php?v=1&token=s3cret-token (token s3cret-token)");
+    let is_tried = |view: &View| !view.attempts.is_empty();
+    let (_, view) = served(&[paid(1)], State::Paid, endpoint, reply, is_tried).await;
+    let shown = serde_json::to_string(&view).unwrap();
+    assert!(!shown.contains("s3cret") && shown.contains("Cannot POST"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_word_of_the_address_in_the_answer_is_still_read() {
+    let endpoint =
+        endpoint("old", "https://shop.example/notify.php?on=SUCCESS", Kind::Legacy(Refunded::HoldBack));
+    let reply = |_: &Post| answer(200, SUCCESS);
+    let is_tried = |view: &View| !view.attempts.is_empty();
+    let (_, view) = served(&[paid(1)], State::Paid, endpoint, reply, is_tried).await;
+    assert_eq!((view.delivered_total, view.attempts[0].result.as_str()), (1, "delivered"));
+}
