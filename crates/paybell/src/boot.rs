@@ -87,10 +87,9 @@ impl Role {
     /// What every installation needs.
     pub(crate) const ALL: [Role; 4] = [Role::Ingress, Role::Worker, Role::Scheduler, Role::Console];
 
-    /// What one process does that was told no role.
-    fn all_of(config: &Config) -> HashSet<Role> {
-        let proxy = config.proxy.is_some().then_some(Role::Proxy);
-        Self::ALL.into_iter().chain(proxy).collect()
+    /// What one process does that was told no role, in the order in which they are named.
+    fn all_of(config: &Config) -> impl Iterator<Item = Role> {
+        Self::ALL.into_iter().chain(config.proxy.is_some().then_some(Role::Proxy))
     }
 }
 
@@ -98,8 +97,11 @@ impl Role {
 pub fn run(args: Args) -> Result<(), Error> {
     telemetry::begin(&args.log)?;
     let (beginning, config) = reload::begin(args.from.config)?;
-    let roles: HashSet<Role> =
-        if args.roles.is_empty() { Role::all_of(&config) } else { args.roles.into_iter().collect() };
+    let roles: HashSet<Role> = if args.roles.is_empty() {
+        Role::all_of(&config).collect()
+    } else {
+        args.roles.into_iter().collect()
+    };
     if roles.contains(&Role::Proxy) && config.proxy.is_none() {
         let what = "there is no proxy to run: set [proxy] listen to HOST:PORT, such as \"127.0.0.1:8083\"";
         return Err(Error::Usage(what.to_owned()));
@@ -239,7 +241,6 @@ fn say_if_in_shadow(mode: Mode) {
 /// On the embedded engine nobody else can run the roles that are missing here.
 fn warn_of_split_roles(config: &Config, roles: &HashSet<Role>) {
     let missing: Vec<String> = Role::all_of(config)
-        .into_iter()
         .filter(|role| !roles.contains(role))
         .filter_map(|role| role.to_possible_value().map(|value| value.get_name().to_owned()))
         .collect();
