@@ -32,11 +32,7 @@ impl CanaryMetrics {
             seconds: Histogram::new(SECONDS),
             last_success: Family::default(),
         };
-        for mch_id in mch_ids {
-            for word in Outcome::WORDS {
-                drop(metrics.sent.get_or_create(&labels(mch_id, word)));
-            }
-        }
+        mch_ids.into_iter().for_each(|mch_id| metrics.know(mch_id));
         registry.register(
             "paybell_canary",
             "Canary notifications by merchant and result",
@@ -53,6 +49,18 @@ impl CanaryMetrics {
             metrics.last_success.clone(),
         );
         metrics
+    }
+
+    /// Shows every word of a merchant, which may come while the service runs.
+    pub(crate) fn know(&self, mch_id: &str) {
+        for word in Outcome::WORDS {
+            drop(self.sent.get_or_create(&labels(mch_id, word)));
+        }
+    }
+
+    /// A merchant that is gone sends no canary: its last success would grow old for ever.
+    pub(crate) fn forget(&self, mch_id: &str) {
+        self.last_success.remove(&vec![("mch_id", mch_id.to_owned())]);
     }
 
     pub(crate) fn came_back(&self, mch_id: &str, outcome: &Outcome, wall: Duration) {

@@ -38,7 +38,18 @@ pub async fn run(watch: Watch, metrics: CanaryMetrics, end: CancellationToken) {
             () = end.cancelled() => return,
             _ = rounds.tick() => {}
         }
-        for merchant in (watch.merchants)() {
+        let merchants = (watch.merchants)();
+        last.retain(|mch_id, _| {
+            let is_there = merchants.iter().any(|merchant| merchant.mch_id == *mch_id);
+            if !is_there {
+                metrics.forget(mch_id);
+            }
+            is_there
+        });
+        for merchant in merchants {
+            if !last.contains_key(&merchant.mch_id) {
+                metrics.know(&merchant.mch_id);
+            }
             let sent = canary::send(&watch.public_url, &merchant, &watch.roots);
             let outcome = tokio::select! {
                 () = end.cancelled() => return,

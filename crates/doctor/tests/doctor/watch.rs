@@ -30,7 +30,7 @@ async fn every_round_is_counted_and_asks_for_the_keys_anew() {
         }
     })
     .await;
-    let keys = Arc::new(Mutex::new(KEY));
+    let keys = Arc::new(Mutex::new(vec![KEY]));
     let mut registry = Registry::default();
     let metrics = CanaryMetrics::register(&mut registry, ["1900000109"]);
     let of = |word: &str| format!("paybell_canary_total{{mch_id=\"1900000109\",result=\"{word}\"}}");
@@ -38,7 +38,7 @@ async fn every_round_is_counted_and_asks_for_the_keys_anew() {
     let current = keys.clone();
     let watch = Watch {
         public_url: stand.url("http"),
-        merchants: Arc::new(move || vec![merchant(&[*current.lock().unwrap()])]),
+        merchants: Arc::new(move || current.lock().unwrap().iter().map(|key| merchant(&[*key])).collect()),
         interval: Duration::from_millis(5),
         roots: Roots::public(),
     };
@@ -53,11 +53,20 @@ async fn every_round_is_counted_and_asks_for_the_keys_anew() {
         tokio::time::timeout(Duration::from_secs(20), waited).await.unwrap();
     };
     until("accepted", 2.0).await;
-    let last = count(&registry, "paybell_canary_last_success_timestamp_seconds{mch_id=\"1900000109\"}");
+    let last_success = "paybell_canary_last_success_timestamp_seconds{mch_id=\"1900000109\"}";
+    let last = count(&registry, last_success);
     assert!((last - doctor::clock::wall().as_secs_f64()).abs() < 20.0, "{last}");
     assert!(count(&registry, "paybell_canary_seconds_count") >= 2.0);
-    *keys.lock().unwrap() = OTHER_KEY;
+    *keys.lock().unwrap() = vec![OTHER_KEY];
     until("refused", 1.0).await;
+    // A merchant that is gone is not waited for: the age of its last success would alarm for ever.
+    keys.lock().unwrap().clear();
+    let forgotten = async {
+        while count(&registry, last_success) >= 0.0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), forgotten).await.unwrap();
     end.cancel();
     tokio::time::timeout(Duration::from_secs(20), running).await.unwrap().unwrap();
 }
