@@ -10,6 +10,7 @@ use paybell_core::{
     Event, MchId, Timestamp,
     event::EventType,
     ports::{OrderFilter, PAGE_ROWS_MAX},
+    record::Entry,
 };
 use serde_json::json;
 
@@ -26,7 +27,7 @@ const BATCH: usize = 200;
 
 #[derive(Debug, Args)]
 pub struct Republish {
-    /// Events learned at this time or later: RFC 3339 with an offset, such as 2026-11-20T12:00:00+08:00
+    /// Events learned or emitted at this time or later: RFC 3339 with an offset, such as 2026-11-20T12:00:00+08:00
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Timestamp,
     /// Events learned before this time [default: now]
@@ -76,9 +77,6 @@ async fn walk(args: &Republish, engine: &Engine) -> Result<(u64, u64), Error> {
         Some(until) => until,
         None => engine.ledger().ledger.clock().await.map_err(failed)?.now,
     };
-    let is_meant = |event: &&Event| {
-        event.time >= args.since && event.time < until && args.kind.is_none_or(|kind| kind == event.kind)
-    };
     let progress = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let (mut orders, mut events, mut after) = (0, 0, None::<String>);
     loop {
@@ -86,8 +84,7 @@ async fn walk(args: &Republish, engine: &Engine) -> Result<(u64, u64), Error> {
         let page = page.map_err(failed)?.expect("the place comes from the listing itself");
         // What is still outgoing is published by whoever ends the lease.
         let history = page.records.iter().flat_map(|record| &record.history);
-        let meant: Vec<Event> =
-            history.filter_map(|entry| entry.event.as_deref()).filter(is_meant).cloned().collect();
+        let meant: Vec<Event> = history.filter_map(|entry| args.meant(entry, until)).cloned().collect();
         if !args.dry_run {
             for batch in meant.chunks(BATCH) {
                 engine.log().append(batch).await.map_err(failed)?;
@@ -101,6 +98,16 @@ async fn walk(args: &Republish, engine: &Engine) -> Result<(u64, u64), Error> {
             return Ok((orders, events));
         }
         after = Some(page.next);
+    }
+}
+
+impl Republish {
+    /// The entry's event, if it is to be emitted again. What waited for a broker, or was withheld in shadow at first, was
+    /// learned long before it was emitted: it may stand at the end of the log, where a tail is lost.
+    fn meant<'r>(&self, entry: &'r Entry, until: Timestamp) -> Option<&'r Event> {
+        let event = entry.event.as_deref()?;
+        let is_in_time = event.time.max(entry.at) >= self.since && event.time < until;
+        (is_in_time && self.kind.is_none_or(|kind| kind == event.kind)).then_some(event)
     }
 }
 
@@ -119,4 +126,47 @@ fn kind(text: &str) -> Result<EventType, String> {
 
 fn mch_id(text: &str) -> Result<MchId, String> {
     MchId::new(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Republish,
+    }
+
+    fn at(text: &str) -> Timestamp {
+        moment(&format!("2026-11-20T{text}:00+08:00")).unwrap()
+    }
+
+    fn emitted(learned: &str, emitted: &str) -> Entry {
+        let event = json!({
+            "specversion": "1.0", "id": "8803801d-9ff3-598c-bbfa-290c72a9eb8c", "source": "/paybell/1900000109",
+            "type": "order.closed", "subject": "T1", "time": format!("2026-11-20T{learned}:00+08:00"),
+            "datacontenttype": "application/json",
+            "data": {
+                "version": 1, "mch_id": "1900000109", "sub_mch_id": null, "appid": null, "out_trade_no": "T1",
+                "transaction_id": null, "total_fee": null, "fee_type": null, "cash_fee": null,
+                "settlement_total_fee": null, "coupon_fee": null, "coupons": [], "trade_state": "CLOSED",
+                "trade_type": null, "bank_type": null, "attach": null, "paid_at": null, "learned_by": "poll",
+                "late": false, "registered": true
+            }
+        });
+        Entry::emitted(at(emitted), serde_json::from_value(event).unwrap())
+    }
+
+    #[test]
+    fn what_was_learned_before_and_emitted_in_the_lost_tail_is_emitted_again() {
+        let args = Line::parse_from(["republish", "--since", "2026-11-20T12:00:00+08:00"]).args;
+        let is_meant = |learned, told| args.meant(&emitted(learned, told), at("13:00")).is_some();
+        assert!(is_meant("12:00", "12:01"));
+        assert!(is_meant("09:00", "12:01"), "it waited, or was withheld");
+        assert!(!is_meant("11:00", "11:59"), "it was in the log before");
+        assert!(!is_meant("13:00", "13:01"));
+    }
 }
