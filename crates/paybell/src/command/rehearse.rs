@@ -1,6 +1,7 @@
 //! `paybell rehearse`: the awkward day against a subscriber, by webhook or AMQP. Reads its arguments here; what is
 //! played and judged is [`crate::rehearse`]. It needs no configuration and no running Paybell.
 
+use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::{
     rehearse::{
         Rehearsal,
         check::{Checker, HasLast, Settling},
+        event::Order,
         now, report,
         scene::{OnLate, Scene},
         script::{Play, Wishes, write},
@@ -223,12 +225,15 @@ async fn on_amqp(target: &str, args: &Args) -> Result<Stage, Error> {
 }
 
 fn list_orders(play: &Play, as_json: bool) -> Result<(), Error> {
-    let orders = || play.acts.iter().flat_map(|act| act.orders.iter().map(move |order| (act.scene, order)));
+    let of_acts =
+        || play.acts.iter().flat_map(|act| act.orders.iter().map(move |order| (act.scene.as_str(), order)));
+    // In a queue these two frame the rest; a shop that does not know the last one would pass for stuck.
+    let orders = || iter::once(("begin", &play.first.0)).chain(of_acts()).chain([("end", &play.last.0)]);
     let mch_id = play.mch_id.as_str();
     if as_json {
-        let order = |(scene, order): (Scene, &crate::rehearse::event::Order)| {
+        let order = |(scene, order): (&str, &Order)| {
             json!({
-                "scene": scene.as_str(),
+                "scene": scene,
                 "mch_id": mch_id,
                 "out_trade_no": order.out_trade_no,
                 "total_fee": order.total_fee,
@@ -238,9 +243,9 @@ fn list_orders(play: &Play, as_json: bool) -> Result<(), Error> {
             &json!({ "seed": play.seed, "orders": orders().map(order).collect::<Vec<_>>() }),
         );
     }
-    let row = |(scene, order): (Scene, &crate::rehearse::event::Order)| {
+    let row = |(scene, order): (&str, &Order)| {
         let number = order.out_trade_no.to_string();
-        vec![scene.as_str().to_owned(), mch_id.to_owned(), number, order.total_fee.to_string()]
+        vec![scene.to_owned(), mch_id.to_owned(), number, order.total_fee.to_string()]
     };
     output::table(&["scene", "mch_id", "out_trade_no", "total_fee"], &orders().map(row).collect::<Vec<_>>())
 }

@@ -38,7 +38,7 @@ pub struct Play {
     pub mch_id: MchId,
     pub acts: Vec<Act>,
     /// A payment that comes before everything else, where nothing else tells that somebody listens.
-    pub first: Document,
+    pub first: (Order, Document),
     /// Comes after everything else: who has handled it has at least begun with all that came before.
     pub last: (Order, Document),
 }
@@ -87,12 +87,12 @@ pub fn write(wishes: &Wishes) -> Result<Play, Error> {
     let acts = wishes.scenes.iter().map(|scene| writer.act(*scene)).collect::<Result<_, _>>()?;
     let [first, last] =
         [writer.order("BEGIN", Scene::ALL.len(), 0)?, writer.order("END", Scene::ALL.len(), 1)?];
-    let last_paid = writer.author.paid(&last, 1).into();
+    let [first_paid, last_paid] = [&first, &last].map(|order| writer.author.paid(order, 1).into());
     Ok(Play {
         seed: wishes.seed,
         mch_id: wishes.mch_id.clone(),
         acts,
-        first: writer.author.paid(&first, 1).into(),
+        first: (first, first_paid),
         last: (last, last_paid),
     })
 }

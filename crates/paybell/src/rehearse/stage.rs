@@ -68,7 +68,7 @@ impl Stage {
     pub async fn open(&self, play: &Play) -> Result<(), Error> {
         match self {
             Stage::Webhook(_) => Ok(()),
-            Stage::Amqp(amqp) => amqp.begin(&play.first).await,
+            Stage::Amqp(amqp) => amqp.begin(&play.first.1).await,
         }
     }
 
