@@ -65,6 +65,12 @@ async fn a_scope_opens_its_routes_and_no_others() {
         (format!("GET /v1/dead/{id}"), "operate"),
         (format!("POST /v1/dead/{id}/replay"), "operate"),
         (format!("DELETE /v1/dead/{id}"), "operate"),
+        (format!("POST /v1/orders/{MCH}/T/release"), "operate"),
+        ("GET /v1/audit".to_owned(), "operate"),
+        ("GET /v1/endpoints".to_owned(), "operate"),
+        ("GET /v1/endpoints/erp".to_owned(), "operate"),
+        ("POST /v1/endpoints/erp/resend".to_owned(), "operate"),
+        ("POST /v1/endpoints/erp/enable".to_owned(), "operate"),
     ];
     for (request, needed) in routes {
         for (name, scopes) in
