@@ -90,11 +90,14 @@ fn a_running_service_is_well_and_its_canary_is_forgotten() {
         "appid-good",
         "notify-url-is-paybell",
         "unsigned-refused",
-        "canary-good",
         "service-ready",
     ] {
         one(&findings, code);
     }
+    // Its words about a machine that is busy with other tests are a warning.
+    let is_canary =
+        |finding: &&Value| ["canary-good", "canary-slow"].map(Value::from).contains(&finding["code"]);
+    assert_eq!(findings.iter().filter(is_canary).count(), 1, "{findings:?}");
     let taken = format!("paybell_notifications_total{{mch_id=\"{MCH}\",result=\"accepted\"}}");
     assert_eq!(shop.service.metric(&taken), 1.0);
     forgotten(&shop);
