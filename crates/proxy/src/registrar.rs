@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use paybell_core::ports::{Ledger, PortError, Registry};
 use paybell_core::register::Registered;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::backlog::{Backlog, Waiting};
@@ -83,8 +83,8 @@ impl Registrar {
         }
     }
 
-    /// Tries again what failed until `drain` is cancelled; then once more, within a bound. A batch in hand is never cut:
-    /// what it holds is nowhere else.
+    /// Tries again what failed until `drain` is cancelled, and then to the end of a bound: the ledger may just fail over.
+    /// A batch in hand is never cut: what it holds is nowhere else.
     pub(crate) async fn run_retries(&self, drain: CancellationToken) {
         let mut pause = RETRY_PAUSE_MIN;
         loop {
@@ -103,7 +103,11 @@ impl Registrar {
             }
         }
         let end = Instant::now() + DRAIN_TIMEOUT;
-        while self.backlog.len() > 0 && self.retry_batch(end.duration_since(Instant::now())).await {}
+        while self.backlog.len() > 0 && Instant::now() < end {
+            if !self.retry_batch(end.duration_since(Instant::now())).await {
+                sleep_until(end.min(Instant::now() + RETRY_PAUSE_MIN)).await;
+            }
+        }
         self.drop_rest();
     }
 

@@ -1,7 +1,7 @@
 //! A registry and a clock in memory: core's own transition, and faults on demand.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -35,6 +35,8 @@ pub struct Memory {
     mood: Mutex<Mood>,
     began: Instant,
     skew_ms: AtomicI64,
+    /// Readings of the clock.
+    asked: AtomicUsize,
     journal: Journal,
 }
 
@@ -45,6 +47,7 @@ impl Memory {
             mood: Mutex::new(Mood::Well),
             began: Instant::now(),
             skew_ms: AtomicI64::new(0),
+            asked: AtomicUsize::new(0),
             journal,
         }
     }
@@ -69,6 +72,11 @@ impl Memory {
     /// Another server with another clock took over.
     pub fn skew(&self, by: Millis) {
         self.skew_ms.store(by.0, Ordering::SeqCst);
+    }
+
+    /// How often somebody wanted to know the time, as every later attempt does.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
     }
 
     fn mood(&self) -> Mood {
@@ -113,6 +121,7 @@ impl Registry for Memory {
 #[async_trait]
 impl Ledger for Memory {
     async fn clock(&self) -> Result<Reading, PortError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         match self.mood() {
             Mood::Well | Mood::Mute => Ok(Reading { now: self.now(), is_steady: true }),
             Mood::Away => Err(away()),

@@ -84,7 +84,7 @@ async fn what_finds_no_room_is_counted_as_dropped() {
 }
 
 #[tokio::test]
-async fn the_end_tries_once_more_and_counts_what_it_drops() {
+async fn the_end_tries_again_and_counts_what_it_drops() {
     for (mood, result) in [(Mood::Well, "retried"), (Mood::Away, "dropped"), (Mood::Hangs, "dropped")] {
         let journal = Journal::default();
         let (_wechat, mut rig) = rig(&journal, 10).await;
@@ -98,4 +98,20 @@ async fn the_end_tries_once_more_and_counts_what_it_drops() {
         assert!(took < Duration::from_secs(9), "{mood:?}: {took:?}");
         assert_eq!(rig.metric("paybell_proxy_waiting"), 0);
     }
+}
+
+#[tokio::test]
+async fn the_end_waits_a_while_for_a_ledger_that_comes_back() {
+    let journal = Journal::default();
+    let (_wechat, mut rig) = rig(&journal, 10).await;
+    rig.ledger.set(Mood::Away);
+    let end = CancellationToken::new();
+    rig.run_retries(end.clone());
+    post(rig.address, UNIFIED, &order("T1", "7", &[])).await;
+    end.cancel();
+    let asked = rig.ledger.asked();
+    until("it is tried after the end was told", || rig.ledger.asked() > asked).await;
+    rig.ledger.set(Mood::Well);
+    until("it is counted", || rig.registrations("retried") + rig.registrations("dropped") == 1).await;
+    assert_eq!((rig.registrations("dropped"), rig.ledger.count()), (0, 1));
 }
