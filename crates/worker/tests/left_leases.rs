@@ -323,6 +323,23 @@ async fn a_check_that_the_queue_gave_up_on_leaves_no_lease_behind_either() {
 }
 
 #[tokio::test]
+async fn a_check_that_a_fresh_look_answers_forgets_no_lease() {
+    let world = World::failing(&[]);
+    let worker = world.worker(1);
+    assert_eq!(worker.handle(notified()).await, Settled::Done("paid"));
+    world.faults.lock().unwrap().push_back((Call::Take, After));
+    let key = world.record().key;
+    let of_no_transaction = Delivery::new(Check::notified(key.clone(), None), Box::new(Settles));
+    assert_eq!(worker.handle(of_no_transaction).await, Settled::GivenBack);
+    let manual = || Delivery::new(Check::manual(key.clone()), Box::new(Settles));
+    assert_eq!(worker.handle(manual()).await, Settled::Done("fresh"));
+    assert!(world.record().lease.is_some(), "it was not even looked for");
+    world.pass(PAUSE);
+    assert_eq!(worker.handle(manual()).await, Settled::Done("nothing_new"));
+    assert_eq!(world.record().lease, None);
+}
+
+#[tokio::test]
 async fn only_the_worker_that_left_a_lease_takes_it_over() {
     let world = World::failing(&[(Call::Append, Before), (Call::PutOff, Before)]);
     let (worker, stranger) = (world.worker(1), world.worker(2));
