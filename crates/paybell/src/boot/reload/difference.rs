@@ -16,12 +16,14 @@ use crate::config::{Config, Merchant, Secret, Shown};
 const LIVE_SECTIONS: [&str; 2] = ["merchant[", "console.token["];
 const WEBHOOK: &str = "webhook[";
 const WEBHOOK_KEYS: [&str; 4] = ["secret_file", "secret_files", "secret", "secrets"];
-const LIVE_KEYS: [(&str, &str); 5] = [
+const LIVE_KEYS: [(&str, &str); 6] = [
     ("ingress", "tls_cert_file"),
     ("ingress", "tls_key_file"),
     ("proxy", "tls_cert_file"),
     ("proxy", "tls_key_file"),
     ("console", "token_file"),
+    // Of tokens without a rate of their own; see `rate_of_all`.
+    ("console", "rate"),
 ];
 
 /// Merchants by what became of them.
@@ -66,7 +68,10 @@ pub struct Fixed {
     /// What `shown` does not tell apart, because it hides it.
     urls: [(&'static str, Secret); 2],
     tls: [(&'static str, bool); 2],
-    /// The same of the addresses of endpoints, whose queries are hidden.
+    /// The rate of an API without tokens, which keeps that of its start; `None` where there are tokens.
+    rate_of_all: Option<u32>,
+    rate: u32,
+    /// Addresses of endpoints, whose queries `shown` hides.
     endpoints: BTreeSet<(String, String)>,
 }
 
@@ -100,6 +105,8 @@ impl Fixed {
                 ("ingress.tls_cert_file", config.ingress.tls.is_some()),
                 ("proxy.tls_cert_file", config.proxy.as_ref().is_some_and(|proxy| proxy.tls.is_some())),
             ],
+            rate_of_all: config.console.tokens.is_empty().then_some(config.console.rate),
+            rate: config.console.rate,
             endpoints: addresses(&config.endpoints),
         }
     }
@@ -111,7 +118,8 @@ impl Fixed {
         let by_tls = self.tls.iter().zip(&other.tls).filter(|((_, own), (_, others))| own != others);
         let named = by_url.map(|((name, _), _)| *name).chain(by_tls.map(|((name, _), _)| *name));
         let by_address = self.endpoints.symmetric_difference(&other.endpoints).map(|(name, _)| name.clone());
-        by_key.chain(named.map(str::to_owned)).chain(by_address).collect()
+        let by_rate = other.rate_of_all.filter(|rate| *rate != self.rate).map(|_| "console.rate".to_owned());
+        by_key.chain(named.map(str::to_owned)).chain(by_address).chain(by_rate).collect()
     }
 }
 
@@ -191,6 +199,13 @@ mod tests {
         fs::write(files.path("token"), "a-token").unwrap();
         let with_token = format!("console.token_file = \"{}\"\n{MERCHANT}", files.path("token"));
         assert!(needs_restart(MERCHANT, &with_token).is_empty());
+        let with_rate = |rate: &str, text: &str| format!("console.rate = \"{rate}\"\n{text}");
+        assert!(needs_restart(&with_rate("5/s", &with_token), &with_rate("6/s", &with_token)).is_empty());
+        assert_eq!(
+            needs_restart(&with_rate("5/s", MERCHANT), &with_rate("6/s", MERCHANT)),
+            ["console.rate"],
+            "the rate of all who need no token"
+        );
         let webhook = |secret: &str| {
             format!(
                 "{MERCHANT}[[webhook]]\nname = \"erp\"\nurl = \"https://erp.example/\"\nsecret = \"{secret}\"\n"
