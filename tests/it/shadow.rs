@@ -203,6 +203,21 @@ fn the_report_names_what_the_old_handler_missed_and_a_release_has_it_told() {
 }
 
 #[test]
+fn before_the_first_payment_the_report_knows_the_orders_all_the_same() {
+    let shop = Shop::open(&Settings { top: SHADOW, cadence: &["1h"], ..Settings::default() });
+    shop.wechat.says("OPEN", Say::state("OPEN", "NOTPAY"));
+    shop.register_fee("OPEN", 1999);
+    let table = shop.folder.path().join("handler.csv");
+    let now = crate::harness::rfc3339_in(0);
+    std::fs::write(&table, format!("order_no,time\nOPEN,{now}\nFORGED,{now}\n")).unwrap();
+    let (table, api) = (table.display().to_string(), format!("http://{}", shop.service.address("console")));
+    let report = run(&["shadow", "report", "--handler", &table, "--lang", "zh", "--api", &api]);
+    report.expect(0, &["未支付 (2)", "订单状态 pending", "订单状态 unknown"]);
+    let args = ["shadow", "report", "--handler", &table, "--mch-id", MCH, "--lang", "zh", "--api", &api];
+    run(&args).expect(0, &["订单状态 pending", "订单状态 unknown"]);
+}
+
+#[test]
 fn the_report_reads_an_access_log_with_and_without_order_numbers() {
     let shop = Shop::open(&Settings { top: SHADOW, cadence: &["500ms", "1h"], ..Settings::default() });
     for order in ["A1", "A2", "A3"] {

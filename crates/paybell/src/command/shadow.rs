@@ -109,7 +109,7 @@ async fn report(args: Report) -> Result<(), Error> {
         OtherSide::Rows(rows) => compare::orders(&payments, rows, frame),
         OtherSide::Hits(hits) => compare::hits(&payments, hits, frame),
     };
-    decided::look_up_strange(&api, &payments, &mut report).await?;
+    decided::look_up_strange(&api, &payments, args.mch_id.as_deref(), &mut report).await?;
     if args.json {
         return output::json(&show::document(&report, frame));
     }

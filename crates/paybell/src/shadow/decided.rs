@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Payment,
-    compare::{Kind, Report},
+    compare::{Finding, Kind, Report},
 };
 use crate::{
     api::{Api, escaped},
@@ -55,26 +55,52 @@ pub async fn payments(api: &Api, mch_id: Option<&str>) -> Result<Vec<Payment>, E
     Ok(once_each(payments))
 }
 
+/// The merchants of which anything is known: those of the payments, and of the orders on the first page, where there
+/// may be no payment yet.
+async fn merchants(api: &Api, payments: &[Payment], mch_id: Option<&str>) -> Result<BTreeSet<String>, Error> {
+    if let Some(mch_id) = mch_id {
+        return Ok(BTreeSet::from([mch_id.to_owned()]));
+    }
+    let page = api.get("/v1/orders", &[("limit", Some(PAGE_ROWS))]).await?;
+    let of_orders = entries(&page, "orders").iter().map(|order| cell(order, "mch_id"));
+    Ok(payments.iter().map(|payment| payment.mch_id.clone()).chain(of_orders).collect())
+}
+
 /// Asks what is known of the orders that the handler saw and WeChat was not known to have taken a payment for. A
 /// payment whose event is no longer kept is no finding.
-pub async fn look_up_strange(api: &Api, payments: &[Payment], report: &mut Report) -> Result<(), Error> {
-    let of_payments: BTreeSet<String> = payments.iter().map(|payment| payment.mch_id.clone()).collect();
+pub async fn look_up_strange(
+    api: &Api,
+    payments: &[Payment],
+    mch_id: Option<&str>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    if report.count(Kind::NotPaid) == 0 {
+        return Ok(());
+    }
+    let all = merchants(api, payments, mch_id).await?;
     let strange = report.findings.iter_mut().filter(|finding| finding.kind == Kind::NotPaid);
     for finding in strange.take(ASKED_MAX) {
         let Some(order) = &finding.out_trade_no else { continue };
         let named: BTreeSet<String> = finding.seen.iter().filter_map(|row| row.mch_id.clone()).collect();
         let mut state = "unknown".to_owned();
-        for mch_id in if named.is_empty() { &of_payments } else { &named } {
+        for mch_id in if named.is_empty() { &all } else { &named } {
             let path = format!("/v1/orders/{}/{}", escaped(mch_id), escaped(order));
-            if let Some(record) = api.find(&path).await? {
+            // Another merchant's order may have the same number: the paid one counts.
+            if let Some(record) = api.find(&path).await?
+                && !is_paid(&state)
+            {
                 state = cell(&record, "state");
             }
         }
         finding.state = Some(state);
     }
-    let is_paid = |state: &Option<String>| matches!(state.as_deref(), Some("paid" | "refunded"));
-    report.findings.retain(|finding| finding.kind != Kind::NotPaid || !is_paid(&finding.state));
+    let is_unpaid = |finding: &Finding| !finding.state.as_deref().is_some_and(is_paid);
+    report.findings.retain(|finding| finding.kind != Kind::NotPaid || is_unpaid(finding));
     Ok(())
+}
+
+fn is_paid(state: &str) -> bool {
+    matches!(state, "paid" | "refunded")
 }
 
 /// `None` for an event that is about no payment of its own.
