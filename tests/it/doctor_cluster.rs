@@ -18,7 +18,6 @@ fn the_servers_of_a_cluster_are_looked_at_too() {
         "subscriber-queue-missing",
         "redis-version-good",
         "redis-eviction-good",
-        "canary-good",
     ] {
         one(findings, code);
     }
