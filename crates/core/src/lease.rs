@@ -97,7 +97,7 @@ pub fn take_from(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp
     if let Some(claim) = check.claim
         && stored.is_none_or(|record| record.claim != claim.number)
     {
-        return Taking::without_write(Taken::Stale);
+        return stale(stored, now, holder);
     }
     let Some(stored) = stored else {
         return lease(Record::new(check.key.clone(), now, now), request, now);
@@ -127,6 +127,25 @@ pub fn take_from(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp
         record.lease = None;
     }
     lease(record, request, now)
+}
+
+/// A commit makes its own check stale. Should its holder have died before it published, nobody else would come before the
+/// lease's end: so the check touches nothing but the due time.
+fn stale(stored: Option<&Record>, now: Timestamp, holder: Holder) -> Taking {
+    let soon = match holder {
+        Holder::Unknown => None,
+        Holder::Alive => Some(now + HOLDER_LOOK),
+        Holder::Dead => Some(now),
+    };
+    let waiting = stored.filter(|record| is_held(record, now) && !record.outgoing.is_empty());
+    let due = waiting.and_then(|record| record.due);
+    if let (Some(record), Some(due), Some(at)) = (waiting, due, soon)
+        && at < due.at
+    {
+        let record = Record { due: Some(Due { at, ..due }), ..record.clone() };
+        return Taking { write: Write::Put(Box::new(record)), taken: Taken::Stale, dead: None };
+    }
+    Taking::without_write(Taken::Stale)
 }
 
 fn gave_up(record: &Record, request: &LeaseRequest) -> bool {

@@ -158,6 +158,37 @@ fn while_the_holder_lives_a_busy_order_is_looked_at_before_the_lease_s_end() {
 }
 
 #[test]
+fn a_poll_whose_holder_died_between_commit_and_publish_is_not_left_until_the_lease_s_end() {
+    let mut desk = Desk::registered();
+    desk.now = desk.record().due.unwrap().at;
+    let check = desk.claim().unwrap();
+    let leased = desk.hold(&check);
+    let again = |desk: &Desk, holder| {
+        let taking = take_from(desk.stored.as_ref(), &request(99, &check), desk.now, holder);
+        assert_eq!(taking.dead, None);
+        (taking.taken, taking.write)
+    };
+    let change = desk.decide(&leased, &check, &success(TX, FEE));
+    assert_eq!(desk.commit(leased.facts, &change), Committed::Outgoing);
+    let committed = desk.record().clone();
+    let until = leased.lease.unwrap().until;
+    assert_eq!(committed.due.unwrap().at, until);
+    assert_eq!(again(&desk, Holder::Unknown), (Taken::Stale, Write::Keep));
+    for (holder, at) in [(Holder::Alive, desk.now + HOLDER_LOOK), (Holder::Dead, desk.now)] {
+        let (taken, write) = again(&desk, holder);
+        let due = committed.due.map(|due| Due { at, ..due });
+        let sooner = Record { due, ..committed.clone() };
+        assert_eq!(
+            (taken, write),
+            (Taken::Stale, Write::Put(Box::new(sooner))),
+            "{holder:?}: the due time alone"
+        );
+    }
+    desk.now = until - Millis(1);
+    assert_eq!(again(&desk, Holder::Alive), (Taken::Stale, Write::Keep), "never later than the lease's end");
+}
+
+#[test]
 fn a_check_that_comes_again_after_its_holder_s_death_shortens_no_backoff() {
     for leases in [4, 9, 11, 12] {
         let mut desk = Desk::registered();
