@@ -176,10 +176,15 @@ pub fn document(report: &Report, frame: Frame) -> Value {
 pub fn csv(report: &Report) -> String {
     let quoted = |cell: Value| match cell {
         Value::Null => String::new(),
-        Value::String(text) if text.contains([',', '"', '\n', '\r']) => {
-            format!("\"{}\"", text.replace('"', "\"\""))
+        Value::String(text) => {
+            // An order number of a forged notification may be a formula: a spreadsheet must not carry it out.
+            let guard = if text.starts_with(['=', '+', '-', '@', '\t']) { "'" } else { "" };
+            if text.contains([',', '"', '\n', '\r']) {
+                format!("\"{guard}{}\"", text.replace('"', "\"\""))
+            } else {
+                format!("{guard}{text}")
+            }
         }
-        Value::String(text) => text,
         other => other.to_string(),
     };
     let mut text = COLUMNS.join(",");
@@ -302,5 +307,13 @@ mod tests {
         let csv = csv(&report);
         assert!(csv.contains("\nmissed,1900000109,missed,42,1990,2026-11-20T12:00:00+08:00,"), "{csv}");
         assert!(csv.contains("\nnot_paid,,\"forged, \"\"x\"\"\",,"), "{csv}");
+    }
+
+    #[test]
+    fn a_forged_order_number_is_no_formula_in_a_spreadsheet() {
+        let (mut report, _) = report();
+        report.findings[0].out_trade_no = Some("=HYPERLINK(\"http://x\",1)".to_owned());
+        let csv = csv(&report);
+        assert!(csv.contains(",\"'=HYPERLINK(\"\"http://x\"\",1)\","), "{csv}");
     }
 }
