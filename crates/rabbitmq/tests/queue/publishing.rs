@@ -74,8 +74,15 @@ async fn closing_finishes_what_is_under_way_and_nothing_else_begins() {
     let config = fresh().await;
     let process = Process::publisher(&config).await;
     let publish = async |number| process.queue.publish(&[manual(number)]).await;
+    let mut publishes: Vec<_> = (0..100).map(|number| Box::pin(publish(number))).collect();
     // All of them have begun when closing begins.
-    let (published, ()) = tokio::join!(join_all((0..100).map(publish)), process.rabbit.close());
+    let begin = async {
+        for publish in &mut publishes {
+            assert!(futures_util::poll!(publish).is_pending());
+        }
+    };
+    tokio::task::unconstrained(begin).await;
+    let (published, ()) = tokio::join!(join_all(publishes), process.rabbit.close());
     assert!(published.iter().all(Result::is_ok), "{:?}", published.iter().find(|ended| ended.is_err()));
     let refused = process.queue.publish(&[manual(999)]).await.unwrap_err();
     assert_eq!(refused.to_string(), "queue is unavailable: closed");
