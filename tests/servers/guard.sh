@@ -94,10 +94,13 @@ fail() {
 # Whether the process is still our own child, and not somebody else's that got its number. A zombie counts: its other
 # threads may still hold its sockets, and the shell buries it as soon as they do not.
 is_alive() {
-  local key value parent=none
-  while read -r key value; do
-    [[ $key == PPid: ]] && parent=$value
-  done 2>/dev/null <"/proc/${PIDS[$1]:-none}/status"
+  local key value parent=none status="/proc/${PIDS[$1]:-none}/status"
+  # A child's end is a signal, which may cut a reading short.
+  while [[ $parent == none && -e $status ]]; do
+    while read -r key value; do
+      [[ $key == PPid: ]] && parent=$value
+    done 2>/dev/null <"$status"
+  done
   [[ $parent == "$$" ]]
 }
 
