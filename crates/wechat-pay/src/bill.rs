@@ -1,42 +1,57 @@
 //! Trade bills (对账单): streamed line by line, columns chosen by their names.
 //!
 //! A bill is text without quoting whose values begin with a backtick, so that commas inside them do no harm; a failure
-//! is XML; either may come where the other was expected. Nothing here adds amounts up or compares them with orders.
+//! is XML; either may come where the other was expected. One line is in memory at a time. Rows are read as text
+//! ([`Bill::next_row`]) or as values ([`Bill::next_entry`], then [`Tally`]); comparing them with orders is the caller's.
+
+mod amount;
+mod entry;
+mod refusal;
+mod tally;
 
 use std::io::{BufRead, BufReader, Cursor, Read};
+use std::ops::Range;
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::xml::Document;
+pub use amount::{FeeUnits, fee_units, fen_from_yuan};
+pub use entry::{Entry, EntryKind, EntryRefund};
+pub use refusal::{BillRefusal, RefusalKind};
+pub use tally::{Tally, TotalDifference};
+
+use entry::Places;
 
 /// Longest line, in bytes: a hostile file must not fill the memory.
 pub const LINE_BYTES_MAX: u64 = 64 * 1024;
 
 const BOM: &str = "\u{feff}";
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// Read ahead, plain and unpacked: as long as the longest line, so that few lines lie across its end.
+const READ_AHEAD_BYTES: usize = 64 * 1024;
 
 /// What a downloaded bill turned out to be.
 pub enum Opened<'r> {
     Bill(Bill<'r>),
     /// WeChat's answer instead of a bill, such as `No Bill Exist`. It is not signed.
-    Refused {
-        return_msg: String,
-        error_code: Option<String>,
-    },
+    Refused(BillRefusal),
 }
 
 /// A bill, read as far as its header.
 pub struct Bill<'r> {
     lines: Lines<'r>,
     columns: Vec<String>,
+    places: Box<Places>,
     line: String,
+    /// Where the values of the line in hand are.
+    bounds: Vec<Range<usize>>,
     summary: Option<Vec<(String, String)>>,
 }
 
 /// One row: its values, by column.
 pub struct Row<'b> {
     columns: &'b [String],
-    values: Vec<&'b str>,
+    line: &'b str,
+    bounds: &'b [Range<usize>],
 }
 
 /// Why a file is no bill.
@@ -57,6 +72,11 @@ pub enum BillError {
     MissingSummary,
     #[error("there is something after the summary, in line {0}")]
     AfterSummary(u64),
+    #[error("the bill has no column {0}")]
+    MissingColumn(&'static str),
+    /// The value itself is not shown: bills hold what belongs to payers and shops.
+    #[error("line {line}: the value of {column} is malformed")]
+    Value { line: u64, column: &'static str },
 }
 
 /// Opens a bill, plain or gzip, whatever was asked for.
@@ -65,9 +85,10 @@ pub fn open<'r>(mut input: impl Read + 'r) -> Result<Opened<'r>, BillError> {
     // Two bytes tell, however slowly they come.
     (&mut input).take(2).read_to_end(&mut head)?;
     let is_gzip = head == GZIP;
-    let mut reader: Box<dyn BufRead + 'r> = Box::new(BufReader::new(Cursor::new(head).chain(input)));
+    let mut reader: Box<dyn BufRead + 'r> =
+        Box::new(BufReader::with_capacity(READ_AHEAD_BYTES, Cursor::new(head).chain(input)));
     if is_gzip {
-        reader = Box::new(BufReader::new(MultiGzDecoder::new(reader)));
+        reader = Box::new(BufReader::with_capacity(READ_AHEAD_BYTES, MultiGzDecoder::new(reader)));
     }
     let mut lines = Lines { reader, number: 0 };
     let mut line = String::new();
@@ -75,11 +96,13 @@ pub fn open<'r>(mut input: impl Read + 'r) -> Result<Opened<'r>, BillError> {
         return Err(BillError::Empty);
     }
     let header = line.strip_prefix(BOM).unwrap_or(&line);
-    if header.starts_with("<xml") {
+    if header.trim_start().starts_with("<xml") {
         return refused(header.to_owned(), lines);
     }
-    let columns = header.split(',').map(str::to_owned).collect();
-    Ok(Opened::Bill(Bill { lines, columns, line, summary: None }))
+    let columns: Vec<String> = header.split(',').map(str::to_owned).collect();
+    let places = Box::new(Places::of(&columns));
+    let bounds = Vec::with_capacity(columns.len());
+    Ok(Opened::Bill(Bill { lines, columns, places, line, bounds, summary: None }))
 }
 
 fn refused<'r>(mut text: String, mut lines: Lines<'_>) -> Result<Opened<'r>, BillError> {
@@ -87,10 +110,7 @@ fn refused<'r>(mut text: String, mut lines: Lines<'_>) -> Result<Opened<'r>, Bil
     while lines.next(&mut line)? && text.len() < crate::xml::BODY_BYTES_MAX {
         text.push_str(&line);
     }
-    let document = Document::parse(text.as_bytes()).ok();
-    let field = |name| document.as_ref().and_then(|document| document.get(name)).map(str::to_owned);
-    let return_msg = field("return_msg").unwrap_or_else(|| "an answer that is no bill".to_owned());
-    Ok(Opened::Refused { return_msg, error_code: field("error_code") })
+    Ok(Opened::Refused(BillRefusal::parse(text.as_bytes())))
 }
 
 impl Bill<'_> {
@@ -112,12 +132,17 @@ impl Bill<'_> {
             self.read_summary()?;
             return Ok(None);
         }
-        let values = values(&self.line);
-        if values.len() != self.columns.len() {
-            let (found, expected) = (values.len(), self.columns.len());
-            return Err(BillError::ColumnCount { line: self.lines.number, found, expected });
+        self.split(self.columns.len())?;
+        Ok(Some(Row { columns: &self.columns, line: &self.line, bounds: &self.bounds }))
+    }
+
+    /// The next row as values; `None` at the end of a whole bill.
+    pub fn next_entry(&mut self) -> Result<Option<Entry<'_>>, BillError> {
+        if self.next_row()?.is_none() {
+            return Ok(None);
         }
-        Ok(Some(Row { columns: &self.columns, values }))
+        let row = Row { columns: &self.columns, line: &self.line, bounds: &self.bounds };
+        Entry::read(&row, &self.places, self.lines.number).map(Some)
     }
 
     /// The totals, by name, once every row was read.
@@ -132,11 +157,9 @@ impl Bill<'_> {
         if !self.lines.next(&mut self.line)? {
             return Err(BillError::MissingSummary);
         }
-        let totals: Vec<String> = values(&self.line).into_iter().map(str::to_owned).collect();
-        if totals.len() != names.len() {
-            let (found, expected) = (totals.len(), names.len());
-            return Err(BillError::ColumnCount { line: self.lines.number, found, expected });
-        }
+        self.split(names.len())?;
+        let value = |range: &Range<usize>| self.line.get(range.clone()).unwrap_or_default().to_owned();
+        let totals: Vec<String> = self.bounds.iter().map(value).collect();
         while self.lines.next(&mut self.line)? {
             if !self.line.is_empty() {
                 return Err(BillError::AfterSummary(self.lines.number));
@@ -145,25 +168,44 @@ impl Bill<'_> {
         self.summary = Some(names.into_iter().zip(totals).collect());
         Ok(())
     }
+
+    /// Values are parted by a comma and the next one's backtick, not by commas: names of goods contain those.
+    fn split(&mut self, expected: usize) -> Result<(), BillError> {
+        self.bounds.clear();
+        let mut start = usize::from(self.line.starts_with('`'));
+        for (at, pair) in self.line.as_bytes().windows(2).enumerate() {
+            if pair == b",`" {
+                self.bounds.push(start..at);
+                start = at + 2;
+            }
+        }
+        self.bounds.push(start..self.line.len());
+        let found = self.bounds.len();
+        if found == expected {
+            Ok(())
+        } else {
+            Err(BillError::ColumnCount { line: self.lines.number, found, expected })
+        }
+    }
 }
 
-impl Row<'_> {
+impl<'b> Row<'b> {
     /// The value of a column; `None` if the bill has no such column.
     #[must_use]
-    pub fn get(&self, column: &str) -> Option<&str> {
+    pub fn get(&self, column: &str) -> Option<&'b str> {
         let place = self.columns.iter().position(|name| name == column)?;
-        self.values.get(place).copied()
+        Some(self.at(place))
     }
 
     /// All values with their columns, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.columns.iter().map(String::as_str).zip(self.values.iter().copied())
+        self.columns.iter().map(String::as_str).zip((0..self.bounds.len()).map(|place| self.at(place)))
     }
-}
 
-/// Values are parted by a comma and the next one's backtick, not by commas: names of goods contain those.
-fn values(line: &str) -> Vec<&str> {
-    line.strip_prefix('`').unwrap_or(line).split(",`").collect()
+    /// The value at a place; empty beyond the last.
+    fn at(&self, place: usize) -> &'b str {
+        self.bounds.get(place).and_then(|range| self.line.get(range.clone())).unwrap_or_default()
+    }
 }
 
 struct Lines<'r> {

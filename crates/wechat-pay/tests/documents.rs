@@ -6,7 +6,7 @@ use std::io::Read;
 
 use base64::Engine;
 use serde_json::Value;
-use wechat_pay::bill::{self, BillError, Opened};
+use wechat_pay::bill::{self, BillError, Entry, EntryKind, Opened, RefusalKind, Tally};
 use wechat_pay::refund_notification::{RefundStatus, Sealed};
 use wechat_pay::sign::ApiKey;
 
@@ -79,9 +79,10 @@ fn bills() {
 
 fn compare(id: &str, expected: &Value, opened: Opened<'_>) {
     let mut bill = match opened {
-        Opened::Refused { return_msg, error_code } => {
-            assert_eq!(return_msg, expected["error"]["return_msg"], "{id}");
-            assert_eq!(error_code.as_deref(), expected["error"]["error_code"].as_str(), "{id}");
+        Opened::Refused(refusal) => {
+            assert_eq!(refusal.return_msg, expected["error"]["return_msg"], "{id}");
+            assert_ne!(refusal.kind, RefusalKind::Unknown, "{id}");
+            assert_eq!(refusal.error_code.as_deref(), expected["error"]["error_code"].as_str(), "{id}");
             return;
         }
         Opened::Bill(bill) => bill,
@@ -135,4 +136,86 @@ fn a_hostile_bill_is_refused_within_bounds() {
     assert!(matches!(bill::open(&b""[..]), Err(BillError::Empty)));
     assert!(matches!(bill::open(&b"\xff\xfe"[..]), Err(BillError::Encoding(1))));
     assert!(matches!(bill::open(&b"\x1f\x8bxx"[..]), Err(BillError::Io(_))));
+}
+
+/// The same rows as values: the sums of every whole vector are those that it states.
+#[test]
+fn entries_add_up_to_the_summary() {
+    let mut whole = 0;
+    for vector in vectors("bills") {
+        let (id, expected) = (vector["id"].as_str().unwrap(), &vector["expected"]);
+        if !expected["error"].is_null() {
+            continue;
+        }
+        let mut bill = opened(&vector);
+        let mut tally = Tally::default();
+        let mut rows = expected["rows"].as_array().unwrap().iter();
+        while let Some(entry) = bill.next_entry().unwrap() {
+            tally.add(&entry);
+            agree(id, &entry, rows.next().unwrap());
+        }
+        assert!(rows.next().is_none(), "{id}");
+        assert_eq!(tally.differences(bill.summary().unwrap()), [], "{id}");
+        let mut wrong = tally.clone();
+        wrong.settlement_fee += 1;
+        let difference = wrong.differences(bill.summary().unwrap()).pop().unwrap();
+        assert_eq!(difference.stated, Some(tally.settlement_fee), "{id}");
+        whole += 1;
+    }
+    assert_eq!(whole, 7);
+}
+
+fn agree(id: &str, entry: &Entry<'_>, row: &Value) {
+    let text = |names: &[&str]| names.iter().find_map(|name| row[name].as_str());
+    let yuan = |fen: i64| format!("{}.{:02}", fen / 100, fen % 100);
+    let kind = match entry.kind {
+        EntryKind::Paid => "SUCCESS",
+        EntryKind::Refund => "REFUND",
+        EntryKind::Revoked => "REVOKED",
+        EntryKind::Other(other) => other,
+    };
+    assert_eq!(Some(kind), text(&["交易状态"]), "{id}");
+    assert_eq!(Some(entry.transaction_id), text(&["微信订单号"]), "{id}");
+    assert_eq!(Some(entry.out_trade_no), text(&["商户订单号"]), "{id}");
+    assert_eq!(Some(entry.sub_mch_id.unwrap_or("0")), text(&["特约商户号", "子商户号"]), "{id}");
+    assert_eq!(Some(yuan(entry.settlement_fee)).as_deref(), text(&["应结订单金额", "总金额"]), "{id}");
+    assert_eq!(entry.total_fee.map(yuan).as_deref(), text(&["订单金额"]), "{id}");
+    let time = wechat_pay::beijing::format_spaced(entry.time_ms);
+    assert_eq!(time.as_deref(), text(&["交易时间"]), "{id}");
+    assert_eq!(entry.attach, text(&["商户数据包"]).unwrap(), "{id}");
+    let id_there = text(&["微信退款单号"]).filter(|id| *id != "0");
+    assert_eq!(entry.refund.map(|refund| refund.refund_id), id_there, "{id}");
+    if let Some(refund) = &entry.refund {
+        assert_eq!(Some(yuan(refund.refund_fee)).as_deref(), text(&["退款金额"]), "{id}");
+        assert_eq!(refund.requested_fee.map(yuan).as_deref(), text(&["申请退款金额"]), "{id}");
+        let succeeded = refund.success_time_ms.and_then(wechat_pay::beijing::format_spaced);
+        assert_eq!(succeeded.as_deref(), text(&["退款成功时间"]), "{id}");
+    }
+}
+
+fn opened(vector: &Value) -> bill::Bill<'static> {
+    let encoded = vector["inputs"]["body_base64"].as_str().unwrap();
+    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap();
+    match bill::open(std::io::Cursor::new(bytes)).unwrap() {
+        Opened::Bill(bill) => bill,
+        Opened::Refused(refusal) => panic!("{refusal}"),
+    }
+}
+
+#[test]
+fn a_value_that_cannot_be_read_is_named_by_line_and_column() {
+    let bill = |header: &str, row: &str| {
+        let text = format!("{header}\r\n{row}\r\n总交易单数\r\n`1\r\n");
+        match bill::open(std::io::Cursor::new(text)).unwrap() {
+            Opened::Bill(mut bill) => bill.next_entry().map(|entry| entry.is_some()).unwrap_err(),
+            Opened::Refused(refusal) => panic!("{refusal}"),
+        }
+    };
+    let header = "交易时间,公众账号ID,商户号,微信订单号,商户订单号,交易状态,应结订单金额,手续费";
+    let error = bill(header, "`2026-11-18 08:35:41,`wx1,`19,`42,`T1,`SUCCESS,`1.999,`0.1");
+    assert!(matches!(error, BillError::Value { line: 2, column: "应结订单金额" }), "{error}");
+    let error = bill(header, "`2026-11-31 08:35:41,`wx1,`19,`42,`T1,`SUCCESS,`1.99,`0.1");
+    assert!(matches!(error, BillError::Value { line: 2, column: "交易时间" }), "{error}");
+    let error = bill("交易时间,交易状态", "`2026-11-18 08:35:41,`SUCCESS");
+    assert!(matches!(error, BillError::MissingColumn("公众账号ID")), "{error}");
 }
