@@ -101,7 +101,28 @@ pub(crate) fn verified<'a, T>(
     algorithm: Algorithm,
     read: impl FnOnce(Opened<'a>) -> Result<T, AnswerError>,
 ) -> Result<Verified<T>, AnswerError> {
-    read(open(body, key, algorithm)?).map(|value| Verified { value, key_used: KeyUsed::Current })
+    let document = Document::parse(body)?;
+    read(open(document, key, algorithm)?).map(|value| Verified { value, key_used: KeyUsed::Current })
+}
+
+/// The same for answers that list things and have more fields than others.
+pub(crate) fn verified_listing<'a, T>(
+    body: &'a [u8],
+    key: &ApiKey,
+    algorithm: Algorithm,
+    read: impl FnOnce(Opened<'a>) -> Result<T, AnswerError>,
+) -> Result<Verified<T>, AnswerError> {
+    let document = Document::parse_listing(body)?;
+    read(open(document, key, algorithm)?).map(|value| Verified { value, key_used: KeyUsed::Current })
+}
+
+/// A field that must be there and well formed.
+pub(crate) fn read<T>(
+    document: &Document<'_>,
+    name: &'static str,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, AnswerError> {
+    filled(document, name).and_then(read).ok_or(AnswerError::MalformedAnswer(name))
 }
 
 pub(crate) fn required<'d>(document: &'d Document<'_>, name: &'static str) -> Result<&'d str, AnswerError> {
@@ -109,8 +130,7 @@ pub(crate) fn required<'d>(document: &'d Document<'_>, name: &'static str) -> Re
 }
 
 /// An answer is signed by the algorithm and the key of its request and does not name them.
-fn open<'a>(body: &'a [u8], key: &ApiKey, algorithm: Algorithm) -> Result<Opened<'a>, AnswerError> {
-    let document = Document::parse(body)?;
+fn open<'a>(document: Document<'a>, key: &ApiKey, algorithm: Algorithm) -> Result<Opened<'a>, AnswerError> {
     if document.get("return_code") == Some("FAIL") {
         let message = document.get("return_msg").unwrap_or_default();
         let return_msg = message.chars().take(RETURN_MSG_CHARACTERS_MAX).collect();

@@ -7,6 +7,8 @@ use crate::xml::Document;
 
 /// Longest `out_trade_no` and `transaction_id`, in bytes.
 pub const ORDER_NUMBER_BYTES_MAX: usize = 32;
+/// Longest `out_refund_no`, in bytes.
+pub const REFUND_NUMBER_BYTES_MAX: usize = 64;
 /// The currency of a document that names none.
 pub const FEE_TYPE_DEFAULT: &str = "CNY";
 
@@ -38,6 +40,13 @@ pub fn is_transaction_id(text: &str) -> bool {
     (1..=ORDER_NUMBER_BYTES_MAX).contains(&text.len()) && text.bytes().all(fit)
 }
 
+/// A merchant's refund number: 1 to 64 of the same characters as an order number.
+#[must_use]
+pub fn is_out_refund_no(text: &str) -> bool {
+    let fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'|' | b'*' | b'@');
+    (1..=REFUND_NUMBER_BYTES_MAX).contains(&text.len()) && text.bytes().all(fit)
+}
+
 /// A coupon (代金券) that paid part of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coupon {
@@ -54,8 +63,28 @@ pub struct Coupon {
 /// well-formed id or fee is left out.
 #[must_use]
 pub fn coupons(document: &Document<'_>) -> Vec<Coupon> {
+    indexed(document, &CouponNames { id: "coupon_id_", fee: "coupon_fee_", kind: "coupon_type_", of: "" })
+}
+
+/// The coupons that went back with a refund; `of` is `"3_"` for refund 3 of a refundquery and empty for a single one.
+pub(crate) fn refund_coupons(document: &Document<'_>, of: &str) -> Vec<Coupon> {
+    indexed(
+        document,
+        &CouponNames { id: "coupon_refund_id_", fee: "coupon_refund_fee_", kind: "coupon_type_", of },
+    )
+}
+
+/// What comes before a coupon's index.
+struct CouponNames<'n> {
+    id: &'n str,
+    fee: &'n str,
+    kind: &'n str,
+    of: &'n str,
+}
+
+fn indexed(document: &Document<'_>, names: &CouponNames<'_>) -> Vec<Coupon> {
     let mut found: Vec<Coupon> =
-        document.iter().filter_map(|(name, id)| coupon(document, name, id)).collect();
+        document.iter().filter_map(|(name, id)| coupon(document, names, name, id)).collect();
     found.sort_unstable_by_key(|coupon| coupon.index);
     found
 }
@@ -65,11 +94,12 @@ pub(crate) fn filled<'d>(document: &'d Document<'_>, name: &str) -> Option<&'d s
     document.get(name).filter(|value| !value.is_empty())
 }
 
-fn coupon(document: &Document<'_>, name: &str, id: &str) -> Option<Coupon> {
-    let suffix = name.strip_prefix("coupon_id_")?;
+fn coupon(document: &Document<'_>, names: &CouponNames<'_>, name: &str, id: &str) -> Option<Coupon> {
+    let CouponNames { id: id_prefix, fee, kind, of } = names;
+    let suffix = name.strip_prefix(id_prefix)?.strip_prefix(of)?;
     let index = suffix.parse().ok()?;
-    let fee = document.get(&format!("coupon_fee_{suffix}")).and_then(fen_or_zero)?;
-    let kind = filled(document, &format!("coupon_type_{suffix}")).map(str::to_owned);
+    let fee = document.get(&format!("{fee}{of}{suffix}")).and_then(fen_or_zero)?;
+    let kind = filled(document, &format!("{kind}{of}{suffix}")).map(str::to_owned);
     let canonical = fen_or_zero(suffix).is_some();
     (canonical && !id.is_empty()).then(|| Coupon { index, id: id.to_owned(), kind, fee })
 }

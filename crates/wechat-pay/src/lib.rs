@@ -6,15 +6,20 @@
 pub mod answer;
 pub mod beijing;
 pub mod bill;
+pub mod check;
 pub mod client;
 pub mod close;
 pub mod error_code;
 pub mod fields;
 pub mod notification;
+pub mod pay_parameters;
 pub mod query;
+pub mod refund;
 pub mod refund_notification;
+pub mod refund_query;
 pub mod request;
 pub mod sign;
+pub mod unified_order;
 pub mod xml;
 
 /// The examples of the README, compiled and run.

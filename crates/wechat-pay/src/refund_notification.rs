@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::beijing;
 use crate::fields::{fen, filled, is_out_trade_no, is_transaction_id};
+use crate::refund_query::RefundReceiver;
 use crate::sign::ApiKey;
 use crate::xml::{Document, XmlError};
 
@@ -34,9 +35,24 @@ pub struct Refund {
     pub total_fee: i64,
     pub refund_fee: i64,
     pub settlement_refund_fee: i64,
+    /// The order's amount less coupons that were not paid for.
+    pub settlement_total_fee: Option<i64>,
     pub status: RefundStatus,
     /// Unix milliseconds.
     pub success_time_ms: Option<i64>,
+    pub received_by: Option<RefundReceiver>,
+    /// Where the money came from, such as `REFUND_SOURCE_RECHARGE_FUNDS`.
+    pub account: Option<String>,
+    pub requested_by: Option<RequestSource>,
+}
+
+/// Who asked for a refund.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RequestSource {
+    Api,
+    /// A person in the merchant platform: nobody here knows of this refund yet.
+    VendorPlatform,
+    Other(String),
 }
 
 /// How a refund ended.
@@ -90,6 +106,12 @@ impl<'a> Sealed<'a> {
     #[must_use]
     pub fn appid(&self) -> Option<&str> {
         filled(&self.document, "appid")
+    }
+
+    /// The same for the sub merchant of a provider.
+    #[must_use]
+    pub fn sub_mch_id(&self) -> Option<&str> {
+        filled(&self.document, "sub_mch_id")
     }
 
     /// Decrypts with the first of the keys that fits.
@@ -162,6 +184,15 @@ impl Refund {
                 None => None,
                 Some(_) => Some(checked(document, "success_time", beijing::parse_spaced)?),
             },
+            settlement_total_fee: filled(document, "settlement_total_fee")
+                .and_then(crate::fields::fen_or_zero),
+            received_by: filled(document, "refund_recv_accout").map(RefundReceiver::from),
+            account: filled(document, "refund_account").map(str::to_owned),
+            requested_by: filled(document, "refund_request_source").map(|text| match text {
+                "API" => RequestSource::Api,
+                "VENDOR_PLATFORM" => RequestSource::VendorPlatform,
+                other => RequestSource::Other(other.to_owned()),
+            }),
         })
     }
 }

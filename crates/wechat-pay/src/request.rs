@@ -39,26 +39,34 @@ pub struct Signer<'s> {
 
 /// The body shared by order query and close. `nonce` is at most 32 letters and digits, new for every request.
 pub(crate) fn write(order: &OrderRef, signer: Signer<'_>, nonce: &str) -> String {
+    write_with(order, &[("out_trade_no", &order.out_trade_no)], signer, nonce)
+}
+
+/// A signed body about an order, or for the party of one: `fields` take the place of its number. Empty ones are not
+/// sent.
+pub(crate) fn write_with(
+    party: &OrderRef,
+    fields: &[(&str, &str)],
+    signer: Signer<'_>,
+    nonce: &str,
+) -> String {
     let sign_type = match signer.algorithm {
         // The default; the oldest interfaces do not list the parameter.
-        Algorithm::Md5 => None,
-        Algorithm::HmacSha256 => Some(signer.algorithm.as_str()),
+        Algorithm::Md5 => "",
+        Algorithm::HmacSha256 => signer.algorithm.as_str(),
     };
-    let optional = [
-        ("sub_appid", order.sub_appid.as_deref()),
-        ("sub_mch_id", order.sub_mch_id.as_deref()),
-        ("sign_type", sign_type),
-    ];
-    let mut fields = vec![
-        ("appid", order.appid.as_str()),
-        ("mch_id", signer.mch_id),
-        ("out_trade_no", order.out_trade_no.as_str()),
+    let mut all = vec![("appid", party.appid.as_str()), ("mch_id", signer.mch_id)];
+    all.extend(fields);
+    all.extend([
         ("nonce_str", nonce),
-    ];
-    fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
-    let sign = sign::sign(fields.iter().copied(), signer.key, signer.algorithm);
-    fields.push(("sign", &sign));
-    xml::write(fields)
+        ("sub_appid", party.sub_appid.as_deref().unwrap_or_default()),
+        ("sub_mch_id", party.sub_mch_id.as_deref().unwrap_or_default()),
+        ("sign_type", sign_type),
+    ]);
+    all.retain(|(_, value)| !value.is_empty());
+    let sign = sign::sign(all.iter().copied(), signer.key, signer.algorithm);
+    all.push(("sign", &sign));
+    xml::write(all)
 }
 
 #[cfg(test)]

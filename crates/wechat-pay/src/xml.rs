@@ -20,6 +20,9 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Most fields that a document may have.
 pub const FIELDS_MAX: usize = 128;
 
+/// Most fields of an answer that lists things: ten refunds of fifteen coupons each.
+pub(crate) const LISTING_FIELDS_MAX: usize = 1024;
+
 const FIELDS_USUAL: usize = 24;
 const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
@@ -36,10 +39,19 @@ impl<'a> Document<'a> {
 
     /// Reads a document with another root; the decrypted `req_info` of a refund notification has `root`.
     pub fn parse_with_root(body: &'a [u8], root: &str) -> Result<Self, XmlError> {
+        Self::read(body, root, FIELDS_MAX)
+    }
+
+    /// Reads an answer that lists things: the same document, but with up to [`LISTING_FIELDS_MAX`] fields.
+    pub(crate) fn parse_listing(body: &'a [u8]) -> Result<Self, XmlError> {
+        Self::read(body, "xml", LISTING_FIELDS_MAX)
+    }
+
+    fn read(body: &'a [u8], root: &str, fields_max: usize) -> Result<Self, XmlError> {
         let text = decode(body)?;
         let mut reader = Reader::from_str(text);
-        let mut machine =
-            Machine { text, root, state: State::Prolog, fields: Vec::with_capacity(FIELDS_USUAL) };
+        let fields = Vec::with_capacity(FIELDS_USUAL);
+        let mut machine = Machine { text, root, fields_max, state: State::Prolog, fields };
         loop {
             let event = reader.read_event().map_err(|_| XmlError::Invalid)?;
             if matches!(event, Event::Eof) {
@@ -104,7 +116,7 @@ pub enum XmlError {
     UnexpectedText,
     #[error("the document has no fields")]
     EmptyDocument,
-    #[error("the document has more than {FIELDS_MAX} fields")]
+    #[error("the document has too many fields")]
     TooManyFields,
     /// API v3 notifications are JSON: the `notify_url` of a v3 order points here.
     #[error("the body is JSON (API v3), not XML (API v2)")]
@@ -149,6 +161,7 @@ enum State<'a> {
 struct Machine<'a, 'r> {
     text: &'a str,
     root: &'r str,
+    fields_max: usize,
     state: State<'a>,
     fields: Vec<Field<'a>>,
 }
@@ -196,7 +209,7 @@ impl<'a> Machine<'a, '_> {
                 if self.fields.iter().any(|field| field.name == name) {
                     return Err(XmlError::DuplicateField);
                 }
-                if self.fields.len() == FIELDS_MAX {
+                if self.fields.len() == self.fields_max {
                     return Err(XmlError::TooManyFields);
                 }
                 self.fields.push(Field { name, value });
@@ -298,7 +311,7 @@ pub(crate) fn can_carry(text: &str) -> bool {
     text.chars().all(is_character)
 }
 
-fn is_character(character: char) -> bool {
+pub(crate) fn is_character(character: char) -> bool {
     !matches!(character, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
 }
 

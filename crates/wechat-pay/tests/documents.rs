@@ -7,7 +7,8 @@ use std::io::Read;
 use base64::Engine;
 use serde_json::Value;
 use wechat_pay::bill::{self, BillError, Entry, EntryKind, Opened, RefusalKind, Tally};
-use wechat_pay::refund_notification::{RefundStatus, Sealed};
+use wechat_pay::refund_notification::{RefundStatus, RequestSource, Sealed};
+use wechat_pay::refund_query::RefundState;
 use wechat_pay::sign::ApiKey;
 
 fn vectors(list: &str) -> Vec<Value> {
@@ -51,6 +52,18 @@ fn refund_notifications() {
             _ => RefundStatus::Closed,
         };
         assert_eq!(refund.status, status, "{id}");
+        assert_eq!(RefundState::from(refund.status).as_str(), fields["refund_status"], "{id}");
+        let text = |name: &str| fields[name].as_str();
+        assert_eq!(refund.received_by.as_ref().map(|by| by.as_str()), text("refund_recv_accout"), "{id}");
+        assert_eq!(refund.account.as_deref(), text("refund_account"), "{id}");
+        let requested_by = match text("refund_request_source") {
+            Some("API") => Some(RequestSource::Api),
+            Some("VENDOR_PLATFORM") => Some(RequestSource::VendorPlatform),
+            other => other.map(|other| RequestSource::Other(other.to_owned())),
+        };
+        assert_eq!(refund.requested_by, requested_by, "{id}");
+        let settlement = expected["parsed"]["settlement_total_fee"].as_i64();
+        assert_eq!(refund.settlement_total_fee, settlement, "{id}");
         let shown = refund.success_time_ms.and_then(wechat_pay::beijing::format_spaced);
         assert_eq!(shown.as_deref(), fields["success_time"].as_str(), "{id}");
         assert_eq!(sealed.open(&[&other, &key]), Ok(refund), "{id}: the previous key fits too");

@@ -135,6 +135,8 @@ proptest! {
         let mut body = signed_body(&fields, algorithm).into_bytes();
         prop_assert!(verifies(&body, algorithm));
         let at = at.index(body.len());
+        // To XML a carriage return is a line feed: the document stays the same.
+        prop_assume!((body[at], body[at] ^ change) != (b'\n', b'\r'));
         body[at] ^= change;
         prop_assert!(!verifies(&body, algorithm), "{}", String::from_utf8_lossy(&body));
     }
