@@ -7,6 +7,7 @@
 mod amount;
 mod entry;
 mod refusal;
+mod request;
 mod tally;
 
 use std::io::{BufRead, BufReader, Cursor, Read};
@@ -17,6 +18,7 @@ use flate2::bufread::MultiGzDecoder;
 pub use amount::{FeeUnits, fee_units, fen_from_yuan};
 pub use entry::{Entry, EntryKind, EntryRefund};
 pub use refusal::{BillRefusal, RefusalKind};
+pub use request::{BillDate, BillRequest, BillType, PATH};
 pub use tally::{Tally, TotalDifference};
 
 use entry::Places;

@@ -1,14 +1,18 @@
-//! Calls WeChat: asks about orders and closes them, within a merchant's rate, over hosts that may be away.
+//! Calls WeChat for merchants, within each one's rate, over hosts that may be away.
 //!
 //! Returns verified answers or says why there is none; never repeats what is not repeatable, keeps no orders and
 //! decides nothing about them. One call goes: slot → key → host → answer. Hosts are tried in their order, those with
 //! an open circuit left out; a refused key is followed at once by the merchant's other key.
 
 mod account;
+mod calls;
+mod certificate;
 mod circuit;
 mod config;
+mod download;
 mod error;
 mod host;
+mod openid;
 mod slots;
 mod transport;
 
@@ -25,8 +29,12 @@ use crate::request::{self, OrderRef, Signer};
 use crate::sign::{Algorithm, ApiKey};
 
 pub use account::{KeyRing, MerchantAccount};
+pub use calls::RequestError;
+pub use certificate::{CertificateError, ClientCertificate};
 pub use config::{BASE_URLS, ClientConfig, ConfigError};
+pub use download::{BILL_BYTES_MAX, BillDownload, DownloadError};
 pub use error::{CallError, Cause};
+pub use openid::{ExchangeError, OpenIdClient};
 pub use slots::Priority;
 pub use transport::ANSWER_BYTES_MAX;
 
@@ -40,6 +48,7 @@ const EXCHANGES_PER_HOST_MAX: usize = 2;
 pub struct Client {
     transport: Transport,
     hosts: Vec<Host>,
+    connect_timeout: Duration,
     request_timeout: Duration,
     total_timeout: Duration,
     slot_wait_max: Duration,
@@ -55,6 +64,7 @@ impl Client {
         Ok(Self {
             transport: Transport::new(config.connect_timeout)?,
             hosts,
+            connect_timeout: config.connect_timeout,
             request_timeout: config.request_timeout,
             total_timeout: config.total_timeout,
             slot_wait_max: config.slot_wait_max,
@@ -68,7 +78,13 @@ impl Client {
         order: &OrderRef,
         priority: Priority,
     ) -> Result<Verified<OrderQueryAnswer>, CallError> {
-        let call = Call { account, order, path: |host| &host.order_query, parse: OrderQueryAnswer::parse };
+        let call = Call {
+            account,
+            transport: &self.transport,
+            path: |host| &host.order_query,
+            write: &|signer, nonce| request::write(order, signer, nonce),
+            parse: OrderQueryAnswer::parse,
+        };
         self.perform(&call, priority).await
     }
 
@@ -79,7 +95,13 @@ impl Client {
         order: &OrderRef,
         priority: Priority,
     ) -> Result<Verified<CloseAnswer>, CallError> {
-        let call = Call { account, order, path: |host| &host.close_order, parse: CloseAnswer::parse };
+        let call = Call {
+            account,
+            transport: &self.transport,
+            path: |host| &host.close_order,
+            write: &|signer, nonce| request::write(order, signer, nonce),
+            parse: CloseAnswer::parse,
+        };
         self.perform(&call, priority).await
     }
 
@@ -166,8 +188,8 @@ impl Client {
         attempts.count(call.account);
         let algorithm = call.account.algorithm();
         let signer = Signer { mch_id: call.account.mch_id(), key, algorithm };
-        let body = request::write(call.order, signer, &nonce()?);
-        match self.transport.post((call.path)(host), body, self.request_timeout).await {
+        let body = (call.write)(signer, &nonce()?);
+        match call.transport.post((call.path)(host), body, self.request_timeout).await {
             Ok(answer) => {
                 host.circuit.succeeded();
                 Ok((call.parse)(&answer, key, algorithm)?)
@@ -186,11 +208,12 @@ impl fmt::Debug for Client {
     }
 }
 
-/// One kind of call about one order.
+/// One call: in whose name, over which connections, where to, what is sent and how the answer is read.
 struct Call<'c, T> {
     account: &'c MerchantAccount,
-    order: &'c OrderRef,
+    transport: &'c Transport,
     path: fn(&Host) -> &Uri,
+    write: &'c (dyn Fn(Signer<'_>, &str) -> String + Sync),
     parse: Parse<T>,
 }
 

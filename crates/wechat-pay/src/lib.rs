@@ -12,6 +12,7 @@ pub mod close;
 pub mod error_code;
 pub mod fields;
 pub mod notification;
+pub mod openid;
 pub mod pay_parameters;
 pub mod query;
 pub mod refund;

@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::certificate::ClientCertificate;
 use super::slots::Slots;
 use crate::answer::KeyUsed;
 use crate::sign::{Algorithm, ApiKey};
@@ -20,6 +21,7 @@ pub struct MerchantAccount {
     algorithm: Algorithm,
     query_rate: NonZeroU32,
     slots: Arc<Slots>,
+    certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl MerchantAccount {
@@ -33,7 +35,13 @@ impl MerchantAccount {
         query_rate: NonZeroU32,
     ) -> Self {
         let slots = Arc::new(Slots::new(query_rate));
-        Self { mch_id: mch_id.into(), app_ids, keys, algorithm, query_rate, slots }
+        Self { mch_id: mch_id.into(), app_ids, keys, algorithm, query_rate, slots, certificate: None }
+    }
+
+    /// With the certificate that refunds need.
+    #[must_use]
+    pub fn with_certificate(self, certificate: Arc<ClientCertificate>) -> Self {
+        Self { certificate: Some(certificate), ..self }
     }
 
     /// In the place of `earlier`, the same merchant as it was configured before: goes on with its rate, and tries the
@@ -57,6 +65,7 @@ impl MerchantAccount {
             && self.keys.has_keys_of(&other.keys)
             && self.algorithm == other.algorithm
             && self.query_rate == other.query_rate
+            && self.certificate == other.certificate
     }
 
     #[must_use]
@@ -78,6 +87,11 @@ impl MerchantAccount {
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    #[must_use]
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.certificate.as_deref()
     }
 
     pub(super) fn slots(&self) -> &Slots {

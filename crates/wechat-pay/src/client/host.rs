@@ -7,13 +7,17 @@ use tokio::time::Instant;
 
 use super::circuit::Circuit;
 use super::{Cause, ConfigError};
-use crate::{close, query};
+use crate::{bill, close, query, refund, refund_query, unified_order};
 
 #[derive(Debug)]
 pub(super) struct Host {
     base: String,
     pub(super) order_query: Uri,
     pub(super) close_order: Uri,
+    pub(super) unified_order: Uri,
+    pub(super) refund: Uri,
+    pub(super) refund_query: Uri,
+    pub(super) download_bill: Uri,
     pub(super) circuit: Circuit,
 }
 
@@ -27,6 +31,10 @@ impl Host {
         Ok(Self {
             order_query: uri(query::PATH)?,
             close_order: uri(close::PATH)?,
+            unified_order: uri(unified_order::PATH)?,
+            refund: uri(refund::PATH)?,
+            refund_query: uri(refund_query::PATH)?,
+            download_bill: uri(bill::PATH)?,
             base: trimmed.to_owned(),
             circuit: Circuit::new(pause),
         })
