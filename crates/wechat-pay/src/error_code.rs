@@ -3,13 +3,19 @@
 //! Only codes from verified answers belong here; the `return_msg` of an unsigned answer proves nothing. The list is
 //! open: WeChat adds codes, and an unknown one is for a person to look at. A caller's retry policy takes it from here.
 
+mod call;
+mod message;
+mod more;
 mod table;
 
 use std::fmt;
 
+pub use call::Interface;
+pub use message::{KNOWN_MESSAGES, KnownMessage, known_message};
+
 use table::{Entry, TABLE, UNKNOWN};
 
-/// An `err_code` of order query, close or unified order.
+/// An `err_code` of any call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrCode {
@@ -33,6 +39,28 @@ pub enum ErrCode {
     RequirePostMethod,
     PostDataEmpty,
     NotUtf8,
+    // Refunds.
+    BizerrNeedRetry,
+    TradeOverdue,
+    Error,
+    UserAccountAbnormal,
+    InvalidReqTooMuch,
+    InvalidTransactionId,
+    RefundNotExist,
+    RefundFeeMismatch,
+    // Charging a payer's code, and reversing.
+    BankError,
+    UserPaying,
+    OrderReversed,
+    AuthCodeExpire,
+    AuthCodeError,
+    AuthCodeInvalid,
+    NotSupportCard,
+    BuyerMismatch,
+    ReverseExpire,
+    // Bills, as `downloadfundflow` spells them.
+    NoBillExist,
+    BillCreating,
     /// A code that this list does not have, as it was sent.
     Other(String),
 }
@@ -84,13 +112,29 @@ impl ErrCode {
     }
 
     fn entry(&self) -> &'static Entry {
-        TABLE.iter().find(|entry| entry.code == *self).unwrap_or(&UNKNOWN)
+        entries().find(|entry| entry.code == *self).unwrap_or(&UNKNOWN)
     }
+
+    /// The same code means another thing in another call: `NOTENOUGH` is the payer's balance when an order is paid and
+    /// the merchant's when it is refunded.
+    #[must_use]
+    pub fn explanation_in(&self, interface: Interface) -> Explanation {
+        call::special(self, interface).unwrap_or_else(|| self.explanation())
+    }
+
+    /// Every known code, for tables and documents.
+    pub fn known() -> impl Iterator<Item = &'static ErrCode> {
+        entries().map(|entry| &entry.code)
+    }
+}
+
+fn entries() -> impl Iterator<Item = &'static Entry> {
+    TABLE.iter().chain(&more::TABLE)
 }
 
 impl From<&str> for ErrCode {
     fn from(text: &str) -> Self {
-        match TABLE.iter().find(|entry| entry.text == text) {
+        match entries().find(|entry| entry.text == text) {
             Some(entry) => entry.code.clone(),
             None => Self::Other(text.to_owned()),
         }
@@ -109,14 +153,45 @@ mod tests {
 
     #[test]
     fn every_known_code_comes_back_and_is_explained_in_both_languages() {
-        assert_eq!(TABLE.len(), 20);
-        for entry in &TABLE {
+        assert_eq!((entries().count(), ErrCode::known().count()), (39, 39));
+        for entry in entries() {
             assert_eq!(ErrCode::from(entry.text), entry.code);
             assert_eq!(entry.code.as_str(), entry.text);
             let Explanation { cause, remedy, cause_zh, remedy_zh } = entry.code.explanation();
             assert!(cause.is_ascii() && remedy.is_ascii() && !cause.is_empty() && !remedy.is_empty());
             assert!(!cause_zh.is_ascii() && !remedy_zh.is_ascii(), "{}", entry.text);
         }
+    }
+
+    /// Every code that WeChat's pages list for a call is known by its own name.
+    #[test]
+    fn every_call_s_codes_are_known() {
+        let listed = "NOAUTH NOTENOUGH ORDERPAID ORDERCLOSED SYSTEMERROR APPID_NOT_EXIST MCHID_NOT_EXIST \
+            APPID_MCHID_NOT_MATCH LACK_PARAMS PARAM_ERROR XML_FORMAT_ERROR REQUIRE_POST_METHOD POST_DATA_EMPTY NOT_UTF8 \
+            SIGNERROR OUT_TRADE_NO_USED INVALID_REQUEST ORDERNOTEXIST FREQUENCY_LIMITED TRADE_STATE_ERROR \
+            BIZERR_NEED_RETRY TRADE_OVERDUE ERROR USER_ACCOUNT_ABNORMAL INVALID_REQ_TOO_MUCH INVALID_TRANSACTIONID \
+            REFUNDNOTEXIST REFUND_FEE_MISMATCH BANKERROR USERPAYING ORDERREVERSED AUTHCODEEXPIRE AUTH_CODE_ERROR \
+            AUTH_CODE_INVALID NOTSUPORTCARD BUYER_MISMATCH REVERSE_EXPIRE NO_BILL_EXIST BILL_CREATING";
+        for text in listed.split_whitespace() {
+            let code = ErrCode::from(text);
+            assert!(!matches!(code, ErrCode::Other(_)), "{text}");
+            assert_eq!(code.as_str(), text);
+            for interface in Interface::ALL {
+                let Explanation { cause, remedy, cause_zh, remedy_zh } = code.explanation_in(interface);
+                assert!(
+                    cause.is_ascii() && remedy.is_ascii() && !cause_zh.is_ascii() && !remedy_zh.is_ascii()
+                );
+            }
+        }
+        let refused = ErrCode::NotEnough.explanation_in(Interface::Refund);
+        assert!(refused.remedy.contains("RECHARGE") && refused != ErrCode::NotEnough.explanation());
+        assert_eq!(
+            ErrCode::NotEnough.explanation_in(Interface::UnifiedOrder),
+            ErrCode::NotEnough.explanation()
+        );
+        assert_eq!(ErrCode::from("BIZERR_NEED_RETRY").class(), ErrorClass::Transient);
+        assert_eq!(ErrCode::from("USERPAYING").class(), ErrorClass::Transient);
+        assert_eq!(ErrCode::from("REFUNDNOTEXIST").class(), ErrorClass::NotExist);
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub(super) static TABLE: [Entry; 20] = [
         "请求不是 UTF-8 编码", "检查中间的代理是否转换了编码"]),
 ];
 
-const fn row(
+pub(super) const fn row(
     code: ErrCode,
     text: &'static str,
     class: ErrorClass,
