@@ -397,6 +397,8 @@ async fn a_stream_that_the_broker_lost_stops_no_check_and_comes_back_by_the_reme
     let remedy = remedy.replace("paybell.events.log", &stream).replace("<<\"paybell\">>", "<<\"/\">>");
     assert_eq!(rabbit.ctl(&["eval", &remedy]).await.trim(), "ok");
     until("the log is back", async || process.log.append(&paid(0..1)).await.is_ok()).await;
+    // Reading has a connection of its own, with its own pauses.
+    until("it reads again", async || process.log.read(None, &EventFilter::default(), 1).await.is_ok()).await;
     assert_eq!(distinct(&process.rest(None, &EventFilter::default(), 100).await), paid(0..1));
     assert_eq!(check(&config).await.unwrap(), []);
     process.engine.close().await;
