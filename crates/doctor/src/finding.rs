@@ -50,13 +50,12 @@ impl Text {
     /// In the language asked for.
     #[must_use]
     pub fn of(&self, language: Language) -> &str {
-        match language {
-            Language::En => &self.en,
-            Language::Zh => &self.zh,
-        }
+        language.pick(&self.en, &self.zh)
     }
 
-    fn to_json(&self) -> Value {
+    /// For programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
         json!({ "en": self.en, "zh": self.zh })
     }
 }
@@ -92,6 +91,15 @@ impl Language {
     #[must_use]
     pub fn of_locale(locale: &str) -> Self {
         if locale.to_ascii_lowercase().starts_with("zh") { Self::Zh } else { Self::En }
+    }
+
+    /// One of two texts that say the same.
+    #[must_use]
+    pub const fn pick<'t>(self, en: &'t str, zh: &'t str) -> &'t str {
+        match self {
+            Language::En => en,
+            Language::Zh => zh,
+        }
     }
 }
 

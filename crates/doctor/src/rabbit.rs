@@ -5,17 +5,16 @@
 
 use std::net::IpAddr;
 
-use rabbitmq::probe::{Denied, Facts, Publishing, Queue, Unasked};
+use rabbitmq::probe::{Denied, Facts, Publishing, Unasked};
 use rabbitmq::topology::Finding as Difference;
 
 use crate::finding::Finding;
 
+mod queues;
+
 /// The oldest that keeps what we declare, and the oldest that we recommend.
 const VERSION_MIN: (u32, u32) = (3, 10);
 const VERSION_GOOD: (u32, u32) = (3, 13);
-
-/// A subscriber's queue with so many events and nobody who takes them is forgotten.
-const UNREAD_MAX: u32 = 1_000;
 
 /// Judges what was found under a prefix. `subscribers` are the queues that were asked for beside ours.
 #[must_use]
@@ -27,15 +26,8 @@ pub fn judge(outcome: &Result<Facts, Unasked>, prefix: &str, subscribers: &[Stri
     let mut findings = vec![version(facts)];
     findings.extend(login(facts));
     findings.push(publishing(facts));
-    findings.extend(topology(facts));
-    let is_foreign = |queue: &&Queue| subscribers.contains(&queue.name);
-    findings.extend(
-        facts.queues.iter().filter(|queue| !is_foreign(queue)).filter_map(|queue| own_queue(queue, prefix)),
-    );
-    findings.extend(facts.queues.iter().filter(is_foreign).map(subscriber));
-    if subscribers.is_empty() {
-        findings.push(unseen_subscribers(facts, prefix));
-    }
+    findings.extend(topology(facts, prefix));
+    findings.extend(queues::judge(facts, prefix, subscribers));
     findings
 }
 
@@ -145,10 +137,10 @@ fn publishing(facts: &Facts) -> Finding {
     }
 }
 
-fn topology(facts: &Facts) -> Vec<Finding> {
+fn topology(facts: &Facts, prefix: &str) -> Vec<Finding> {
     let differences = match &facts.topology {
         Ok(differences) => differences,
-        Err(denied) => return vec![undeclared(denied)],
+        Err(denied) => return vec![undeclared(denied, prefix)],
     };
     if differences.is_empty() {
         return vec![
@@ -189,96 +181,23 @@ fn difference(one: &Difference) -> Option<Finding> {
     })
 }
 
-fn undeclared(denied: &Denied) -> Finding {
+fn undeclared(denied: &Denied, prefix: &str) -> Finding {
+    let cause = &denied.cause;
     if denied.is_permission {
+        // A prefix may hold dots, which mean any character in a pattern.
+        let ours = prefix.replace('.', "\\.");
+        let command = format!(
+            "rabbitmqctl set_permissions -p VHOST USER '^{ours}\\.' '^({ours}\\..*|amq\\.default)$' '^{ours}\\.'"
+        );
         return Finding::error("rabbitmq-permission", "rabbitmq.url")
-            .seen(format!("the user may not do what it has to: {}", denied.cause), format!("用户权限不足：{}", denied.cause))
+            .seen(format!("the user may not do what it has to: {cause}"), format!("用户权限不足：{cause}"))
             .remedy(
-                "give it configure, write and read on its prefix and on amq.default: rabbitmqctl set_permissions -p VHOST USER '^paybell' '^(paybell|amq\\.default)' '^paybell'",
-                "授予其前缀和 amq.default 的 configure、write、read 权限：rabbitmqctl set_permissions -p VHOST USER '^paybell' '^(paybell|amq\\.default)' '^paybell'",
+                format!(
+                    "give it configure, write and read on its prefix, and write on amq.default: {command}"
+                ),
+                format!("授予其前缀的 configure、write、read 权限和 amq.default 的 write 权限：{command}"),
             );
     }
     Finding::unseen("rabbitmq-topology-unseen", "rabbitmq.url")
         .seen(denied.cause.clone(), format!("无法检查：{}", denied.cause))
-}
-
-fn own_queue(queue: &Queue, prefix: &str) -> Option<Finding> {
-    let load = queue.load?;
-    if load.messages == 0 {
-        return None;
-    }
-    let messages = load.messages;
-    if queue.name == format!("{prefix}.dead") {
-        return (load.consumers == 0).then(|| {
-            Finding::warning("rabbitmq-dead-checks", &queue.name)
-                .seen(
-                    format!("{messages} checks that the broker gave up on, and no worker takes them"),
-                    format!("{messages} 个检查被放弃，且没有 worker 处理"),
-                )
-                .remedy(
-                    "start the worker role: it gives them a due time",
-                    "请启动 worker：它会重新安排这些检查",
-                )
-        });
-    }
-    (load.consumers == 0).then(|| {
-        Finding::warning("rabbitmq-no-consumer", &queue.name)
-            .seen(
-                format!("{messages} messages wait and nobody takes them"),
-                format!("{messages} 条消息在等待，没有消费者"),
-            )
-            .remedy(
-                "start a worker (`paybell run worker`): payments are known and not told yet",
-                "请启动 worker（paybell run worker）：支付已知但尚未发出事件",
-            )
-    })
-}
-
-fn subscriber(queue: &Queue) -> Finding {
-    let about = queue.name.as_str();
-    let Some(load) = queue.load else {
-        return Finding::error("subscriber-queue-missing", about)
-            .seen("there is no queue of that name in this virtual host", "该虚拟主机中没有此队列")
-            .remedy(
-                "the subscriber declares it durable and binds it to the events exchange",
-                "请由订阅方声明持久队列并绑定到事件交换机",
-            );
-    };
-    let (messages, consumers) = (load.messages, load.consumers);
-    if consumers == 0 && messages > 0 {
-        let finding = if messages > UNREAD_MAX {
-            Finding::warning("subscriber-queue-unread", about)
-        } else {
-            Finding::hint("subscriber-queue-unread", about)
-        };
-        return finding
-            .seen(format!("{messages} events wait and nobody reads them"), format!("{messages} 个事件在等待，没有消费者"))
-            .remedy(
-                "start the subscriber, or delete the queue; give it a policy with max-length and expires, so that a forgotten one does not fill the broker's disk",
-                "请启动订阅程序或删除队列；并用策略设置 max-length 和 expires，以免被遗忘的队列占满磁盘",
-            );
-    }
-    Finding::ok("subscriber-queue-good", about).seen(
-        format!("{messages} events wait, {consumers} consumers"),
-        format!("{messages} 个事件等待，{consumers} 个消费者"),
-    )
-}
-
-fn unseen_subscribers(facts: &Facts, prefix: &str) -> Finding {
-    Finding::unseen("subscriber-queues-unseen", &facts.host)
-        .seen(
-            "AMQP does not tell who is bound to the events, nor their length limits and policies",
-            "AMQP 无法列出绑定到事件交换机的队列及其长度限制和策略",
-        )
-        .remedy(
-            format!(
-                "name them (--subscriber-queue NAME), and look at the rest with rabbitmqctl list_bindings | grep {prefix}.events and \
-                 rabbitmqctl list_queues name messages consumers policy: a full queue with overflow=reject-publish refuses events, \
-                 which is counted and harms nobody else"
-            ),
-            format!(
-                "用 --subscriber-queue 名称 指定，其余用 rabbitmqctl list_bindings | grep {prefix}.events 和 \
-                 rabbitmqctl list_queues name messages consumers policy 查看：已满且 overflow=reject-publish 的队列会拒收事件（会计数，不影响其他订阅方）"
-            ),
-        )
 }

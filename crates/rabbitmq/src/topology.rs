@@ -17,6 +17,7 @@ pub use plan::{Argument, Item, Kind, Shape, plan};
 use crate::config::{RabbitConfig, Settings};
 use crate::error::ConfigError;
 use crate::link::{LinkError, Session, once};
+pub(crate) use declare::NOTHING_THERE;
 use declare::{Answer, Desk};
 
 /// In what a broker differs from the plan.

@@ -7,7 +7,7 @@
     reason = "a test drives real time"
 )]
 
-use rabbitmq::probe::{Load, Publishing, Unasked, probe};
+use rabbitmq::probe::{Load, Publishing, Unasked, Unseen, probe};
 use rabbitmq::topology::{self, Finding};
 use rabbitmq::{RabbitConfig, erase};
 use testkit::servers::{Rabbit, shared_rabbit, unique_prefix};
@@ -22,7 +22,11 @@ async fn a_broker_tells_its_version_its_queues_and_that_it_publishes() {
     let empty = probe(&config, &[]).await.unwrap();
     let missing = empty.topology.unwrap();
     assert!(missing.iter().all(|finding| matches!(finding, Finding::Missing { .. })) && missing.len() > 4);
-    assert!(empty.queues.iter().all(|queue| queue.load.is_none()), "nothing was created: {:?}", empty.queues);
+    assert!(
+        empty.queues.iter().all(|queue| queue.load == Err(Unseen::Missing)),
+        "nothing was created: {:?}",
+        empty.queues
+    );
     topology::apply(&config).await.unwrap();
     let subscribers = ["nobody-made-this".to_owned()];
     let facts = probe(&config, &subscribers).await.unwrap();
@@ -30,11 +34,11 @@ async fn a_broker_tells_its_version_its_queues_and_that_it_publishes() {
     assert!(version.starts_with(char::is_numeric) && version.contains('.'), "{version}");
     assert_eq!((facts.topology.unwrap(), facts.publishing), (Vec::new(), Publishing::Works));
     assert_eq!((facts.user.as_str(), facts.is_tls), ("guest", false));
-    let load = |name: &str| facts.queues.iter().find(|queue| queue.name == name).unwrap().load;
-    let unread = Some(Load { messages: 0, consumers: 0 });
+    let load = |name: &str| facts.queues.iter().find(|queue| queue.name == name).unwrap().load.clone();
+    let unread = Ok(Load { messages: 0, consumers: 0 });
     assert_eq!(load(&format!("{}.checks.0", config.prefix)), unread);
     assert_eq!(load(&format!("{}.dead", config.prefix)), unread);
-    assert_eq!(load("nobody-made-this"), None);
+    assert_eq!(load("nobody-made-this"), Err(Unseen::Missing));
     erase(&config, &[]).await.unwrap();
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use doctor::{rabbit, redis};
-use rabbitmq::probe::{self as amqp, Denied, Load, Publishing, Queue};
+use rabbitmq::probe::{self as amqp, Denied, Load, Publishing, Queue, Unseen};
 use rabbitmq::topology::{Finding as Difference, Kind};
 use redis_ledger::probe as ledger;
 
@@ -30,7 +30,7 @@ fn of_broker(change: impl FnOnce(&mut amqp::Facts), subscribers: &[&str]) -> Vec
     findings
 }
 
-fn queue(name: &str, load: Option<(u32, u32)>) -> Queue {
+fn queue(name: &str, load: Result<(u32, u32), Unseen>) -> Queue {
     Queue { name: name.to_owned(), load: load.map(|(messages, consumers)| Load { messages, consumers }) }
 }
 
@@ -93,29 +93,86 @@ fn differences_of_the_topology_are_told() {
         one(&findings, code);
     }
     let denied = |is_permission| Denied { cause: "ACCESS_REFUSED".to_owned(), is_permission };
-    one(&of_broker(|facts| facts.topology = Err(denied(true)), &[]), "rabbitmq-permission");
+    let findings = of_broker(|facts| facts.topology = Err(denied(true)), &[]);
+    assert!(one(&findings, "rabbitmq-permission").remedy.en.contains(r"USER '^paybell\.' "));
     one(&of_broker(|facts| facts.topology = Err(denied(false)), &[]), "rabbitmq-topology-unseen");
 }
 
 #[test]
 fn queues_that_nobody_reads_are_told() {
     let queues = vec![
-        queue("paybell.checks.0", Some((3, 0))),
-        queue("paybell.checks.1", Some((3, 1))),
-        queue("paybell.due.0", Some((0, 0))),
-        queue("paybell.dead", Some((2, 0))),
+        queue("paybell.checks.0", Ok((3, 0))),
+        queue("paybell.checks.1", Ok((3, 1))),
+        queue("paybell.due.0", Ok((0, 0))),
+        queue("paybell.dead", Ok((2, 0))),
     ];
     let findings = of_broker(|facts| facts.queues = queues, &[]);
     assert_eq!(one(&findings, "rabbitmq-no-consumer").about.en, "paybell.checks.0");
     one(&findings, "rabbitmq-dead-checks");
     for (load, expected) in [
-        (None, "error subscriber-queue-missing"),
-        (Some((5_000, 0)), "warning subscriber-queue-unread"),
-        (Some((5, 0)), "hint subscriber-queue-unread"),
-        (Some((5, 1)), "ok subscriber-queue-good"),
+        (Ok((5_000, 0)), "warning subscriber-queue-unread"),
+        (Ok((5, 0)), "hint subscriber-queue-unread"),
+        (Ok((5, 1)), "ok subscriber-queue-good"),
     ] {
         let findings = of_broker(|facts| facts.queues = vec![queue("shop", load)], &["shop"]);
         assert_eq!(brief(&findings).last().unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_subscribers_queue_that_does_not_tell_says_why() {
+    let cause = || "as the broker said it".to_owned();
+    for (unseen, expected) in [
+        (Unseen::Missing, "error subscriber-queue-missing"),
+        (Unseen::Unserved(cause()), "error subscriber-queue-down"),
+        (Unseen::Denied(cause()), "not-looked-at subscriber-queue-denied"),
+        (Unseen::Exclusive(cause()), "warning subscriber-queue-exclusive"),
+        (Unseen::Late(cause()), "not-looked-at subscriber-queue-unseen"),
+        (Unseen::Failed(cause()), "not-looked-at subscriber-queue-unseen"),
+    ] {
+        let is_missing = unseen == Unseen::Missing;
+        let findings = of_broker(|facts| facts.queues = vec![queue("shop", Err(unseen))], &["shop"]);
+        let last = findings.last().unwrap();
+        assert_eq!(brief(&findings).last().unwrap(), expected);
+        assert!(!last.remedy.en.is_empty() && last.about.en == "shop");
+        for seen in [&last.seen.en, &last.seen.zh] {
+            assert_eq!(seen.contains(&cause()), !is_missing, "{last:?}");
+        }
+    }
+}
+
+#[test]
+fn queues_of_ours_that_do_not_tell_are_told_once() {
+    let down = || Unseen::Unserved("home node is down".to_owned());
+    let queues = vec![
+        queue("paybell.checks.0", Err(down())),
+        queue("paybell.checks.1", Err(down())),
+        queue("paybell.due.0", Err(Unseen::Late("no answer".to_owned()))),
+        queue("paybell.due.1", Err(Unseen::Denied("refused".to_owned()))),
+        queue("paybell.orders", Err(Unseen::Missing)),
+    ];
+    let findings = of_broker(|facts| facts.queues = queues, &[]);
+    let told = one(&findings, "rabbitmq-queue-down");
+    assert_eq!(told.about.en, "paybell.checks.0");
+    assert!(told.seen.en.starts_with("2 queues") && told.seen.en.ends_with("home node is down"), "{told:?}");
+    let told = one(&findings, "rabbitmq-queues-unseen");
+    assert!(told.seen.en.starts_with("2 queues") && told.seen.en.ends_with("no answer"), "{told:?}");
+    assert_eq!(brief(&findings)[0], "ok rabbitmq-version-good");
+    assert!(
+        findings.iter().all(|finding| finding.about.en != "paybell.orders"),
+        "the topology tells what is missing"
+    );
+}
+
+#[test]
+fn the_remedy_for_a_missing_permission_names_the_prefix() {
+    let denied = Denied { cause: "ACCESS_REFUSED".to_owned(), is_permission: true };
+    let facts = amqp::Facts { topology: Err(denied), ..broker() };
+    let findings = rabbit::judge(&Ok(facts), "shop.pay", &[]);
+    let remedy = &one(&findings, "rabbitmq-permission").remedy;
+    for text in [&remedy.en, &remedy.zh] {
+        let command = r"USER '^shop\.pay\.' '^(shop\.pay\..*|amq\.default)$' '^shop\.pay\.'";
+        assert!(text.contains(command) && !text.contains("paybell"), "{text}");
     }
 }
 

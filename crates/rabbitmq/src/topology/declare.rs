@@ -17,7 +17,8 @@ use crate::link::{LinkError, Session, bounded};
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const NOT_FOUND: u16 = 404;
-const NOTHING_THERE: &str = "NOT_FOUND - no ";
+/// How the broker's words begin where nothing of that name is there.
+pub(crate) const NOTHING_THERE: &str = "NOT_FOUND - no ";
 const PRECONDITION_FAILED: u16 = 406;
 
 /// What the broker said to one question.
