@@ -1,6 +1,8 @@
 //! The configuration as its reader sees it: text and variables in, values and refusals out.
 
 mod adoption;
+mod secrets;
+mod variables;
 
 use std::{ffi::OsString, fs, path::PathBuf};
 
@@ -225,84 +227,6 @@ fn all_problems_come_at_once() {
 }
 
 #[test]
-fn an_api_key_is_never_repeated() {
-    let bad = ["short-secret", &format!("{KEY}-and-more"), &KEY.replace('1', "中"), &KEY.replace('1', " ")];
-    let folder = Folder::new();
-    for key in bad {
-        let file = folder.put("key", key);
-        let inline = MERCHANT.replace(KEY, key);
-        let by_file =
-            MERCHANT.replace("api_key =", "api_key_file =").replace(KEY, &file.display().to_string());
-        for text in [inline, by_file] {
-            let loaded = folder.load(&text, &[]);
-            let said = format!("{:?} {}", loaded.shown, Problems(loaded.problems.clone()));
-            assert!(loaded.problems.len() == 1 && said.contains("exactly 32"), "{said}");
-            assert!(said.contains(&key.chars().count().to_string()), "the length found: {said}");
-            assert!(!said.contains(key), "{said}");
-        }
-    }
-    let shown = format!("{:?}", config(MERCHANT, &[]));
-    assert!(!shown.contains(KEY) && !shown.contains("guest:guest"), "{shown}");
-}
-
-#[test]
-fn a_server_s_url_may_lie_in_a_file_of_its_own() {
-    let folder = Folder::new();
-    let file = folder.put("url", "amqps://shop:hunter2@mq.example:5671/%2f\n").display().to_string();
-    let with = |line: &str| folder.load(&format!("[rabbitmq]\n{line}\n{MERCHANT}"), &[]);
-    let loaded = with(&format!("url_file = \"{file}\""));
-    assert!(!format!("{:?}", loaded.shown).contains("hunter2"));
-    let config = loaded.checked().unwrap();
-    assert_eq!(config.rabbitmq.url.reveal(), "amqps://shop:hunter2@mq.example:5671/%2f");
-    let both = with(&format!("url_file = \"{file}\"\nurl = \"amqp://127.0.0.1\""));
-    assert!(both.problems[0].to_string().contains("url or url_file, not both"), "{:?}", both.problems);
-    let other = folder.put("other", "http://shop:hunter2@mq.example").display().to_string();
-    let said = with(&format!("url_file = \"{other}\"")).problems[0].to_string();
-    assert!(said.contains("amqp://") && !said.contains("hunter2"), "{said}");
-}
-
-#[test]
-fn a_private_authority_lies_in_a_file_with_a_certificate() {
-    let folder = Folder::new();
-    let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
-    let file = folder.put("ca.pem", pem).display().to_string();
-    let other = folder.put("key.pem", "-----BEGIN PRIVATE KEY-----\n").display().to_string();
-    let with = |file: &str| {
-        folder.load(&format!("rabbitmq.ca_file = \"{file}\"\nredis.ca_file = \"{file}\"\n{MERCHANT}"), &[])
-    };
-    let config = with(&file).checked().unwrap();
-    assert_eq!(config.rabbitmq.authorities.as_deref(), Some(pem.as_bytes()));
-    assert_eq!(config.redis.authorities, config.rabbitmq.authorities);
-    for (file, why) in [(other.as_str(), "holds no certificate"), ("/nowhere/ca.pem", "cannot read")] {
-        let problems = with(file).problems;
-        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert!(
-            told.len() == 2 && told.iter().all(|told| told.contains(why) && told.contains(file)),
-            "{told:?}"
-        );
-    }
-}
-
-#[test]
-fn keys_are_given_in_one_way_and_once() {
-    let folder = Folder::new();
-    let file = folder.put("key", &format!("{OTHER_KEY} \r\n")).display().to_string();
-    let with = |line: &str| folder.load(&format!("{MERCHANT}{line}\n"), &[]);
-    let rotating = with(&format!("previous_api_key_file = \"{file}\"")).checked().unwrap();
-    assert_eq!(rotating.merchants[0].keys.len(), 2);
-    let both = with(&format!("api_key_file = \"{file}\""));
-    assert!(
-        both.problems[0].to_string().contains("api_key or api_key_file, not both"),
-        "{:?}",
-        both.problems
-    );
-    let same = with(&format!("previous_api_key = \"{KEY}\""));
-    assert!(same.problems[0].to_string().contains("is the current key"), "{:?}", same.problems);
-    let twice = folder.load(&MERCHANT.repeat(2), &[]);
-    assert!(twice.problems[0].to_string().contains("two merchants have the mch_id \"1900000109\""));
-}
-
-#[test]
 fn tokens_open_the_console_to_others() {
     let folder = Folder::new();
     let token = folder.put("token", "s3cret-token \n").display().to_string();
@@ -336,82 +260,6 @@ fn tokens_open_the_console_to_others() {
         said.contains("two tokens have the name \"shop\"") && said.contains("are the same token"),
         "{said}"
     );
-}
-
-#[test]
-fn the_environment_stands_over_the_file() {
-    let config = config(
-        MERCHANT,
-        &[
-            ("PAYBELL__ENGINE", "cluster"),
-            ("PAYBELL__INGRESS__LISTEN", "127.0.0.1:0"),
-            ("PAYBELL__RABBITMQ__PARTITIONS", "8"),
-            ("PAYBELL__WECHAT__BASE_URLS", "http://127.0.0.1:1, http://127.0.0.1:2"),
-            ("PAYBELL__SCHEDULE__CADENCE", r#"["1s", "2s"]"#),
-            ("PAYBELL__MERCHANT__0__API_KEY", OTHER_KEY),
-            ("PAYBELL__MERCHANT__0__CLOSE_UNPAID", "true"),
-            ("PAYBELL__MERCHANT__1__MCH_ID", "1900000110"),
-            ("PAYBELL__MERCHANT__1__APP_IDS", "wx1,wx2"),
-            ("PAYBELL__MERCHANT__1__API_KEY", KEY),
-            ("PAYBELL__MERCHANT__1__SUB_MCH_IDS__0", "1900000111"),
-            ("PAYBELL_API", "not ours to read"),
-        ],
-    );
-    assert_eq!(config.engine, EngineKind::Cluster);
-    assert_eq!(config.ingress.listen.as_str(), "127.0.0.1:0");
-    assert_eq!(config.rabbitmq.partitions, 8);
-    assert_eq!(config.base_urls, ["http://127.0.0.1:1", "http://127.0.0.1:2"]);
-    assert_eq!(config.cadence, Cadence::from_gaps([Millis::seconds(1), Millis::seconds(2)]).unwrap());
-    assert!(config.merchants[0].close_unpaid);
-    assert_eq!(config.merchants[0].keys[0], wechat_pay::sign::ApiKey::new(OTHER_KEY).unwrap());
-    assert_eq!(config.merchants[1].app_ids.len(), 2);
-    assert_eq!(config.merchants[1].sub_mch_ids[0].as_str(), "1900000111");
-}
-
-#[test]
-fn the_environment_alone_is_enough() {
-    let whole =
-        r#"[{mch_id = "1900000109", app_ids = ["wx1"], api_key = "192006250b4c09247ec02edce69f6a2d"}]"#;
-    assert_eq!(config("", &[("PAYBELL__MERCHANT", whole)]).merchants.len(), 1);
-    let key_by_key = [
-        ("PAYBELL__MERCHANT__0__MCH_ID", "1900000109"),
-        ("PAYBELL__MERCHANT__0__APP_IDS__0", "wx1"),
-        ("PAYBELL__MERCHANT__0__API_KEY", KEY),
-    ];
-    assert_eq!(config("", &key_by_key).merchants[0].mch_id.as_str(), "1900000109");
-    let changed = config("", &[("PAYBELL__MERCHANT", whole), ("PAYBELL__MERCHANT__0__APP_IDS", "wx2")]);
-    assert_eq!(changed.merchants[0].app_ids[0].as_str(), "wx2");
-}
-
-#[test]
-fn wrong_variables_are_refused_by_name() {
-    let cases: &[(&str, &str, &[&str])] = &[
-        (
-            "PAYBELL__INGRESS__LISTN",
-            "x",
-            &["PAYBELL__INGRESS__LISTN: ingress.listn: unknown key", "\"LISTEN\""],
-        ),
-        ("PAYBELL__INGRES__LISTEN", "x", &["PAYBELL__INGRES__LISTEN: ingres: unknown key", "\"INGRESS\""]),
-        ("PAYBELL__INGRESS__LISTEN", "x", &["PAYBELL__INGRESS__LISTEN: ingress.listen:", "HOST:PORT"]),
-        ("PAYBELL__INGRESS", "x", &["PAYBELL__INGRESS: ingress: must be a section"]),
-        ("PAYBELL__ENGINE__KIND", "x", &["PAYBELL__ENGINE__KIND", "engine is not a section"]),
-        ("PAYBELL__", "x", &["write PAYBELL__SECTION__KEY"]),
-        ("PAYBELL__INGRESS__", "x", &["write PAYBELL__SECTION__KEY"]),
-        ("PAYBELL__0", "x", &["a number can only follow the name of a list"]),
-        ("PAYBELL__MERCHANT__2__MCH_ID", "19", &["there are 1 of merchant: the next number is 1"]),
-        ("PAYBELL__MERCHANT__MCH_ID", "19", &["merchant is a list: follow it by a number"]),
-        ("PAYBELL__MERCHANT__0__CLOSE_UNPAID", "yes", &["true or false"]),
-        ("PAYBELL__MERCHANT__0__API_KEY", "hunter2", &["exactly 32 ASCII characters, this one has 7"]),
-        ("PAYBELL__RABBITMQ__PARTITIONS", "many", &["a whole number from 1 to 256"]),
-        ("PAYBELL__WECHAT__BASE_URLS", "[\"http://x\"", &["not a TOML list"]),
-    ];
-    for (name, value, words) in cases {
-        let said = problems(&format!("engine = \"embedded\"\n{MERCHANT}"), &[(name, value)]).join("\n");
-        for word in *words {
-            assert!(said.contains(word), "{name}={value}\nshould say {word:?}, says\n{said}");
-        }
-        assert!(!said.contains("hunter2"), "{said}");
-    }
 }
 
 #[test]
