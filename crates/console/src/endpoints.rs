@@ -83,6 +83,7 @@ fn stored(asked: Asked) -> Result<(), Error> {
         Asked::Stored => Ok(()),
         Asked::NoEndpoint => Err(Error::UnknownEndpoint),
         Asked::NoEvent => Err(Error::UnknownEvent),
+        Asked::Unwanted => Err(Error::UnwantedEvent),
         Asked::TooMany => Err(Error::TooManyWishes),
     }
 }

@@ -59,6 +59,10 @@ pub(crate) enum Error {
     UnknownEndpoint,
     #[error("the log keeps no event of this id")]
     UnknownEvent,
+    #[error(
+        "the endpoint gets no such event: look at its types and mch_ids; events of shadow mode are told to nobody"
+    )]
+    UnwantedEvent,
     #[error("64 wishes wait for this endpoint already; is a worker running that serves it?")]
     TooManyWishes,
     #[error(
@@ -130,6 +134,7 @@ impl Error {
             Error::UnknownLetter => (S::NOT_FOUND, "unknown-dead-letter", "Unknown dead letter"),
             Error::UnknownEndpoint => (S::NOT_FOUND, "unknown-endpoint", "Unknown endpoint"),
             Error::UnknownEvent => (S::NOT_FOUND, "unknown-event", "Unknown event"),
+            Error::UnwantedEvent => (S::CONFLICT, "unwanted-event", "The endpoint does not want it"),
             Error::TooManyWishes => (S::CONFLICT, "too-many-wishes", "Too much is asked for already"),
             Error::Different { .. } => (S::CONFLICT, "different-registration", "Registered differently"),
             Error::NotWaiting { .. } => (S::CONFLICT, "not-waiting", "The order waits for no such word"),

@@ -1,6 +1,8 @@
 //! Text in a caller's words that ends up in histories, listings and logs: one line that cannot pass for another.
 //! Refuses; it mends nothing, because a changed reason would not be the caller's.
 
+use paybell_core::line::disguises;
+
 use crate::error::Error;
 use crate::fields::Fields;
 
@@ -20,22 +22,9 @@ pub(crate) fn reason(fields: &Fields) -> Result<String, Error> {
     Ok(text.to_owned())
 }
 
-/// Whether a terminal shows the text as what it is: no control characters, no line or paragraph ends, nothing invisible
-/// that reorders or hides what stands beside it.
+/// Whether a terminal shows the text as what it is.
 fn is_one_line(text: &str) -> bool {
-    !text.chars().any(|character| {
-        character.is_control()
-            || matches!(
-                character,
-                '\u{061c}'
-                    | '\u{200b}'..='\u{200f}'
-                    | '\u{2028}'..='\u{202e}'
-                    | '\u{2060}'..='\u{2069}'
-                    | '\u{feff}'
-                    | '\u{fff9}'..='\u{fffb}'
-                    | '\u{e0000}'..='\u{e007f}'
-            )
-    })
+    !text.chars().any(disguises)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod detail;
 pub mod event;
 pub mod ids;
 pub mod lease;
+pub mod line;
 pub mod money;
 pub mod observation;
 pub mod policy;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use paybell_core::Timestamp;
-use paybell_core::event::EventType;
+use paybell_core::event::{Event, EventType};
 use paybell_core::ports::{Cursor, EventFilter, EventLog, LogRead, Notes, PAGE_ROWS_MAX};
 use paybell_core::time::rfc3339_option;
 use serde::Serialize;
@@ -34,6 +34,8 @@ pub enum Asked {
     NoEndpoint,
     /// The log keeps no such event.
     NoEvent,
+    /// The endpoint does not want events of this type or merchant, or nobody is told of it.
+    Unwanted,
     /// Too many wishes wait.
     TooMany,
 }
@@ -64,7 +66,10 @@ impl Desk {
     pub async fn resend(&self, name: &str, event: Uuid) -> Result<Asked, Error> {
         let Some(endpoint) = self.endpoint(name) else { return Ok(Asked::NoEndpoint) };
         match self.find(&endpoint.name, event).await? {
-            Some(resend) => self.ask(&endpoint.name, Wish::Resend(resend)).await,
+            Some((found, resend)) if endpoint.wanted.fits(&found) => {
+                self.ask(&endpoint.name, Wish::Resend(resend)).await
+            }
+            Some(_) => Ok(Asked::Unwanted),
             None => Ok(Asked::NoEvent),
         }
     }
@@ -116,8 +121,8 @@ impl Desk {
         }
     }
 
-    /// The event's place: from what the book still knows, otherwise by reading the log from its beginning.
-    async fn find(&self, name: &EndpointName, event: Uuid) -> Result<Option<Resend>, Error> {
+    /// The event and its place: from what the book still knows, otherwise by reading the log from its beginning.
+    async fn find(&self, name: &EndpointName, event: Uuid) -> Result<Option<(Event, Resend)>, Error> {
         let stored = Shelf::new(self.notes.clone(), name).load().await?;
         let given_up = stored.iter().flat_map(|(_, book)| &book.given_up);
         let mut place = given_up.rev().find(|given_up| given_up.event == event).map(|known| known.after);
@@ -131,13 +136,13 @@ impl Desk {
                 }
             };
             let mut before = place;
-            for (cursor, found) in &page.events {
+            for (cursor, found) in page.events {
                 if found.id == event {
                     // The oldest event's own beginning is wherever the log begins.
                     let after = before.unwrap_or(Cursor::START);
-                    return Ok(Some(Resend { after, to: cursor.position }));
+                    return Ok(Some((found, Resend { after, to: cursor.position })));
                 }
-                before = Some(*cursor);
+                before = Some(cursor);
             }
             if !page.has_more {
                 return Ok(None);

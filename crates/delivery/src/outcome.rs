@@ -2,6 +2,7 @@
 
 use jiff::fmt::rfc2822;
 use paybell_core::Timestamp;
+use paybell_core::line::disguises;
 use paybell_core::time::Millis;
 
 use crate::breaker::PAUSE_ASKED_MAX;
@@ -130,7 +131,7 @@ fn said(answer: &Answer) -> String {
 
 /// One printable line within the bound.
 fn tell(text: &str) -> String {
-    let spaced = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let spaced = text.split(|c: char| c.is_whitespace() || disguises(c)).filter(|word| !word.is_empty());
     spaced.collect::<Vec<_>>().join(" ").chars().take(WORDS_CHARS_MAX).collect()
 }
 
@@ -177,6 +178,8 @@ mod tests {
 
     #[test]
     fn words_are_one_short_line() {
+        let turned = Report::unsent(Outcome::Lost, "safe\u{202e}dekcatta\u{200b}").words;
+        assert_eq!(turned, "safe dekcatta", "nothing that turns or hides what stands beside it");
         let long = format!("a\r\n\u{1b}[31mb\t{}", "商".repeat(500));
         let words = Report::unsent(Outcome::Lost, long).words;
         assert!(words.starts_with("a [31mb 商") && words.chars().count() == WORDS_CHARS_MAX, "{words}");

@@ -342,6 +342,9 @@ async fn one_event_or_a_range_is_sent_again_on_request() {
     }
     assert_eq!(desk.resend("shop", Uuid::from_u128(1)).await.unwrap(), Asked::NoEvent);
     assert_eq!(desk.resend("other", sent[0]).await.unwrap(), Asked::NoEndpoint);
+    let wanted = Wanted { types: vec![EventType::Refunded], ..Wanted::default() };
+    let picky = self::desk(&store, &[Endpoint { wanted, ..hook.clone() }]);
+    assert_eq!(picky.resend("shop", sent[0]).await.unwrap(), Asked::Unwanted);
 
     let page = store.ports().log.read(None, &Default::default(), 10).await.unwrap();
     let paybell_core::ports::LogRead::Page(page) = page else { panic!("{page:?}") };
