@@ -109,7 +109,11 @@ impl Worker {
     pub async fn rescue(&self, delivery: Delivery) -> Result<(), PortError> {
         let check = &delivery.check;
         let (taken, token) = self.take(check).await?;
-        if let Taken::Leased(record) = taken {
+        // Where leases were lost in a row, the order may be what kills: a put-off would forget that, so the lease's own
+        // due time stays.
+        if let Taken::Leased(record) = taken
+            && record.leases_lost == 0
+        {
             let delay = self.with_random(|random| self.retry.delay(record.progress.attempts, random));
             // A refused put-off leaves the lease's own due time, which does as well.
             let given_back = self.give_back(&check.key, token, delay).await;

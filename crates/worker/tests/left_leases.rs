@@ -323,6 +323,29 @@ async fn a_check_that_the_queue_gave_up_on_leaves_no_lease_behind_either() {
 }
 
 #[tokio::test]
+async fn a_check_that_the_queue_gave_up_on_forgives_no_lost_lease() {
+    let world = World::failing(&[]);
+    for dead in 1..=9 {
+        let worker = world.worker(dead);
+        // It dies while WeChat is asked.
+        world.answers.forget_permits(usize::MAX);
+        tokio::select! {
+            biased;
+            settled = worker.handle(notified()) => panic!("{settled:?}"),
+            () = std::future::ready(()) => {}
+        }
+        world.pass(Millis::seconds(120));
+    }
+    world.worker(10).rescue(notified()).await.unwrap();
+    let record = world.record();
+    assert_eq!(record.leases_lost, 9);
+    assert!(record.lease.is_some() && record.due.unwrap().at >= record.lease.unwrap().until);
+    world.pass(Millis::seconds(600));
+    assert_eq!(world.worker(11).rescue(notified()).await.ok(), Some(()));
+    assert_eq!(world.record().leases_lost, 10, "the tenth is poison, whoever counts it");
+}
+
+#[tokio::test]
 async fn a_check_that_a_fresh_look_answers_forgets_no_lease() {
     let world = World::failing(&[]);
     let worker = world.worker(1);
