@@ -129,18 +129,13 @@ pub fn take_from(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp
     lease(record, request, now)
 }
 
-/// A commit makes its own check stale. Should its holder have died before it published, nobody else would come before the
-/// lease's end: so the check touches nothing but the due time.
+/// A commit makes its own check stale. If its holder died before it published, nobody else would come before the lease's
+/// end: so it touches the due time, and nothing else.
 fn stale(stored: Option<&Record>, now: Timestamp, holder: Holder) -> Taking {
-    let soon = match holder {
-        Holder::Unknown => None,
-        Holder::Alive => Some(now + HOLDER_LOOK),
-        Holder::Dead => Some(now),
-    };
-    let waiting = stored.filter(|record| is_held(record, now) && !record.outgoing.is_empty());
-    let due = waiting.and_then(|record| record.due);
-    if let (Some(record), Some(due), Some(at)) = (waiting, due, soon)
-        && at < due.at
+    let at = now + if holder == Holder::Dead { Millis(0) } else { HOLDER_LOOK };
+    if let Some(record) = stored.filter(|record| is_held(record, now) && !record.outgoing.is_empty())
+        && holder != Holder::Unknown
+        && let Some(due) = record.due.filter(|due| at < due.at)
     {
         let record = Record { due: Some(Due { at, ..due }), ..record.clone() };
         return Taking { write: Write::Put(Box::new(record)), taken: Taken::Stale, dead: None };
