@@ -1,6 +1,7 @@
 //! What the tests are made with: the process, a client, a WeChat that says what it is told, and a shop that joins them.
 //! Everything waits for a condition with a deadline, and everything that was started ends with its owner.
 
+pub mod acceptor;
 pub mod engine;
 pub mod http;
 pub mod notification;

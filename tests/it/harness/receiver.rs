@@ -3,18 +3,18 @@
 use std::{
     collections::HashMap,
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
-use super::wait_for;
+use super::{acceptor::Acceptor, wait_for};
 
 /// How a path is answered.
 #[derive(Clone)]
@@ -72,27 +72,16 @@ struct State {
 pub struct Receiver {
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
-    end: Arc<AtomicBool>,
-    acceptor: Option<JoinHandle<()>>,
+    _acceptor: Acceptor,
 }
 
 impl Receiver {
     /// Every path is answered 200 and nothing more until it is told otherwise.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (state, end) = (Arc::new(Mutex::new(State::default())), Arc::new(AtomicBool::new(false)));
-        let (shared, is_over) = (state.clone(), end.clone());
-        let acceptor = thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if is_over.load(Ordering::SeqCst) {
-                    return;
-                }
-                let (state, is_over) = (shared.clone(), is_over.clone());
-                thread::spawn(move || serve(stream, &state, &is_over));
-            }
-        });
-        Self { address, state, end, acceptor: Some(acceptor) }
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = state.clone();
+        let acceptor = Acceptor::start(move |stream, is_over| serve(stream, &shared, is_over));
+        Self { address: acceptor.address, state, _acceptor: acceptor }
     }
 
     /// The address of a path.
@@ -114,15 +103,6 @@ impl Receiver {
     #[track_caller]
     pub fn wait_for(&self, path: &str, what: &str, fits: impl Fn(&Received) -> bool) -> Received {
         wait_for(&format!("{what} at {path}"), || self.received(path).into_iter().find(&fits))
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::SeqCst);
-        // Wakes the acceptor.
-        let _ = TcpStream::connect(self.address);
-        let _ = self.acceptor.take().map(JoinHandle::join);
     }
 }
 

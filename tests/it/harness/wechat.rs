@@ -4,12 +4,9 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
+    net::{SocketAddr, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
@@ -19,7 +16,7 @@ use wechat_pay::{
     xml::{self, Document},
 };
 
-use super::{KEY, now_ms};
+use super::{KEY, acceptor::Acceptor, now_ms};
 
 pub type Fields = Vec<(String, String)>;
 
@@ -106,27 +103,15 @@ struct State {
 pub struct Wechat {
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
-    end: Arc<AtomicBool>,
-    acceptor: Option<JoinHandle<()>>,
+    _acceptor: Acceptor,
 }
 
 impl Wechat {
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State { keys: vec![KEY.to_owned()], ..State::default() }));
-        let end = Arc::new(AtomicBool::new(false));
-        let (shared, is_over) = (state.clone(), end.clone());
-        let acceptor = thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if is_over.load(Ordering::SeqCst) {
-                    return;
-                }
-                let state = shared.clone();
-                thread::spawn(move || serve(stream, &state));
-            }
-        });
-        Self { address, state, end, acceptor: Some(acceptor) }
+        let shared = state.clone();
+        let acceptor = Acceptor::start(move |stream, _| serve(stream, &shared));
+        Self { address: acceptor.address, state, _acceptor: acceptor }
     }
 
     /// What queries about an order are told from now on.
@@ -172,15 +157,6 @@ impl Wechat {
         orders.sort();
         orders.dedup();
         orders
-    }
-}
-
-impl Drop for Wechat {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::SeqCst);
-        // Wakes the acceptor.
-        let _ = TcpStream::connect(self.address);
-        let _ = self.acceptor.take().map(JoinHandle::join);
     }
 }
 
