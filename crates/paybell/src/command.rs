@@ -1,6 +1,7 @@
 //! The commands but `run`: their arguments beside what they do. Each is short, because the work is done in the crates
 //! or behind the private API.
 
+mod asking;
 pub mod config;
 pub mod dead;
 pub mod doctor;

@@ -13,6 +13,7 @@ pub mod demo;
 pub mod engine;
 pub mod error;
 mod keys;
+mod language;
 pub mod metrics;
 pub mod output;
 pub mod rehearse;

@@ -13,8 +13,6 @@ mod words;
 
 use paybell_core::Timestamp;
 
-pub use words::Language;
-
 /// A payment as Paybell decided it, told or withheld.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payment {

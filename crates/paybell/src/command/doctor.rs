@@ -6,7 +6,7 @@ mod look;
 
 use std::io::{self, IsTerminal};
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 use doctor::{
     Area, Language, Report, Severity,
     listing::{Colour, Style, listing},
@@ -14,8 +14,9 @@ use doctor::{
 
 use super::config::ConfigFile;
 use crate::{
-    config::{load, process_environment, variable},
+    config::{load, process_environment},
     error::Error,
+    language::LanguageArgs,
     output,
 };
 
@@ -29,9 +30,8 @@ pub struct Args {
     /// Print it as JSON, with both languages
     #[arg(long)]
     json: bool,
-    /// The language of the report [default: from LC_ALL, LC_MESSAGES or LANG]
-    #[arg(long, value_enum)]
-    lang: Option<Lang>,
+    #[command(flatten)]
+    lang: LanguageArgs,
     /// Send no canary notification
     #[arg(long)]
     no_canary: bool,
@@ -43,17 +43,9 @@ pub struct Args {
     subscriber_queue: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Lang {
-    /// 中文
-    Zh,
-    /// English
-    En,
-}
-
 /// Looks, shows, and fails if anything is wrong.
 pub async fn run(args: Args) -> Result<(), Error> {
-    let language = language(args.lang);
+    let language = args.lang.language();
     let loaded = load(args.from.config.as_deref(), process_environment());
     let files = configuration::files(&loaded.shown);
     let checked = loaded.checked();
@@ -78,16 +70,4 @@ fn show(report: &Report, as_json: bool, language: Language) -> Result<(), Error>
     let is_terminal = io::stdout().is_terminal();
     let (colour, width) = if is_terminal { (Colour::Terminal, Some(COLUMNS)) } else { (Colour::Never, None) };
     output::line(&listing(report, Style { language, colour, width }))
-}
-
-fn language(asked: Option<Lang>) -> Language {
-    match asked {
-        Some(Lang::Zh) => Language::Zh,
-        Some(Lang::En) => Language::En,
-        None => {
-            let set = |name| variable(name).filter(|value| !value.reveal().is_empty());
-            let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(set);
-            Language::of_locale(locale.as_ref().map_or("", |locale| locale.reveal()))
-        }
-    }
 }

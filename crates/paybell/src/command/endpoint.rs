@@ -2,17 +2,13 @@
 
 use clap::{Args, Subcommand};
 use hyper::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
-    order::Print,
+    asking::{AskArgs, WhyArgs, given},
     rows::{card, cell, entries, row},
 };
-use crate::{
-    api::{Api, ApiArgs, escaped},
-    error::Error,
-    output,
-};
+use crate::{api::escaped, error::Error, output};
 
 /// Attempts and given-up events that are shown on a terminal.
 const SHOWN_MAX: usize = 20;
@@ -20,7 +16,7 @@ const SHOWN_MAX: usize = 20;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List every webhook and old handler: its state, what waits, its last attempt
-    List(List),
+    List(AskArgs),
     /// Show one with its newest attempts and what was given up
     Show(Show),
     /// Send an event, or a part of the log, again
@@ -30,21 +26,11 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
-pub struct List {
-    #[command(flatten)]
-    print: Print,
-    #[command(flatten)]
-    api: ApiArgs,
-}
-
-#[derive(Debug, Args)]
 pub struct Show {
     /// The endpoint's name, from the list
     name: String,
     #[command(flatten)]
-    print: Print,
-    #[command(flatten)]
-    api: ApiArgs,
+    ask: AskArgs,
 }
 
 #[derive(Debug, Args)]
@@ -61,7 +47,7 @@ pub struct Resend {
     #[arg(long, value_name = "CURSOR", requires = "after")]
     to: Option<String>,
     #[command(flatten)]
-    why: Why,
+    why: WhyArgs,
 }
 
 #[derive(Debug, Args)]
@@ -69,16 +55,7 @@ pub struct Enable {
     /// The endpoint's name, from the list
     name: String,
     #[command(flatten)]
-    why: Why,
-}
-
-#[derive(Debug, Args)]
-struct Why {
-    /// Why, for the log
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
-    #[command(flatten)]
-    api: ApiArgs,
+    why: WhyArgs,
 }
 
 /// Carries the command out.
@@ -87,24 +64,16 @@ pub async fn run(command: Command) -> Result<(), Error> {
         Command::List(args) => list(args).await,
         Command::Show(args) => show(args).await,
         Command::Resend(args) => {
-            let body = body(&[
-                ("event", args.event.as_ref()),
-                ("after", args.after.as_ref()),
-                ("to", args.to.as_ref()),
-                ("reason", args.why.reason.as_ref()),
-            ]);
-            ask(&args.why.api, &args.name, "resend", &body).await
+            let meant = given(&[("event", &args.event), ("after", &args.after), ("to", &args.to)]);
+            have_done(&args.why, &path(&args.name, "/resend"), meant).await
         }
-        Command::Enable(args) => {
-            let body = body(&[("reason", args.why.reason.as_ref())]);
-            ask(&args.why.api, &args.name, "enable", &body).await
-        }
+        Command::Enable(args) => have_done(&args.why, &path(&args.name, "/enable"), Map::new()).await,
     }
 }
 
-async fn list(args: List) -> Result<(), Error> {
-    let listing = Api::new(&args.api)?.get("/v1/endpoints", &[]).await?;
-    if args.print.json {
+async fn list(args: AskArgs) -> Result<(), Error> {
+    let listing = args.get("/v1/endpoints", &[]).await?;
+    if args.json {
         return output::json(&listing);
     }
     let endpoints = entries(&listing, "endpoints");
@@ -127,8 +96,8 @@ fn summary(endpoint: &Value) -> Vec<String> {
 }
 
 async fn show(args: Show) -> Result<(), Error> {
-    let endpoint = Api::new(&args.api)?.get(&format!("/v1/endpoints/{}", escaped(&args.name)), &[]).await?;
-    if args.print.json {
+    let endpoint = args.ask.get(&path(&args.name, ""), &[]).await?;
+    if args.ask.json {
         return output::json(&endpoint);
     }
     output::line(&card(
@@ -165,13 +134,11 @@ async fn show(args: Show) -> Result<(), Error> {
     Ok(())
 }
 
-async fn ask(api: &ApiArgs, name: &str, verb: &str, body: &Value) -> Result<(), Error> {
-    let path = format!("/v1/endpoints/{}/{verb}", escaped(name));
-    Api::new(api)?.change(Method::POST, &path, body).await?;
+async fn have_done(why: &WhyArgs, path: &str, meant: Map<String, Value>) -> Result<(), Error> {
+    why.change(Method::POST, path, meant).await?;
     output::line("asked for: the worker that serves the endpoint does it within seconds")
 }
 
-fn body(fields: &[(&str, Option<&String>)]) -> Value {
-    let given = fields.iter().filter_map(|(name, value)| Some(((*name).to_owned(), json!((*value)?))));
-    Value::Object(given.collect::<Map<_, _>>())
+fn path(name: &str, verb: &str) -> String {
+    format!("/v1/endpoints/{}{verb}", escaped(name))
 }

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    order::{PageArgs, Print},
+    asking::{AskArgs, PageArgs, table},
     republish::{Republish, republish},
-    rows::{cell, continuation, entries, row},
+    rows::{cell, entries, row},
 };
 use crate::{
     api::{
@@ -58,9 +58,7 @@ pub struct List {
     #[command(flatten)]
     filter: Filter,
     #[command(flatten)]
-    print: Print,
-    #[command(flatten)]
-    api: ApiArgs,
+    ask: AskArgs,
 }
 
 #[derive(Debug, Args)]
@@ -115,18 +113,14 @@ async fn list(args: List) -> Result<(), Error> {
         ("mch_id", args.filter.mch_id.as_deref()),
         ("shadow", args.filter.of_shadow()),
     ];
-    let page = Api::new(&args.api)?.get("/v1/events", &query).await?;
-    if args.print.json {
+    let page = args.ask.get("/v1/events", &query).await?;
+    if args.ask.json {
         return output::json(&page);
     }
     let (paths, headers) = args.filter.columns();
     let event = |entry: &Value| row(entry.get("event").unwrap_or(&Value::Null), paths);
     let rows: Vec<_> = entries(&page, "events").iter().map(event).collect();
-    output::table(headers, &rows)?;
-    if let Some(more) = continuation(&page) {
-        output::remark(&more);
-    }
-    Ok(())
+    table(&page, headers, &rows)
 }
 
 async fn tail(args: Tail) -> Result<(), Error> {

@@ -3,14 +3,10 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    order::{PageArgs, Print},
-    rows::{continuation, entries, row},
+    asking::ListingArgs,
+    rows::{entries, row},
 };
-use crate::{
-    api::{Api, ApiArgs},
-    error::Error,
-    output,
-};
+use crate::error::Error;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -30,11 +26,7 @@ pub struct List {
     #[arg(long, value_enum, default_value_t = Order::Newest)]
     order: Order,
     #[command(flatten)]
-    page: PageArgs,
-    #[command(flatten)]
-    print: Print,
-    #[command(flatten)]
-    api: ApiArgs,
+    listing: ListingArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -51,27 +43,14 @@ pub async fn run(command: Command) -> Result<(), Error> {
 }
 
 async fn list(args: List) -> Result<(), Error> {
-    let limit = args.page.limit.map(|limit| limit.to_string());
     let order = match args.order {
         Order::Newest => "newest",
         Order::Oldest => "oldest",
     };
-    let query = [
-        ("action", args.action.as_deref()),
-        ("mch_id", args.mch_id.as_deref()),
-        ("order", Some(order)),
-        ("limit", limit.as_deref()),
-        ("after", args.page.after.as_deref()),
-    ];
-    let page = Api::new(&args.api)?.get("/v1/audit", &query).await?;
-    if args.print.json {
-        return output::json(&page);
-    }
+    let filter =
+        [("action", args.action.as_deref()), ("mch_id", args.mch_id.as_deref()), ("order", Some(order))];
+    let page = args.listing.get("/v1/audit", &filter).await?;
     let paths = ["number", "at", "who", "peer", "action", "object", "outcome", "reason"];
     let rows: Vec<_> = entries(&page, "acts").iter().map(|act| row(act, &paths)).collect();
-    output::table(&paths, &rows)?;
-    if let Some(more) = continuation(&page) {
-        output::remark(&more);
-    }
-    Ok(())
+    args.listing.print(&page, &paths, &rows)
 }

@@ -3,14 +3,13 @@
 
 use clap::{Args, Subcommand};
 use hyper::{Method, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::rows::{card, cell, continuation, entries, row};
-use crate::{
-    api::{Api, ApiArgs, escaped},
-    error::Error,
-    output,
+use super::{
+    asking::{AskArgs, PageArgs, given, table},
+    rows::{card, cell, entries, row},
 };
+use crate::{api::escaped, error::Error, output};
 
 /// Rows of a listing unless told otherwise, as in the private API.
 const ROWS_BY_DEFAULT: usize = 100;
@@ -62,9 +61,7 @@ pub struct Register {
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
     #[command(flatten)]
-    print: Print,
-    #[command(flatten)]
-    api: ApiArgs,
+    ask: AskArgs,
 }
 
 #[derive(Debug, Args)]
@@ -72,9 +69,7 @@ pub struct One {
     #[command(flatten)]
     key: Key,
     #[command(flatten)]
-    print: Print,
-    #[command(flatten)]
-    api: ApiArgs,
+    ask: AskArgs,
 }
 
 #[derive(Debug, Args)]
@@ -88,9 +83,7 @@ pub struct Check {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]
-    print: Print,
-    #[command(flatten)]
-    api: ApiArgs,
+    ask: AskArgs,
 }
 
 #[derive(Debug, Args)]
@@ -104,9 +97,7 @@ pub struct Judge {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]
-    print: Print,
-    #[command(flatten)]
-    api: ApiArgs,
+    ask: AskArgs,
 }
 
 #[derive(Debug, Args)]
@@ -120,37 +111,16 @@ pub struct List {
     #[command(flatten)]
     page: PageArgs,
     #[command(flatten)]
-    print: Print,
-    #[command(flatten)]
-    api: ApiArgs,
-}
-
-/// Which part of a listing.
-#[derive(Debug, Args)]
-pub struct PageArgs {
-    /// Rows at most, up to 1000 [default: 100]
-    #[arg(long, value_name = "N")]
-    pub limit: Option<u16>,
-    /// Continue after this place: `next` of an earlier answer
-    #[arg(long, value_name = "CURSOR")]
-    pub after: Option<String>,
-}
-
-/// How to print.
-#[derive(Debug, Args)]
-pub struct Print {
-    /// Print the API's JSON
-    #[arg(long)]
-    pub json: bool,
+    ask: AskArgs,
 }
 
 /// Carries the command out.
 pub async fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Register(args) => register(args).await,
-        Command::Show(One { key, print, api }) => {
-            let record = Api::new(&api)?.get(&key.path(""), &[]).await?;
-            print_record(&record, &print)
+        Command::Show(One { key, ask }) => {
+            let record = ask.get(&key.path(""), &[]).await?;
+            print_record(&record, &ask)
         }
         Command::Check(args) => check(args).await,
         Command::Accept(args) => judge(args, "accept").await,
@@ -160,7 +130,7 @@ pub async fn run(command: Command) -> Result<(), Error> {
 }
 
 impl Key {
-    fn path(&self, verb: &str) -> String {
+    pub(super) fn path(&self, verb: &str) -> String {
         format!("/v1/orders/{}/{}{verb}", escaped(&self.mch_id), escaped(&self.out_trade_no))
     }
 }
@@ -174,9 +144,9 @@ async fn register(args: Register) -> Result<(), Error> {
         ("expires_at", &args.expires_at),
     ]);
     body.insert("total_fee".to_owned(), json!(args.total_fee));
-    let api = Api::new(&args.api)?;
+    let api = args.ask.api()?;
     let (status, record) = api.change(Method::PUT, &args.key.path(""), &Value::Object(body)).await?;
-    if args.print.json {
+    if args.ask.json {
         return output::json(&record);
     }
     let what = if status == StatusCode::CREATED { "registered" } else { "was registered so already" };
@@ -184,34 +154,34 @@ async fn register(args: Register) -> Result<(), Error> {
 }
 
 async fn check(args: Check) -> Result<(), Error> {
-    let api = Api::new(&args.api)?;
+    let api = args.ask.api()?;
     let query = [("wait", args.wait.as_deref())];
     // With a reason, even an empty one, it is a person who asks.
     let body = json!({ "reason": args.reason.unwrap_or_default() });
     let (status, record) = api.change_with(&args.key.path("/check"), &query, &body).await?;
     match (status, args.wait) {
-        (StatusCode::ACCEPTED, None) if !args.print.json => {
+        (StatusCode::ACCEPTED, None) if !args.ask.json => {
             output::line("asked for: the order is looked at next")
         }
         (StatusCode::ACCEPTED, Some(wait)) => {
             output::remark(&format!("not looked at within {wait}; this is what was known before"));
-            print_record(&record, &args.print)
+            print_record(&record, &args.ask)
         }
-        _ => print_record(&record, &args.print),
+        _ => print_record(&record, &args.ask),
     }
 }
 
 async fn judge(args: Judge, verb: &str) -> Result<(), Error> {
     let body = given(&[("transaction_id", &args.transaction_id), ("reason", &args.reason)]);
-    let api = Api::new(&args.api)?;
+    let api = args.ask.api()?;
     let path = args.key.path(&format!("/{verb}"));
     let (_, record) = api.change(Method::POST, &path, &Value::Object(body)).await?;
-    print_record(&record, &args.print)
+    print_record(&record, &args.ask)
 }
 
 async fn list(args: List) -> Result<(), Error> {
     let page = whole_page(&args).await?;
-    if args.print.json {
+    if args.ask.json {
         return output::json(&page);
     }
     let paths = [
@@ -225,16 +195,12 @@ async fn list(args: List) -> Result<(), Error> {
     ];
     let headers = ["mch_id", "out_trade_no", "state", "registered", "paid", "due", "updated"];
     let rows: Vec<_> = entries(&page, "orders").iter().map(|order| row(order, &paths)).collect();
-    output::table(&headers, &rows)?;
-    if let Some(more) = continuation(&page) {
-        output::remark(&more);
-    }
-    Ok(())
+    table(&page, &headers, &rows)
 }
 
 /// As many rows as were asked for: a page of the cluster's ledger may be short while there is more.
 async fn whole_page(args: &List) -> Result<Value, Error> {
-    let api = Api::new(&args.api)?;
+    let api = args.ask.api()?;
     let wanted = args.page.limit.map_or(ROWS_BY_DEFAULT, usize::from);
     let (mut orders, mut after) = (Vec::new(), args.page.after.clone());
     loop {
@@ -255,13 +221,8 @@ async fn whole_page(args: &List) -> Result<Value, Error> {
     }
 }
 
-fn given(pairs: &[(&str, &Option<String>)]) -> Map<String, Value> {
-    let given = pairs.iter().filter_map(|(name, value)| Some(((*name).to_owned(), json!(value.as_ref()?))));
-    given.collect()
-}
-
-fn print_record(record: &Value, print: &Print) -> Result<(), Error> {
-    if print.json {
+fn print_record(record: &Value, ask: &AskArgs) -> Result<(), Error> {
+    if ask.json {
         return output::json(record);
     }
     output::line(&card(

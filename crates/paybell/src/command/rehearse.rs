@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::{
     config::{self, Secret, read_secret_file, values::duration},
     error::Error,
+    language::LanguageArgs,
     output,
     rehearse::{
         Rehearsal,
@@ -25,7 +26,6 @@ use crate::{
         script::{Play, Wishes, write},
         stage::{Amqp, Stage},
         webhook::Webhook,
-        words::Language,
     },
 };
 
@@ -67,9 +67,8 @@ pub struct Args {
     script: ScriptArgs,
     #[command(flatten)]
     bounds: Bounds,
-    /// The language of the report
-    #[arg(long, value_enum, default_value = "en")]
-    lang: Language,
+    #[command(flatten)]
+    lang: LanguageArgs,
     /// Print it as JSON, in both languages
     #[arg(long)]
     json: bool,
@@ -127,7 +126,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         return if args.json {
             output::json(&report::scenes_document())
         } else {
-            output::line(&report::scenes(args.lang))
+            output::line(&report::scenes(args.lang.language()))
         };
     }
     let is_amqp = args.target.as_deref().is_some_and(is_amqp);
@@ -143,12 +142,13 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let rehearsal =
         Rehearsal { play: play.clone(), stage, checker, settling, time_limit: args.bounds.time_limit };
     let outcome = rehearsal.run().await?;
+    let language = args.lang.language();
     if args.json {
         output::json(&report::document(&play, &outcome))?;
     } else {
-        output::line(&report::text(&play, &outcome, args.lang))?;
+        output::line(&report::text(&play, &outcome, language))?;
     }
-    report::failure_line(&outcome, args.lang).map_or(Ok(()), |line| Err(Error::Failed(line)))
+    report::failure_line(&outcome, language).map_or(Ok(()), |line| Err(Error::Failed(line)))
 }
 
 fn wishes(args: &ScriptArgs, is_amqp: bool) -> Result<Wishes, Error> {

@@ -6,15 +6,16 @@ use std::{fs, path::PathBuf};
 use clap::{Args, Subcommand};
 use hyper::Method;
 use paybell_core::Timestamp;
-use serde_json::json;
+use serde_json::Map;
 
-use super::order::Key;
+use super::{asking::WhyArgs, order::Key};
 use crate::{
-    api::{Api, ApiArgs, escaped},
+    api::{Api, ApiArgs},
     error::Error,
+    language::LanguageArgs,
     output,
     shadow::{
-        Language, Period, access_log,
+        Period, access_log,
         compare::{self, Frame},
         decided, moment, sheet, show,
     },
@@ -64,17 +65,8 @@ pub struct Report {
     /// Print one line per finding, comma-separated
     #[arg(long)]
     csv: bool,
-    /// zh or en [default: as LANG says]
-    #[arg(
-        long,
-        value_name = "LANGUAGE",
-        env = "LANG",
-        hide_env = true,
-        value_parser = Language::of,
-        default_value = "en",
-        hide_default_value = true
-    )]
-    lang: Language,
+    #[command(flatten)]
+    lang: LanguageArgs,
     #[command(flatten)]
     api: ApiArgs,
 }
@@ -83,11 +75,8 @@ pub struct Report {
 pub struct Release {
     #[command(flatten)]
     key: Key,
-    /// Why, for the trail
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
     #[command(flatten)]
-    api: ApiArgs,
+    why: WhyArgs,
 }
 
 /// Carries the command out.
@@ -117,14 +106,11 @@ async fn report(args: Report) -> Result<(), Error> {
         return output::line(&show::csv(&report));
     }
     let shown_max = if args.all { usize::MAX } else { show::SHOWN_MAX };
-    output::line(show::text(&report, frame, args.lang, shown_max).trim_end())
+    output::line(show::text(&report, frame, args.lang.language(), shown_max).trim_end())
 }
 
 async fn release(args: Release) -> Result<(), Error> {
-    let (mch_id, out_trade_no) = (escaped(&args.key.mch_id), escaped(&args.key.out_trade_no));
-    let path = format!("/v1/orders/{mch_id}/{out_trade_no}/release");
-    let body = args.reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
-    Api::new(&args.api)?.change(Method::POST, &path, &body).await?;
+    args.why.change(Method::POST, &args.key.path("/release"), Map::new()).await?;
     output::line("released: the next look at the order, within seconds, has its payment told")
 }
 

@@ -4,27 +4,28 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use doctor::{Language, Text};
 use serde_json::{Value, json};
 
 use super::Outcome;
 use super::judge::{Judged, Verdict};
 use super::scene::{OnLate, Scene};
 use super::script::Play;
-use super::words::{self, Language, Words};
+use super::words;
 
 /// An answer that may be too slow on a bad day.
 const SLOW: Duration = Duration::from_secs(5);
 
 /// The table, then each failed scene with its remedy.
 pub fn text(play: &Play, outcome: &Outcome, language: Language) -> String {
-    let heads = Words::new("SCENE|EXPECTED|SEEN|VERDICT", "场景|应当|实际|判定");
-    let mut rows: Vec<Vec<String>> = vec![heads.get(language).split('|').map(str::to_owned).collect()];
+    let heads = Text::new("SCENE|EXPECTED|SEEN|VERDICT", "场景|应当|实际|判定");
+    let mut rows: Vec<Vec<String>> = vec![heads.of(language).split('|').map(str::to_owned).collect()];
     rows.extend(outcome.judged.iter().map(|judged| {
         vec![
             judged.scene.as_str().to_owned(),
-            words::expected(judged.expected, judged.scene.is_forged()).get(language).to_owned(),
-            seen(judged).get(language).to_owned(),
-            words::verdict(judged.verdict).get(language).to_owned(),
+            words::expected(judged.expected, judged.scene.is_forged()).of(language).to_owned(),
+            seen(judged).of(language).to_owned(),
+            words::verdict(judged.verdict).of(language).to_owned(),
         ]
     }));
     let mut text = columns(&rows);
@@ -33,7 +34,7 @@ pub fn text(play: &Play, outcome: &Outcome, language: Language) -> String {
         text.push_str(&failure(judged, language));
     }
     text.push('\n');
-    text.push_str(summary(play, outcome).get(language));
+    text.push_str(summary(play, outcome).of(language));
     text
 }
 
@@ -58,19 +59,19 @@ pub fn failure_line(outcome: &Outcome, language: Language) -> Option<String> {
     let (failed, all) = (count(outcome, Verdict::Failed), outcome.judged.len());
     let mut lines = Vec::new();
     if failed > 0 {
-        lines.push(Words::new(
+        lines.push(Text::new(
             format!("{failed} of {all} scenes failed"),
             format!("{all} 个场景中有 {failed} 个失败"),
         ));
     }
     if outcome.is_stuck {
-        lines.push(Words::new(
+        lines.push(Text::new(
             "the last message was never shipped: the subscriber is not there, does not acknowledge, or is stuck on a \
              message; what is \"not shipped\" may only be not read yet (--patience)",
             "最后一条消息始终没有发货：订阅方没有运行、没有确认，或卡在某条消息上；“不发货”可能只是还没读到（--patience）",
         ));
     }
-    let lines: Vec<&str> = lines.iter().map(|words| words.get(language)).collect();
+    let lines: Vec<&str> = lines.iter().map(|words| words.of(language)).collect();
     (!lines.is_empty()).then(|| lines.join("; "))
 }
 
@@ -78,7 +79,7 @@ pub fn failure_line(outcome: &Outcome, language: Language) -> Option<String> {
 pub fn scenes(language: Language) -> String {
     let rows: Vec<Vec<String>> = Scene::ALL
         .into_iter()
-        .map(|scene| vec![scene.as_str().to_owned(), words::story(scene).get(language).to_owned()])
+        .map(|scene| vec![scene.as_str().to_owned(), words::story(scene).of(language).to_owned()])
         .collect();
     columns(&rows).trim_end().to_owned()
 }
@@ -91,8 +92,8 @@ pub fn scenes_document() -> Value {
             "scene": scene.as_str(),
             "webhooks_only": scene.is_for_webhooks_only(),
             "expected": { "shipped_min": expected.min, "shipped_max": expected.max, "refused": scene.is_forged() },
-            "story": both(&words::story(scene)),
-            "remedy": both(&words::remedy(scene)),
+            "story": words::story(scene).to_json(),
+            "remedy": words::remedy(scene).to_json(),
         })
     };
     json!({ "scenes": Scene::ALL.into_iter().map(scene).collect::<Vec<_>>() })
@@ -111,7 +112,7 @@ fn scene(judged: &Judged) -> Value {
     let answers = &judged.answers;
     json!({
         "scene": judged.scene.as_str(),
-        "story": both(&words::story(judged.scene)),
+        "story": words::story(judged.scene).to_json(),
         "expected": {
             "shipped_min": judged.expected.min,
             "shipped_max": judged.expected.max,
@@ -123,45 +124,45 @@ fn scene(judged: &Judged) -> Value {
         "unwanted": answers.unwanted,
         "slowest_ms": millis(answers.slowest),
         "verdict": verdict,
-        "faults": judged.faults.iter().map(|fault| both(&words::fault(fault))).collect::<Vec<_>>(),
-        "remedy": both(&words::remedy(judged.scene)),
+        "faults": judged.faults.iter().map(|fault| words::fault(fault).to_json()).collect::<Vec<_>>(),
+        "remedy": words::remedy(judged.scene).to_json(),
     })
 }
 
-fn seen(judged: &Judged) -> Words {
+fn seen(judged: &Judged) -> Text {
     let shipped = seen_shipped(judged);
     if !judged.scene.is_forged() {
         return shipped;
     }
     let (refused, all) = (judged.answers.refused(), judged.answers.sent);
-    let refused = Words::new(format!("{refused} of {all} refused"), format!("{all} 次拒绝 {refused} 次"));
-    Words::new(format!("{}, {}", refused.en, shipped.en), format!("{}，{}", refused.zh, shipped.zh))
+    let refused = Text::new(format!("{refused} of {all} refused"), format!("{all} 次拒绝 {refused} 次"));
+    Text::new(format!("{}, {}", refused.en, shipped.en), format!("{}，{}", refused.zh, shipped.zh))
 }
 
-fn seen_shipped(judged: &Judged) -> Words {
-    let Some(shipped) = &judged.shipped else { return Words::new("-", "-") };
+fn seen_shipped(judged: &Judged) -> Text {
+    let Some(shipped) = &judged.shipped else { return Text::from("-") };
     if let [(times, _)] = shipped.iter().collect::<Vec<_>>().as_slice() {
         return words::shipped(**times);
     }
     // Several: how many orders each.
-    let of = |pick: fn(&Words) -> &str| {
+    let of = |pick: fn(&Text) -> &str| {
         let part =
             |(times, orders): (&u64, &usize)| format!("{} \u{d7}{orders}", pick(&words::shipped(*times)));
         shipped.iter().map(part).collect::<Vec<_>>().join(", ")
     };
-    Words::new(of(|words| &words.en), of(|words| &words.zh))
+    Text::new(of(|words| &words.en), of(|words| &words.zh))
 }
 
 fn failure(judged: &Judged, language: Language) -> String {
-    let labels = Words::new("happened|wrong|to do", "经过|问题|做法");
-    let mut labels = labels.get(language).split('|');
+    let labels = Text::new("happened|wrong|to do", "经过|问题|做法");
+    let mut labels = labels.of(language).split('|');
     let mut label = || labels.next().unwrap_or_default().to_owned();
-    let mut rows = vec![vec![label(), words::story(judged.scene).get(language).to_owned()]];
+    let mut rows = vec![vec![label(), words::story(judged.scene).of(language).to_owned()]];
     let wrong = label();
     rows.extend(
-        judged.faults.iter().map(|fault| vec![wrong.clone(), words::fault(fault).get(language).to_owned()]),
+        judged.faults.iter().map(|fault| vec![wrong.clone(), words::fault(fault).of(language).to_owned()]),
     );
-    rows.push(vec![label(), words::remedy(judged.scene).get(language).to_owned()]);
+    rows.push(vec![label(), words::remedy(judged.scene).of(language).to_owned()]);
     let mut text = format!("{}\n", judged.scene.as_str());
     for line in columns(&rows).lines() {
         let _ = writeln!(text, "  {line}");
@@ -169,11 +170,11 @@ fn failure(judged: &Judged, language: Language) -> String {
     text
 }
 
-fn summary(play: &Play, outcome: &Outcome) -> Words {
+fn summary(play: &Play, outcome: &Outcome) -> Text {
     let (scenes, failed) = (outcome.judged.len(), count(outcome, Verdict::Failed));
     let orders: usize = play.acts.iter().map(|act| act.orders.len()).sum();
     let (seed, requests, took) = (play.seed, outcome.requests, outcome.took.as_secs_f64());
-    let mut words = Words::new(
+    let mut words = Text::new(
         format!(
             "Seed {seed}: {scenes} scenes, {orders} orders, {requests} messages in {took:.1} s; {failed} failed."
         ),
@@ -200,10 +201,6 @@ fn summary(play: &Play, outcome: &Outcome) -> Words {
 
 fn count(outcome: &Outcome, verdict: Verdict) -> usize {
     outcome.judged.iter().filter(|judged| judged.verdict == verdict).count()
-}
-
-fn both(words: &Words) -> Value {
-    json!({ "en": words.en, "zh": words.zh })
 }
 
 fn millis(duration: Duration) -> u64 {

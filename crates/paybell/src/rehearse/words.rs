@@ -1,41 +1,14 @@
 //! The words of a rehearsal in English and Chinese: what happens in each scene, what to mend, and what was seen. Names
 //! of fields and types stay as they are on the wire.
 
-use clap::ValueEnum;
+use doctor::Text;
 
 use super::judge::{Fault, Verdict};
 use super::scene::{Scene, Shipped};
 use super::script::Forgery;
 
-/// The language of what people read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Language {
-    En,
-    Zh,
-}
-
-/// The same thing in both languages.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words {
-    pub en: String,
-    pub zh: String,
-}
-
-impl Words {
-    pub fn new(en: impl Into<String>, zh: impl Into<String>) -> Self {
-        Self { en: en.into(), zh: zh.into() }
-    }
-
-    pub fn get(&self, language: Language) -> &str {
-        match language {
-            Language::En => &self.en,
-            Language::Zh => &self.zh,
-        }
-    }
-}
-
 /// What happens in the scene.
-pub fn story(scene: Scene) -> Words {
+pub fn story(scene: Scene) -> Text {
     of(&STORIES, scene)
 }
 
@@ -137,7 +110,7 @@ const STORIES: [(Scene, &str, &str); 22] = [
 ];
 
 /// What to do when the scene failed.
-pub fn remedy(scene: Scene) -> Words {
+pub fn remedy(scene: Scene) -> Text {
     of(&REMEDIES, scene)
 }
 
@@ -273,60 +246,60 @@ const REMEDIES: [(Scene, &str, &str); 22] = [
 ];
 
 /// A scene's row. A test looks every scene up.
-fn of(rows: &[(Scene, &str, &str)], scene: Scene) -> Words {
+fn of(rows: &[(Scene, &str, &str)], scene: Scene) -> Text {
     let row = rows.iter().find(|(found, ..)| *found == scene);
-    row.map_or_else(|| Words::new("", ""), |(_, en, zh)| Words::new(*en, *zh))
+    row.map_or_else(Text::default, |(_, en, zh)| Text::new(*en, *zh))
 }
 
 /// What has to be the case in the end.
-pub fn expected(shipped: Shipped, is_forged: bool) -> Words {
+pub fn expected(shipped: Shipped, is_forged: bool) -> Text {
     let words = times(shipped.min, shipped.max);
     if is_forged {
-        return Words::new(format!("all refused, {}", words.en), format!("全部拒绝，{}", words.zh));
+        return Text::new(format!("all refused, {}", words.en), format!("全部拒绝，{}", words.zh));
     }
     words
 }
 
-fn times(min: u64, max: u64) -> Words {
+fn times(min: u64, max: u64) -> Text {
     match (min, max) {
-        (0, 0) => Words::new("not shipped", "不发货"),
-        (1, 1) => Words::new("shipped once", "发货 1 次"),
-        (0, 1) => Words::new("shipped at most once", "至多发货 1 次"),
-        _ => Words::new(format!("shipped {min} to {max} times"), format!("发货 {min} 至 {max} 次")),
+        (0, 0) => Text::new("not shipped", "不发货"),
+        (1, 1) => Text::new("shipped once", "发货 1 次"),
+        (0, 1) => Text::new("shipped at most once", "至多发货 1 次"),
+        _ => Text::new(format!("shipped {min} to {max} times"), format!("发货 {min} 至 {max} 次")),
     }
 }
 
 /// How often something was shipped.
-pub fn shipped(count: u64) -> Words {
+pub fn shipped(count: u64) -> Text {
     match count {
         0 | 1 => times(count, count),
-        _ => Words::new(format!("shipped {count} times"), format!("发货 {count} 次")),
+        _ => Text::new(format!("shipped {count} times"), format!("发货 {count} 次")),
     }
 }
 
 /// One word for the judgement.
-pub fn verdict(verdict: Verdict) -> Words {
+pub fn verdict(verdict: Verdict) -> Text {
     match verdict {
-        Verdict::Passed => Words::new("passed", "通过"),
-        Verdict::Failed => Words::new("FAILED", "失败"),
-        Verdict::AnswersOnly => Words::new("answers only", "仅看应答"),
-        Verdict::NotJudged => Words::new("not judged", "未判定"),
+        Verdict::Passed => Text::new("passed", "通过"),
+        Verdict::Failed => Text::new("FAILED", "失败"),
+        Verdict::AnswersOnly => Text::new("answers only", "仅看应答"),
+        Verdict::NotJudged => Text::new("not judged", "未判定"),
     }
 }
 
 /// One thing that was wrong.
-pub fn fault(fault: &Fault) -> Words {
+pub fn fault(fault: &Fault) -> Text {
     match fault {
         Fault::Shipped { times, orders, example } => {
             let seen = shipped(*times);
-            Words::new(
+            Text::new(
                 format!("{orders} orders {}, such as {example}", seen.en),
                 format!("{orders} 个订单{}，例如 {example}", seen.zh),
             )
         }
         Fault::Untaken(untaken) => {
             let hint = hint(&untaken.why);
-            Words::new(
+            Text::new(
                 format!(
                     "{} was not taken after {} tries: {}{}",
                     untaken.kind, untaken.tries, untaken.why, hint.en
@@ -336,37 +309,37 @@ pub fn fault(fault: &Fault) -> Words {
         }
         Fault::Believed(forgery) => {
             let what = forged(*forgery);
-            Words::new(format!("answered 2xx to {}", what.en), format!("对{}应答了 2xx", what.zh))
+            Text::new(format!("answered 2xx to {}", what.en), format!("对{}应答了 2xx", what.zh))
         }
     }
 }
 
 /// What an answer often means.
-fn hint(why: &str) -> Words {
+fn hint(why: &str) -> Text {
     match why.strip_prefix("HTTP ") {
         Some("401" | "403") => {
-            Words::new(" (does it verify with this very secret?)", "（它验签用的是这个密钥吗？）")
+            Text::new(" (does it verify with this very secret?)", "（它验签用的是这个密钥吗？）")
         }
-        Some("404" | "405") => Words::new(" (is this the right path?)", "（路径正确吗？）"),
+        Some("404" | "405") => Text::new(" (is this the right path?)", "（路径正确吗？）"),
         Some("410") => {
-            Words::new(" (Paybell would never send it anything again)", "（Paybell 将不再向它发送任何事件）")
+            Text::new(" (Paybell would never send it anything again)", "（Paybell 将不再向它发送任何事件）")
         }
-        Some("419") => Words::new(" (exempt the path from CSRF checks)", "（请让该路径免除 CSRF 检查）"),
-        Some(status) if status.starts_with('3') => Words::new(
+        Some("419") => Text::new(" (exempt the path from CSRF checks)", "（请让该路径免除 CSRF 检查）"),
+        Some(status) if status.starts_with('3') => Text::new(
             " (redirects are not followed: give the address they lead to)",
             "（不跟随重定向：请给出最终地址）",
         ),
-        _ => Words::new("", ""),
+        _ => Text::default(),
     }
 }
 
-fn forged(forgery: Forgery) -> Words {
+fn forged(forgery: Forgery) -> Text {
     match forgery {
-        Forgery::OtherSecret => Words::new("a signature made with another secret", "用别的密钥签的名"),
-        Forgery::ChangedBody => Words::new("a body changed after signing", "签名后被改的正文"),
-        Forgery::ChangedId => Words::new("a webhook-id changed after signing", "签名后被改的 webhook-id"),
-        Forgery::NoSignature => Words::new("a webhook without a signature", "没有签名的 webhook"),
-        Forgery::TenMinutesOld => Words::new("a webhook that is ten minutes old", "十分钟前的 webhook"),
-        Forgery::TenMinutesAhead => Words::new("a webhook from ten minutes ahead", "十分钟后的 webhook"),
+        Forgery::OtherSecret => Text::new("a signature made with another secret", "用别的密钥签的名"),
+        Forgery::ChangedBody => Text::new("a body changed after signing", "签名后被改的正文"),
+        Forgery::ChangedId => Text::new("a webhook-id changed after signing", "签名后被改的 webhook-id"),
+        Forgery::NoSignature => Text::new("a webhook without a signature", "没有签名的 webhook"),
+        Forgery::TenMinutesOld => Text::new("a webhook that is ten minutes old", "十分钟前的 webhook"),
+        Forgery::TenMinutesAhead => Text::new("a webhook from ten minutes ahead", "十分钟后的 webhook"),
     }
 }

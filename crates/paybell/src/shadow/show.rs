@@ -1,11 +1,12 @@
 //! A report as a person reads it, and as JSON and CSV for programs. Judges nothing.
 
+use doctor::Language;
 use paybell_core::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Language,
     compare::{Delays, Finding, Frame, Kind, Report},
+    words,
 };
 
 /// Columns of the CSV, in every language.
@@ -37,9 +38,9 @@ pub fn text(report: &Report, frame: Frame, language: Language, shown_max: usize)
         }
         text.push_str(&format!(
             "\n{} ({}): {}\n",
-            language.kind(kind),
+            words::kind(kind, language),
             findings.len(),
-            language.meaning(kind)
+            words::meaning(kind, language)
         ));
         let lines: Vec<[String; 4]> =
             findings.iter().take(shown_max).map(|finding| line(finding, language)).collect();
@@ -66,13 +67,13 @@ fn head(report: &Report, frame: Frame, language: Language) -> String {
     let (paybell, handler) = (delay(&report.paybell), delay(&report.handler));
     let amount = yuan(report.total_fee);
     let mut text = match language {
-        Language::English => format!(
+        Language::En => format!(
             "period      {from} – {to}\n\
              Paybell     {} payments, {amount} yuan; known after payment: {paybell}\n\
              old handler {} lines; seen after payment: {handler}\n",
             report.payments, report.rows
         ),
-        Language::Chinese => format!(
+        Language::Zh => format!(
             "时间段      {from} – {to}\n\
              Paybell     {} 笔支付，{amount} 元；支付后得知用时：{paybell}\n\
              旧处理程序  {} 行；支付后见到用时：{handler}\n",
@@ -81,11 +82,11 @@ fn head(report: &Report, frame: Frame, language: Language) -> String {
     };
     if let Some(missed) = report.missed_at_least {
         text.push_str(&match language {
-            Language::English => format!(
+            Language::En => format!(
                 "missed      at least {missed}: the log does not say which orders its hits were about, so hits were only \
                  counted; give --handler FILE.csv to know which\n"
             ),
-            Language::Chinese => format!(
+            Language::Zh => format!(
                 "漏单        至少 {missed} 笔：日志不含订单号，只能按数量和时间比较；用 --handler FILE.csv 可逐单比较\n"
             ),
         });
@@ -108,10 +109,10 @@ fn detail(finding: &Finding, language: Language) -> String {
         format!("{} {}", language.pick("line", "行"), lines.join(", "))
     };
     let known_by = |learned_by: &str| match (language, learned_by) {
-        (Language::English, word) => format!("known to Paybell by {word}"),
-        (Language::Chinese, "notification") => "Paybell 由通知得知".to_owned(),
-        (Language::Chinese, "poll") => "Paybell 由轮询得知".to_owned(),
-        (Language::Chinese, word) => format!("Paybell 由 {word} 得知"),
+        (Language::En, word) => format!("known to Paybell by {word}"),
+        (Language::Zh, "notification") => "Paybell 由通知得知".to_owned(),
+        (Language::Zh, "poll") => "Paybell 由轮询得知".to_owned(),
+        (Language::Zh, word) => format!("Paybell 由 {word} 得知"),
     };
     match (finding.kind, &finding.payment) {
         (Kind::Missed, Some(payment)) => {
@@ -216,7 +217,7 @@ fn cells(finding: &Finding) -> [Value; 12] {
         json!(seen_at.map(Timestamp::rfc3339)),
         late,
         json!(finding.seen.len()),
-        json!(detail(finding, Language::English)),
+        json!(detail(finding, Language::En)),
     ]
 }
 
@@ -287,9 +288,9 @@ mod tests {
     #[test]
     fn a_person_reads_it_in_two_languages() {
         let (report, frame) = report();
-        insta::assert_snapshot!("report_english", text(&report, frame, Language::English, SHOWN_MAX));
-        insta::assert_snapshot!("report_chinese", text(&report, frame, Language::Chinese, SHOWN_MAX));
-        let short = text(&report, frame, Language::English, 0);
+        insta::assert_snapshot!("report_english", text(&report, frame, Language::En, SHOWN_MAX));
+        insta::assert_snapshot!("report_chinese", text(&report, frame, Language::Zh, SHOWN_MAX));
+        let short = text(&report, frame, Language::En, 0);
         assert!(short.contains("… 1 more"), "{short}");
     }
 
