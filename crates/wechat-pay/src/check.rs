@@ -44,6 +44,22 @@ pub enum Fault {
     Currency,
 }
 
+impl Fault {
+    /// One of each kind, for documents.
+    pub const KINDS: [Self; 10] = [
+        Self::Missing,
+        Self::TooLong { bytes: 2, bytes_max: 1 },
+        Self::Characters,
+        Self::BlanksAround,
+        Self::NotPositive,
+        Self::MoreThanPaid,
+        Self::Url,
+        Self::LifeTooShort,
+        Self::Time,
+        Self::Currency,
+    ];
+}
+
 /// All that is wrong with a request. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct InvalidRequest {
@@ -220,18 +236,7 @@ mod tests {
         assert_eq!(error.errors.len(), 2);
         assert!(!error.to_string().contains("secret"));
         assert_eq!(error.errors[1], FieldError { field: "attach", fault: Fault::Missing });
-        for fault in [
-            Fault::Missing,
-            Fault::TooLong { bytes: 2, bytes_max: 1 },
-            Fault::Characters,
-            Fault::BlanksAround,
-            Fault::NotPositive,
-            Fault::MoreThanPaid,
-            Fault::Url,
-            Fault::LifeTooShort,
-            Fault::Time,
-            Fault::Currency,
-        ] {
+        for fault in Fault::KINDS {
             let error = FieldError { field: "x", fault };
             assert!(error.to_string().is_ascii() && !error.zh().is_ascii(), "{error}");
         }

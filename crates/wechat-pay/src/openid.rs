@@ -4,13 +4,20 @@
 //! [`AddressWithSecret`], which shows nothing of itself; session keys and tokens show nothing either and must never be
 //! handed to a page or a mini program.
 
+mod errcode;
+
 use std::fmt;
 
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::error_code::Explanation;
 use crate::pay_parameters::in_a_query;
 use crate::query::OpenId;
+
+use errcode::{MALFORMED, STATE, UNKNOWN_ERRCODE};
+
+pub use errcode::KNOWN_ERRCODES;
 
 /// Where payers are sent.
 pub const AUTHORIZE_URL: &str = "https://open.weixin.qq.com/connect/oauth2/authorize";
@@ -170,39 +177,45 @@ impl OpenIdError {
         matches!(self, Self::Refused { errcode: -1 | 45011, .. })
     }
 
+    /// Why, and what to do.
+    #[must_use]
+    pub fn explanation(&self) -> Explanation {
+        match self {
+            Self::Refused { errcode, .. } => {
+                let known = KNOWN_ERRCODES.iter().find(|(known, _)| known == errcode);
+                known.map_or(UNKNOWN_ERRCODE, |(_, explanation)| *explanation)
+            }
+            Self::Malformed => MALFORMED,
+            Self::State => STATE,
+        }
+    }
+
     /// What to do, in English and Chinese.
     #[must_use]
     pub fn remedy(&self) -> (&'static str, &'static str) {
-        match self {
-            Self::Refused { errcode, .. } => match errcode {
-                -1 => ("WeChat is busy: ask again", "微信繁忙，请重试"),
-                40029 | 42003 => (
-                    "The code is of another app or has expired: send the payer through the authorization again",
-                    "code 无效或已过期：请重新发起授权，并核对 appid",
-                ),
-                40163 => (
-                    "The code was used before, as by a reloaded page: send the payer through the authorization again",
-                    "code 已被使用（例如页面刷新）：请重新发起授权",
-                ),
-                40013 | 41002 => ("Check the appid", "检查 appid"),
-                40125 | 41004 => ("Check the AppSecret of this appid", "检查该 appid 的 AppSecret"),
-                41008 => ("The request came without a code", "请求中没有 code"),
-                45011 => ("Too often for one user: wait a minute", "同一用户调用过于频繁：请等待一分钟"),
-                40226 => ("WeChat blocks this user", "该用户被微信限制登录"),
-                50002 => ("The account is restricted: look in its platform", "账号受限：请在公众平台查看"),
-                _ => ("Look the errcode up in WeChat's documentation", "请在微信文档中查询该 errcode"),
-            },
-            Self::Malformed => {
-                ("Look for a proxy between here and api.weixin.qq.com", "检查到 api.weixin.qq.com 之间的代理")
-            }
-            Self::State => ("Make state of letters and digits", "state 只能由字母和数字组成"),
-        }
+        let Explanation { remedy, remedy_zh, .. } = self.explanation();
+        (remedy, remedy_zh)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_errcode_is_explained_once_in_both_languages() {
+        let others = [UNKNOWN_ERRCODE, MALFORMED, STATE];
+        for explanation in KNOWN_ERRCODES.iter().map(|(_, explanation)| *explanation).chain(others) {
+            let Explanation { cause, remedy, cause_zh, remedy_zh } = explanation;
+            assert!(cause.is_ascii() && remedy.is_ascii() && !cause_zh.is_ascii() && !remedy_zh.is_ascii());
+        }
+        for (errcode, explanation) in &KNOWN_ERRCODES {
+            let error = OpenIdError::Refused { errcode: *errcode, errmsg: String::new() };
+            assert_eq!(error.explanation(), *explanation, "{errcode} stands twice");
+        }
+        let new = OpenIdError::Refused { errcode: 1, errmsg: String::new() };
+        assert_eq!(new.explanation(), UNKNOWN_ERRCODE);
+    }
 
     #[test]
     fn the_authorize_url_has_wechats_order_and_fragment() {

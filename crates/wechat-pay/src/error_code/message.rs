@@ -23,7 +23,7 @@ pub fn known_message(text: &str) -> Option<&'static KnownMessage> {
 }
 
 #[rustfmt::skip] // One message per paragraph reads better than one argument per line.
-pub static KNOWN_MESSAGES: [KnownMessage; 15] = [
+pub static KNOWN_MESSAGES: [KnownMessage; 24] = [
     message("order_number_repeated", &["商户订单号重复"], [
         "The same out_trade_no was placed before with other data: amount, text, expiry or way of paying", "Query the old order and close it if unpaid, then place under a new number; one business order may have several numbers",
         "同一商户订单号曾以不同内容下单（金额、描述、有效期或支付方式不同）", "查询旧订单，未支付则关单，再用新的商户订单号下单；一个业务订单可对应多个订单号"]),
@@ -39,6 +39,12 @@ pub static KNOWN_MESSAGES: [KnownMessage; 15] = [
     message("h5_domain", &["商家存在未配置的参数"], [
         "The domain that opened the mweb_url is not the registered one", "Register the domain for H5 payment in the merchant platform",
         "打开 mweb_url 的域名与登记的 H5 支付域名不一致", "在商户平台登记该 H5 支付域名"]),
+    message("h5_inside_wechat", &["请在微信外打开"], [
+        "An mweb_url was opened inside WeChat", "MWEB is for browsers outside WeChat; inside WeChat place a JSAPI order",
+        "在微信内打开了 mweb_url", "H5 支付只用于微信外的浏览器；微信内请使用 JSAPI 下单"]),
+    message("h5_another_account", &["签名验证失败"], [
+        "One mweb_url was opened by two WeChat accounts", "Place the same order again for a fresh link, and give each link to one payer",
+        "同一个 mweb_url 被不同的微信号打开", "用原参数重新下单以获取新的链接，每个链接只给一位付款人"]),
     message("expired_link", &["支付请求已失效", "订单已失效", "二维码已过期"], [
         "An mweb_url lives for 5 minutes, a prepay_id and a code_url for 2 hours", "Place the same order again unchanged for a fresh one",
         "mweb_url 有效期 5 分钟，prepay_id 和 code_url 有效期 2 小时", "用原参数重新下单以获取新的链接"]),
@@ -48,7 +54,13 @@ pub static KNOWN_MESSAGES: [KnownMessage; 15] = [
     message("openid_of_another_app", &["appid和openid不匹配", "openid与appid不匹配", "invalidopenid", "无效的openid"], [
         "The openid was obtained under another app", "Get the openid with the appid that places the order; in provider mode use sub_openid with sub_appid",
         "openid 不是在下单的 appid 下取得的", "用下单的 appid 获取 openid；服务商模式使用 sub_appid 和 sub_openid"]),
-    message("appid_not_bound", &["appid和mch_id不匹配", "appid与mch_id不匹配", "未绑定"], [
+    message("sub_appid_not_bound", &["sub_mch_id与sub_appid不匹配", "sub_appid与sub_mch_id不匹配", "sub_appid和sub_mch_id不匹配"], [
+        "The sub merchant's app is not bound to this sub merchant number", "Bind sub_appid to sub_mch_id in the provider's platform (sub merchant configuration), or leave sub_appid out and use the provider's openid",
+        "sub_appid 与特约商户号没有绑定关系", "在服务商平台的特约商户配置中绑定 sub_appid；或不传 sub_appid，改用服务商 appid 下的 openid"]),
+    message("no_provider_relation", &["受理关系不存在", "未授权服务商"], [
+        "The sub merchant has not let this provider act for it", "Check mch_id and sub_mch_id; the sub merchant grants the product to the provider in its own platform",
+        "特约商户与服务商没有受理关系或未授权该产品", "核对商户号和特约商户号；由特约商户在其商户平台授权"]),
+    message("appid_not_bound", &["appid和mch_id不匹配", "appid与mch_id不匹配", "mch_id与appid不匹配", "未绑定"], [
         "The app is not bound to this merchant number", "Bind them in the merchant platform (product centre, appid management)",
         "该 appid 与商户号没有绑定关系", "在商户平台 产品中心 / AppID 账号管理 中绑定"]),
     message("wrong_sign", &["签名错误", "验证签名失败", "signerror"], [
@@ -60,6 +72,21 @@ pub static KNOWN_MESSAGES: [KnownMessage; 15] = [
     message("certificate", &["证书验证失败", "证书已过期", "norequiredsslcertificate", "证书"], [
         "The client certificate is missing, expired or another merchant's", "Download the API certificate anew in the merchant platform and configure both PEM files",
         "客户端证书缺失、过期或属于其他商户", "在商户平台重新下载 API 证书并配置两个 PEM 文件"]),
+    message("payer_ip", &["spbill_create_ip"], [
+        "spbill_create_ip is missing or is no address that WeChat takes", "Send the payer's address for MWEB and APP, the server's for NATIVE; IPv4, or IPv6 without brackets",
+        "spbill_create_ip 缺失或格式不被接受", "MWEB、APP 传付款人 IP，NATIVE 传服务器 IP；IPv4 或不带方括号的 IPv6"]),
+    message("device_parameters", &["缺少参数", "支付场景非法"], [
+        "The call on the payer's device lacks a parameter or misspells one; total_fee in this text means that package holds no valid prepay_id", "Hand all fields of the answer to the device unchanged; spelling and capitals count; a prepay_id belongs to its trade_type and lives 2 hours",
+        "调起支付时参数缺失或拼写错误；提示 total_fee 时表示 package 中的 prepay_id 无效", "把接口返回的字段原样传给前端，注意大小写；prepay_id 只能用于下单时的支付方式，有效期 2 小时"]),
+    message("payer_cancelled", &["get_brand_wcpay_request:cancel", "requestpayment:failcancel", "choosewxpay:cancel", "errcode:-2"], [
+        "The payer went back without paying", "Let the payer try again with the same order; query the order before closing it",
+        "付款人取消了支付", "可用同一订单再次发起支付；关单前先查询订单"]),
+    message("device_failed", &["get_brand_wcpay_request:fail", "requestpayment:fail", "choosewxpay:fail", "errcode:-1"], [
+        "The payer's WeChat refused the parameters", "Compare the app, its registered directory (APP: package name and its signature), the sign and the age of the prepay_id; the text after fail names it",
+        "付款人的微信拒绝了调起参数", "核对 appid、支付目录（APP：包名与应用签名）、签名以及 prepay_id 是否过期；fail 之后的文字为具体原因"]),
+    message("merchant_restricted", &["收款功能已被限制", "补充相关资料", "商户已被限制", "商户状态异常"], [
+        "WeChat has restricted this merchant", "Look for the notice in the merchant platform and hand in what it asks for",
+        "商户被微信支付限制", "在商户平台查看通知并按要求补充资料"]),
     message("too_often", &["频率限制", "频率超限", "过于频繁", "frequency"], [
         "Too many calls for this merchant", "Slow down; repeat with the same numbers later",
         "调用过于频繁", "降低频率，稍后用相同单号重试"]),
@@ -91,7 +118,18 @@ mod tests {
             ("网络环境未能通过安全验证，请稍后再试", "ip_mismatch"),
             ("商家参数格式有误，请联系商家解决", "empty_referer"),
             ("商家存在未配置的参数，请联系商家解决", "h5_domain"),
+            ("请在微信外打开订单，进行支付", "h5_inside_wechat"),
+            ("签名验证失败", "h5_another_account"),
+            ("支付验证签名失败", "wrong_sign"),
             ("支付请求已失效，请重新发起支付", "expired_link"),
+            ("sub_mch_id与sub_appid不匹配", "sub_appid_not_bound"),
+            ("受理关系不存在", "no_provider_relation"),
+            ("缺少参数spbill_create_ip", "payer_ip"),
+            ("调用支付JSAPI缺少参数: total_fee", "device_parameters"),
+            ("get_brand_wcpay_request:cancel", "payer_cancelled"),
+            ("requestPayment:fail cancel", "payer_cancelled"),
+            ("requestPayment:fail no permission", "device_failed"),
+            ("此商家的收款功能已被限制，暂无法支付", "merchant_restricted"),
             ("缺少必填参数 openid", "missing_openid"),
             ("appid和openid不匹配", "openid_of_another_app"),
             ("appid和mch_id不匹配", "appid_not_bound"),
