@@ -73,9 +73,9 @@ impl Withheld {
 
     pub(crate) fn shows(self, event: &Event) -> bool {
         match self {
-            Self::LeaveOut => !event.data.shadow,
+            Self::LeaveOut => !event.is_shadow(),
             Self::Include => true,
-            Self::Only => event.data.shadow,
+            Self::Only => event.is_shadow(),
         }
     }
 }

@@ -1,8 +1,15 @@
 //! What business services receive: CloudEvents 1.0 with one stable id per fact.
 
+mod bill;
+mod kind;
+mod read;
+
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, uuid};
 
+pub use self::bill::{BillData, BillSums};
+pub use self::kind::EventType;
+use self::read::Document;
 use crate::ids::{AppId, MchId, OrderKey, OutTradeNo, TransactionId};
 use crate::money::{Currency, Fen};
 use crate::observation::{Coupon, Openid};
@@ -10,52 +17,6 @@ use crate::time::{Timestamp, rfc3339, rfc3339_option};
 
 /// The namespace of every event id; part of the outside contract.
 pub const NAMESPACE: Uuid = uuid!("b1f4c6a2-8d0e-4c57-9a3b-5e2d7f1049c8");
-
-/// The kinds of event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum EventType {
-    #[serde(rename = "order.paid")]
-    Paid,
-    #[serde(rename = "order.refunded")]
-    Refunded,
-    #[serde(rename = "order.closed")]
-    Closed,
-    #[serde(rename = "order.failed")]
-    Failed,
-    #[serde(rename = "order.unpaid")]
-    Unpaid,
-    #[serde(rename = "order.mismatch")]
-    Mismatch,
-}
-
-impl EventType {
-    /// Every kind, for listings and filters.
-    pub const ALL: [EventType; 6] = [
-        EventType::Paid,
-        EventType::Refunded,
-        EventType::Closed,
-        EventType::Failed,
-        EventType::Unpaid,
-        EventType::Mismatch,
-    ];
-
-    /// The CloudEvents `type`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            EventType::Paid => "order.paid",
-            EventType::Refunded => "order.refunded",
-            EventType::Closed => "order.closed",
-            EventType::Failed => "order.failed",
-            EventType::Unpaid => "order.unpaid",
-            EventType::Mismatch => "order.mismatch",
-        }
-    }
-
-    /// The type of that name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
-    }
-}
 
 /// How we came to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -93,14 +54,15 @@ pub enum Mismatch {
 
 /// A CloudEvents 1.0 document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Document")]
 pub struct Event {
     pub specversion: SpecVersion,
     pub id: Uuid,
     pub source: String,
     #[serde(rename = "type")]
     pub kind: EventType,
-    /// The order's `out_trade_no`.
-    pub subject: OutTradeNo,
+    /// The order's `out_trade_no`, or the day of a bill.
+    pub subject: String,
     /// When we learned it.
     #[serde(with = "rfc3339")]
     pub time: Timestamp,
@@ -122,9 +84,17 @@ pub enum ContentType {
     Json,
 }
 
-/// The event's data. A field is only ever added.
+/// The event's data: which it is, the event's type says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventData {
+#[serde(untagged)]
+pub enum EventData {
+    Order(Box<OrderData>),
+    Bill(Box<BillData>),
+}
+
+/// What an event about an order or one of its refunds says. A field is only ever added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderData {
     /// Rises with every event of the order.
     pub version: u64,
     pub mch_id: MchId,
@@ -168,10 +138,73 @@ pub struct Disagreement {
     pub registered_fee_type: Option<Currency>,
 }
 
+impl From<OrderData> for EventData {
+    fn from(data: OrderData) -> Self {
+        Self::Order(Box::new(data))
+    }
+}
+
+impl From<BillData> for EventData {
+    fn from(data: BillData) -> Self {
+        Self::Bill(Box::new(data))
+    }
+}
+
 impl Event {
+    /// What it says about an order; `None` if it is about a bill.
+    pub fn order(&self) -> Option<&OrderData> {
+        match &self.data {
+            EventData::Order(data) => Some(data),
+            EventData::Bill(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn order_mut(&mut self) -> Option<&mut OrderData> {
+        match &mut self.data {
+            EventData::Order(data) => Some(data),
+            EventData::Bill(_) => None,
+        }
+    }
+
+    /// What it says about a day's bill.
+    pub fn bill(&self) -> Option<&BillData> {
+        match &self.data {
+            EventData::Bill(data) => Some(data),
+            EventData::Order(_) => None,
+        }
+    }
+
     /// The order it is about.
-    pub fn key(&self) -> OrderKey {
-        OrderKey { mch_id: self.data.mch_id.clone(), out_trade_no: self.data.out_trade_no.clone() }
+    pub fn key(&self) -> Option<OrderKey> {
+        let data = self.order()?;
+        Some(OrderKey { mch_id: data.mch_id.clone(), out_trade_no: data.out_trade_no.clone() })
+    }
+
+    /// Whose order or bill it is.
+    pub fn mch_id(&self) -> &MchId {
+        match &self.data {
+            EventData::Order(data) => &data.mch_id,
+            EventData::Bill(data) => &data.mch_id,
+        }
+    }
+
+    /// How we came to know.
+    pub fn learned_by(&self) -> LearnedBy {
+        self.order().map_or(LearnedBy::Bill, |data| data.learned_by)
+    }
+
+    /// Decided in shadow mode, and told to nobody.
+    pub fn is_shadow(&self) -> bool {
+        match &self.data {
+            EventData::Order(data) => data.shadow,
+            EventData::Bill(data) => data.shadow,
+        }
+    }
+
+    /// WeChat's number of the payment, where the event tells one.
+    pub fn transaction_id(&self) -> Option<&TransactionId> {
+        self.order()?.transaction_id.as_ref()
     }
 
     /// The JSON document, exactly as published.

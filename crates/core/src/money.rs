@@ -54,6 +54,36 @@ impl fmt::Display for Fen {
     }
 }
 
+/// What is left of amounts: like [`Fen`], but it may be negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "i64", into = "i64")]
+pub struct Balance(i64);
+
+impl Balance {
+    /// Bounded like an amount, on both sides.
+    pub fn new(fen: i64) -> Result<Self, FenError> {
+        if (-FEN_MAX..=FEN_MAX).contains(&fen) { Ok(Self(fen)) } else { Err(FenError) }
+    }
+
+    /// The number of fen.
+    pub fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl TryFrom<i64> for Balance {
+    type Error = FenError;
+    fn try_from(fen: i64) -> Result<Self, FenError> {
+        Self::new(fen)
+    }
+}
+
+impl From<Balance> for i64 {
+    fn from(fen: Balance) -> i64 {
+        fen.0
+    }
+}
+
 /// An ISO 4217 code such as `CNY`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

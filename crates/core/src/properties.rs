@@ -294,12 +294,12 @@ impl World {
         for event in &record.outgoing[known..] {
             assert!(change.events.contains(event));
             assert!(self.committed.iter().all(|told| told.id != event.id), "I7: no id twice");
-            assert!(!event.data.shadow || self.desk.policy.mode == Mode::Shadow, "live, everything is told");
-            let last = self.committed.last().map_or(0, |told| told.data.version);
-            assert!(event.data.version > last, "versions strictly rise");
+            assert!(!event.is_shadow() || self.desk.policy.mode == Mode::Shadow, "live, everything is told");
+            let last = self.committed.last().map_or(0, |told| told.order().unwrap().version);
+            assert!(event.order().unwrap().version > last, "versions strictly rise");
             if event.kind == EventType::Paid {
                 let is_one =
-                    |told: &Event| told.kind == EventType::Paid && told.data.shadow == event.data.shadow;
+                    |told: &Event| told.kind == EventType::Paid && told.is_shadow() == event.is_shadow();
                 assert!(!self.committed.iter().any(is_one), "one order.paid");
                 assert!(self.may_be_paid(event, record), "I3: {event:#?} {record:#?}");
             }
@@ -313,7 +313,7 @@ impl World {
     }
 
     fn may_be_paid(&self, event: &Event, record: &Record) -> bool {
-        let data = &event.data;
+        let data = event.order().unwrap();
         let equals =
             |fee, fee_type: &_| data.total_fee == Some(fee) && data.fee_type.as_ref() == Some(fee_type);
         let is_accepted =

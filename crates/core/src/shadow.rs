@@ -60,23 +60,29 @@ impl Record {
     /// What was decided in shadow, was not told since, and could be. Denials stay what they are: the old handler knows
     /// none.
     pub fn withheld(&self) -> impl Iterator<Item = &Event> {
-        let events = self.events().filter(|event| event.data.shadow && !self.has_event(told_id(event)));
+        let is_told = |event: &Event| told_id(event).is_none_or(|id| self.has_event(id));
+        let events = self.events().filter(move |event| event.is_shadow() && !is_told(event));
         events.filter(|event| match event.kind {
             EventType::Paid => self.still_agrees(event),
             EventType::Mismatch => !self.was_settled_after(event),
             EventType::Refunded => true,
             EventType::Closed | EventType::Failed | EventType::Unpaid => false,
+            EventType::DuplicatePayment
+            | EventType::RefundSucceeded
+            | EventType::RefundAbnormal
+            | EventType::RefundClosed
+            | EventType::BillReconciled => false,
         })
     }
 
     /// I3 holds when it is told, too: the order may have been registered differently since.
     fn still_agrees(&self, event: &Event) -> bool {
+        let Some(data) = event.order() else { return false };
         let equals = |fee: Fen, fee_type: &Currency| {
-            event.data.total_fee == Some(fee) && event.data.fee_type.as_ref() == Some(fee_type)
+            data.total_fee == Some(fee) && data.fee_type.as_ref() == Some(fee_type)
         };
         let is_accepted = self.verdict.as_ref().is_some_and(|verdict| {
-            verdict.transaction_id == event.data.transaction_id
-                && equals(verdict.total_fee, &verdict.fee_type)
+            verdict.transaction_id == data.transaction_id && equals(verdict.total_fee, &verdict.fee_type)
         });
         let is_registered = |known: &Registration| equals(known.total_fee, &known.fee_type);
         is_accepted || self.registration.as_ref().is_none_or(is_registered)
@@ -84,8 +90,9 @@ impl Record {
 
     /// A person took the payment after all: that it once disagreed is no news.
     fn was_settled_after(&self, mismatch: &Event) -> bool {
-        let is_later = |event: &Event| event.data.version > mismatch.data.version;
-        let is_same = |event: &Event| event.data.transaction_id == mismatch.data.transaction_id;
+        let version = |event: &Event| event.order().map(|data| data.version);
+        let is_later = |event: &Event| version(event) > version(mismatch);
+        let is_same = |event: &Event| event.transaction_id() == mismatch.transaction_id();
         self.events().any(|event| event.kind == EventType::Paid && is_same(event) && is_later(event))
     }
 }
@@ -97,9 +104,9 @@ pub fn withheld_id(key: &OrderKey, kind: EventType, reference: &str) -> Uuid {
 }
 
 /// Under which id a withheld event is told.
-fn told_id(event: &Event) -> Uuid {
-    let reference = event.data.transaction_id.as_ref().map_or("", |id| id.as_str());
-    event_id(&event.key(), event.kind, reference)
+fn told_id(event: &Event) -> Option<Uuid> {
+    let reference = event.transaction_id().map_or("", |id| id.as_str());
+    Some(event_id(&event.key()?, event.kind, reference))
 }
 
 /// Nobody else would look at a paid order again: while its telling is owed and an answer did not allow it, we do.
@@ -117,10 +124,11 @@ pub(crate) fn release(record: &Record, change: &mut Change) {
         return;
     }
     for event in record.withheld() {
+        let (Some(id), mut event) = (told_id(event), event.clone()) else { continue };
+        let Some(data) = event.order_mut() else { continue };
         change.version = change.version.saturating_add(1);
+        (data.shadow, data.version) = (false, change.version);
         change.outcome = "released";
-        let mut event = Event { id: told_id(event), ..event.clone() };
-        (event.data.shadow, event.data.version) = (false, change.version);
-        change.events.push(event);
+        change.events.push(Event { id, ..event });
     }
 }

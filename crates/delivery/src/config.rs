@@ -173,9 +173,7 @@ pub struct Wanted {
 impl Wanted {
     pub(crate) fn fits(&self, event: &Event) -> bool {
         let type_fits = self.types.is_empty() || self.types.contains(&event.kind);
-        !event.data.shadow
-            && type_fits
-            && (self.mch_ids.is_empty() || self.mch_ids.contains(&event.data.mch_id))
+        !event.is_shadow() && type_fits && (self.mch_ids.is_empty() || self.mch_ids.contains(event.mch_id()))
     }
 
     /// What the log can leave out by itself; lists of several are left to [`Wanted::fits`].

@@ -101,11 +101,15 @@ impl Courier {
         };
         let refunded = match &self.endpoint.kind {
             Kind::Webhook(secrets) => {
-                return Ok(with(webhook(event, &secrets.now(), now), event.data.openid.clone()));
+                return Ok(with(
+                    webhook(event, &secrets.now(), now),
+                    event.order().and_then(|data| data.openid.clone()),
+                ));
             }
             Kind::Legacy(refunded) => *refunded,
         };
-        let stored = self.records.read(&event.key()).await;
+        let Some(key) = event.key() else { return Err(Report::unsent(Outcome::Unbuildable, NO_ORDER)) };
+        let stored = self.records.read(&key).await;
         let stored = stored.map_err(|error| Report::unsent(Outcome::NotTried, error.to_string()))?;
         if !entry.asked && refunded == Refunded::HoldBack && is_refunded(event, stored.as_ref()) {
             return Err(Report::unsent(Outcome::HeldBack, REFUNDED));
@@ -117,7 +121,7 @@ impl Courier {
 
     fn legacy(&self, event: &Event, payer: Option<&Openid>, nonce: &str) -> Result<Parts, Report> {
         let unbuildable = |words: String| Report::unsent(Outcome::Unbuildable, words);
-        let mch_id = &event.data.mch_id;
+        let mch_id = event.mch_id();
         let Some(key) = (self.key_of)(mch_id) else {
             return Err(unbuildable(format!("merchant {mch_id} is not configured: no key to sign with")));
         };
@@ -154,6 +158,8 @@ impl Courier {
 const REFUNDED: &str = "the payment was refunded, at least in part, before the handler was told of it: resend the \
                         event to tell it anyway";
 
+const NO_ORDER: &str = "the event is about no order: an old notification handler knows nothing else";
+
 type Parts = (Vec<(HeaderName, String)>, Bytes);
 
 /// A request, and whom it names.
@@ -176,6 +182,6 @@ fn webhook(event: &Event, secrets: &[WebhookSecret], now: Timestamp) -> Parts {
 
 /// Found refunded when it was first seen, or refunded while the handler could not be told.
 fn is_refunded(event: &Event, stored: Option<&Record>) -> bool {
-    event.data.trade_state.as_deref() == Some("REFUND")
+    event.order().is_some_and(|data| data.trade_state.as_deref() == Some("REFUND"))
         || stored.is_some_and(|record| record.state == State::Refunded)
 }

@@ -229,7 +229,7 @@ impl Machine {
             id: event.id,
             after,
             kind: event.kind,
-            mch_id: event.data.mch_id.clone(),
+            mch_id: event.mch_id().clone(),
             time: event.time,
             attempts: 0,
             step: 0,

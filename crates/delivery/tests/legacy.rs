@@ -160,7 +160,7 @@ async fn an_answer_that_is_not_success_is_named_and_tried_again() {
 async fn a_payment_that_went_back_first_is_not_told_unless_somebody_wants_it() {
     let refunded = {
         let mut event = paid(1);
-        event.data.trade_state = Some("REFUND".to_owned());
+        event.order_mut().unwrap().trade_state = Some("REFUND".to_owned());
         event
     };
     let reply = |_: &Post| answer(200, SUCCESS);

@@ -372,7 +372,7 @@ fn a_place_that_left_the_log_goes_on_at_the_oldest_and_is_counted() {
 fn what_was_decided_in_shadow_is_for_nobody_even_if_a_person_asks_for_the_whole_log() {
     let mut world = World::new(4, Wanted::default());
     for at in [0, 2] {
-        world.log[at].data.shadow = true;
+        world.log[at].order_mut().unwrap().shadow = true;
     }
     world.recover();
     assert!(world.machine.resend(Resend { after: Cursor::START, to: 4 }));

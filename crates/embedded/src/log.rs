@@ -56,7 +56,7 @@ impl EventRow {
         Self {
             id: event.id.to_string(),
             kind: event.kind,
-            mch_id: event.data.mch_id.as_str().to_owned(),
+            mch_id: event.mch_id().as_str().to_owned(),
             document: event.to_json(),
         }
     }

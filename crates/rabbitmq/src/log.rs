@@ -181,7 +181,7 @@ impl Writer {
         // one of them take would break the order.
         let others = unconstrained(join_all(stored)).await;
         others.into_iter().collect::<Result<(), _>>().map_err(unavailable)?;
-        let told = events.iter().zip(&bodies).filter(|(event, _)| !event.data.shadow);
+        let told = events.iter().zip(&bodies).filter(|(event, _)| !event.is_shadow());
         self.fanout.publish(told).await.map_err(unavailable)
     }
 }

@@ -61,7 +61,7 @@ async fn what_was_decided_in_shadow_is_kept_in_the_stream_and_told_to_no_subscri
     let all = format!("{prefix}.sub.all");
     outsider.subscribe(&all, &exchange(&prefix), "#", &[]).await;
     let (told, mut withheld) = (event(1, EventType::Paid), event(2, EventType::Paid));
-    withheld.data.shadow = true;
+    withheld.order_mut().unwrap().shadow = true;
     let last = event(3, EventType::Closed);
     process.log.append(&[withheld.clone(), told.clone()]).await.unwrap();
     process.log.append(&[withheld.clone()]).await.unwrap();

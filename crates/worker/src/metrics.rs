@@ -114,9 +114,9 @@ impl WorkerMetrics {
     }
 
     pub(crate) fn emitted(&self, event: &Event, now: Timestamp) {
-        let events = if event.data.shadow { &self.withheld } else { &self.events };
-        events.get_or_create(&event_labels(event.kind, event.data.learned_by)).inc();
-        if let (EventType::Paid, Some(paid_at)) = (event.kind, event.data.paid_at) {
+        let events = if event.is_shadow() { &self.withheld } else { &self.events };
+        events.get_or_create(&event_labels(event.kind, event.learned_by())).inc();
+        if let (EventType::Paid, Some(paid_at)) = (event.kind, event.order().and_then(|data| data.paid_at)) {
             let after = u64::try_from(now.since(paid_at).0).unwrap_or(0);
             self.paid_to_emitted.observe(Duration::from_millis(after).as_secs_f64());
         }

@@ -291,7 +291,7 @@ impl EventLog for Engine {
             let event = &stored.events[count];
             count += 1;
             let fits = filter.kind.is_none_or(|kind| kind == event.kind)
-                && filter.mch_id.as_ref().is_none_or(|mch_id| *mch_id == event.data.mch_id);
+                && filter.mch_id.as_ref().is_none_or(|mch_id| mch_id == event.mch_id());
             if fits {
                 events.push((stored.place(count), event.clone()));
             }

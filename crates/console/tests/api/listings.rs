@@ -78,7 +78,7 @@ async fn what_was_decided_in_shadow_is_shown_to_who_asks_for_it() {
     for name in ["A", "B", "C"] {
         desk.order(name, Some(&paid(100))).await;
     }
-    desk.engine.stored.lock().unwrap().events[1].data.shadow = true;
+    desk.engine.stored.lock().unwrap().events[1].order_mut().unwrap().shadow = true;
     let name = |row: &Value| row["event"]["subject"].as_str().unwrap().to_owned();
     assert_eq!(pages(&desk, "/v1/events?limit=2", "events", name).await, [vec!["A"], vec!["C"]]);
     assert_eq!(pages(&desk, "/v1/events?shadow=include", "events", name).await, [["A", "B", "C"]]);

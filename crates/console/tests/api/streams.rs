@@ -220,7 +220,7 @@ async fn a_stream_leaves_out_what_was_decided_in_shadow_unless_it_is_asked_for()
     for name in ["A", "B", "C"] {
         desk.order(name, Some(&paid(100))).await;
     }
-    desk.engine.stored.lock().unwrap().events[1].data.shadow = true;
+    desk.engine.stored.lock().unwrap().events[1].order_mut().unwrap().shadow = true;
     let mut usual = Client::open(&desk, &format!("GET /v1/events/stream?after={start}")).await;
     assert_eq!(usual.subjects(2).await, ["A", "C"]);
     let mut curious =

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::decide::{Change, Look};
 use crate::event::{
-    ContentType, Disagreement, Event, EventData, EventType, Mismatch, SpecVersion, event_id, source_of,
+    ContentType, Disagreement, Event, EventType, Mismatch, OrderData, SpecVersion, event_id, source_of,
 };
 use crate::observation::{Openid, Payment};
 use crate::policy::OpenidPolicy;
@@ -66,17 +66,17 @@ impl Draft<'_> {
             id,
             source: source_of(&record.key.mch_id),
             kind: self.kind,
-            subject: record.key.out_trade_no.clone(),
+            subject: record.key.out_trade_no.to_string(),
             time: look.now,
             datacontenttype: ContentType::Json,
-            data: self.data(record, version, look),
+            data: self.data(record, version, look).into(),
         }
     }
 
-    fn data(&self, record: &Record, version: u64, look: &Look<'_>) -> EventData {
+    fn data(&self, record: &Record, version: u64, look: &Look<'_>) -> OrderData {
         let registration = record.registration.as_ref();
         let payment = self.payment;
-        EventData {
+        OrderData {
             version,
             mch_id: record.key.mch_id.clone(),
             sub_mch_id: payment

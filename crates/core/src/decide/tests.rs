@@ -30,7 +30,7 @@ pub(super) fn kinds(change: &Change) -> Vec<EventType> {
 fn row_success_agrees_emits_paid() {
     let change = Desk::registered().look(&manual(), &success(TX, FEE));
     assert_eq!((change.state, kinds(&change)), (State::Paid, vec![EventType::Paid]));
-    assert_eq!(change.events[0].data.trade_state.as_deref(), Some("SUCCESS"));
+    assert_eq!(change.events[0].order().unwrap().trade_state.as_deref(), Some("SUCCESS"));
     assert_eq!((change.due, change.outcome), (None, "paid"));
 }
 
@@ -39,7 +39,7 @@ fn row_success_differs_emits_mismatch_and_waits_for_a_person() {
     let mut desk = Desk::registered();
     let change = desk.look(&manual(), &success(TX, WRONG));
     assert_eq!((change.state, kinds(&change)), (State::Mismatch, vec![EventType::Mismatch]));
-    let disagreement = change.events[0].data.disagreement.clone().unwrap();
+    let disagreement = change.events[0].order().unwrap().disagreement.clone().unwrap();
     assert_eq!(disagreement.mismatch, Mismatch::Amount);
     assert_eq!(disagreement.registered_fee, Some(fen(FEE)));
     assert_eq!((change.due, change.outcome), (None, "mismatch"), "only a person moves it on");
@@ -49,7 +49,11 @@ fn row_success_differs_emits_mismatch_and_waits_for_a_person() {
 fn row_refund_never_told_emits_paid_then_refunded() {
     let change = Desk::registered().look(&manual(), &refund(TX, FEE));
     assert_eq!((change.state, kinds(&change)), (State::Refunded, vec![EventType::Paid, EventType::Refunded]));
-    assert_eq!(change.events[0].data.trade_state.as_deref(), Some("REFUND"), "the paid event says so too");
+    assert_eq!(
+        change.events[0].order().unwrap().trade_state.as_deref(),
+        Some("REFUND"),
+        "the paid event says so too"
+    );
 }
 
 #[test]
@@ -96,7 +100,7 @@ fn row_closed_and_revoked_emit_closed() {
         let answer = Answer::Observed(Observation::Closed(how));
         let change = Desk::registered().look(&manual(), &answer);
         assert_eq!((change.state, kinds(&change)), (State::Closed, vec![EventType::Closed]));
-        assert_eq!(change.events[0].data.trade_state.as_deref(), Some(word));
+        assert_eq!(change.events[0].order().unwrap().trade_state.as_deref(), Some(word));
         assert_eq!(change.due, None);
     }
 }

@@ -17,8 +17,9 @@ pub struct MerchantKey {
 
 /// Who paid: from the event or, where events leave it out, from the record's payment if it is the same one.
 pub(crate) fn payer<'p>(event: &'p Event, stored: Option<&'p Payment>) -> Option<&'p Openid> {
-    let stored = stored.filter(|payment| payment.transaction_id == event.data.transaction_id);
-    event.data.openid.as_ref().or_else(|| stored.and_then(|payment| payment.openid.as_ref()))
+    let data = event.order()?;
+    let stored = stored.filter(|payment| payment.transaction_id == data.transaction_id);
+    data.openid.as_ref().or_else(|| stored.and_then(|payment| payment.openid.as_ref()))
 }
 
 /// The signed document of an `order.paid`.
@@ -28,8 +29,8 @@ pub fn notification(
     merchant: &MerchantKey,
     nonce: &str,
 ) -> Result<String, WriteError> {
-    let data = &event.data;
     let missing = |name: &str| WriteError::Field(name.to_owned());
+    let data = event.order().ok_or_else(|| missing("out_trade_no"))?;
     let openid = payer.map(|payer| OpenId::from(payer.0.clone()));
     let payment = write::Payment {
         appid: data.appid.as_ref().ok_or_else(|| missing("appid"))?.as_str(),

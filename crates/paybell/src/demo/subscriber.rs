@@ -80,11 +80,11 @@ async fn read(
 fn line(event: &Event) -> String {
     let time = event.time.rfc3339();
     let time = time.get(11..19).unwrap_or_default();
-    let amount = event.data.total_fee.map_or(String::new(), |fee| yuan(fee.get()));
+    let amount = event.order().and_then(|data| data.total_fee).map_or(String::new(), |fee| yuan(fee.get()));
     let word = event.kind.as_str().trim_start_matches("order.");
     let how = match event.kind {
         EventType::Unpaid | EventType::Closed | EventType::Failed => "",
-        _ => event.data.learned_by.as_str(),
+        _ => event.learned_by().as_str(),
     };
     format!("{time}  {:<10}  {amount:>8}  {word:<8}  {how}", event.subject.as_str()).trim_end().to_owned()
 }

@@ -81,7 +81,7 @@ impl Evidence {
         let mut problems = Vec::new();
         let (mut ids, mut told) = (HashSet::new(), HashMap::new());
         for event in &self.log {
-            let key = (event.data.mch_id.as_str(), event.data.out_trade_no.as_str());
+            let key = (event.mch_id().as_str(), event.subject.as_str());
             let truth = truths.get(&key).copied();
             if !ids.insert(event.id) {
                 problems.push(format!("{}: the event {} came twice", key.1, event.id));
@@ -112,7 +112,7 @@ impl Evidence {
     fn tally<'e>(&self, told: impl Iterator<Item = &'e Event> + Clone, lost: usize) -> Tally {
         let paid = self.truths.iter().filter(|truth| truth.paid).count();
         let events = told.clone().count();
-        let learned = |by| told.clone().filter(|event| event.data.learned_by == by).count();
+        let learned = |by| told.clone().filter(|event| event.learned_by() == by).count();
         let (by_notification, by_poll) = (learned(LearnedBy::Notification), learned(LearnedBy::Poll));
         let of_kind = |kind| self.log.iter().filter(|event| event.kind == kind).count();
         let acknowledged = self.truths.iter().filter(|truth| truth.notification_acknowledged).count();
@@ -150,8 +150,8 @@ fn disagreement(event: &Event, truth: Option<&Truth>) -> Option<String> {
     if event.kind == EventType::Mismatch {
         return Some(format!("{kind}: the amounts at the shop and at WeChat differ"));
     }
-    let fee = event.data.total_fee.and_then(|fee| u64::try_from(fee.get()).ok());
-    let transaction_id = event.data.transaction_id.as_ref().map(|id| id.as_str());
+    let fee = event.order().and_then(|data| data.total_fee).and_then(|fee| u64::try_from(fee.get()).ok());
+    let transaction_id = event.transaction_id().map(|id| id.as_str());
     if fee != Some(truth.total_fee) {
         Some(format!("{kind} says {} fen, paid were {}", fee.unwrap_or(0), truth.total_fee))
     } else if transaction_id != truth.transaction_id.as_deref() {

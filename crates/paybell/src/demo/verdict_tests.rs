@@ -2,7 +2,7 @@
 
 use paybell_core::{
     Fen, OrderKey, TransactionId,
-    event::{ContentType, EventData, SpecVersion, event_id, source_of},
+    event::{ContentType, OrderData, SpecVersion, event_id, source_of},
 };
 use simulator::TradeState;
 
@@ -39,10 +39,10 @@ fn event(number: u32, kind: EventType, learned_by: LearnedBy) -> Event {
         id: event_id(&key, kind, reference),
         source: source_of(&key.mch_id),
         kind,
-        subject: key.out_trade_no.clone(),
+        subject: key.out_trade_no.to_string(),
         time: paybell_core::Timestamp::from_millis(0),
         datacontenttype: ContentType::Json,
-        data: EventData {
+        data: OrderData {
             version: 1,
             mch_id: key.mch_id,
             sub_mch_id: None,
@@ -66,7 +66,8 @@ fn event(number: u32, kind: EventType, learned_by: LearnedBy) -> Event {
             shadow: false,
             openid: None,
             disagreement: None,
-        },
+        }
+        .into(),
     }
 }
 
@@ -113,8 +114,8 @@ fn each_broken_promise_is_found_by_name() {
         (|e| e.log.push(event(3, EventType::Paid, LearnedBy::Poll)), "T3: order.paid, but nobody paid"),
         (|e| e.log.push(event(9, EventType::Paid, LearnedBy::Poll)), "T9: order.paid, but WeChat knows no"),
         (|e| e.log.push(event(1, EventType::Paid, LearnedBy::Poll)), "came twice"),
-        (|e| e.log[0].data.total_fee = Some(Fen::new(1998).unwrap()), "says 1998 fen, paid were 1999"),
-        (|e| e.log[0].data.transaction_id = None, "T1: order.paid names another transaction"),
+        (|e| e.log[0].order_mut().unwrap().total_fee = Some(Fen::new(1998).unwrap()), "says 1998 fen, paid were 1999"),
+        (|e| e.log[0].order_mut().unwrap().transaction_id = None, "T1: order.paid names another transaction"),
         (|e| e.log.push(event(2, EventType::Unpaid, LearnedBy::Poll)), "T2: order.unpaid, but it is paid"),
         (|e| e.log.push(event(2, EventType::Mismatch, LearnedBy::Poll)), "T2: order.mismatch"),
         (|e| e.stats.forgeries_acknowledged = 1, "1 forged notifications were taken"),

@@ -2,7 +2,7 @@
 //! everyone sees to be made up. Which event comes when is the script's.
 
 use paybell_core::event::{
-    ContentType, Disagreement, EventData, EventType, LearnedBy, Mismatch, SpecVersion,
+    ContentType, Disagreement, EventType, LearnedBy, Mismatch, OrderData, SpecVersion,
 };
 use paybell_core::event::{event_id, source_of};
 use paybell_core::{AppId, Currency, Event, Fen, MchId, OrderKey, OutTradeNo, Timestamp, TransactionId};
@@ -38,7 +38,18 @@ pub struct Author {
 
 impl Author {
     pub fn paid(&self, order: &Order, version: u64) -> Event {
-        let data = EventData {
+        self.paid_with(order, version, |_| ())
+    }
+
+    /// The same, but for what is changed.
+    pub fn paid_with(&self, order: &Order, version: u64, change: impl FnOnce(&mut OrderData)) -> Event {
+        let mut data = self.payment(order, version);
+        change(&mut data);
+        self.event(order, EventType::Paid, order.transaction_id.as_str(), data)
+    }
+
+    fn payment(&self, order: &Order, version: u64) -> OrderData {
+        OrderData {
             transaction_id: Some(order.transaction_id.clone()),
             total_fee: Some(order.total_fee),
             fee_type: Currency::new("CNY").ok(),
@@ -49,12 +60,11 @@ impl Author {
             paid_at: Some(self.now),
             learned_by: LearnedBy::Notification,
             ..self.bare(order, version)
-        };
-        self.event(order, EventType::Paid, order.transaction_id.as_str(), data)
+        }
     }
 
     pub fn refunded(&self, order: &Order, version: u64) -> Event {
-        let mut data = self.paid(order, version).data;
+        let mut data = self.payment(order, version);
         data.trade_state = Some("REFUND".to_owned());
         data.learned_by = LearnedBy::Poll;
         self.event(order, EventType::Refunded, order.transaction_id.as_str(), data)
@@ -62,7 +72,7 @@ impl Author {
 
     /// A payment of half the price, or a second one of the whole price.
     pub fn mismatch(&self, order: &Order, version: u64, mismatch: Mismatch) -> Event {
-        let mut data = self.paid(order, version).data;
+        let mut data = self.payment(order, version);
         let mut reference = order.transaction_id.clone();
         if mismatch == Mismatch::SecondTransaction {
             let second: String = order.transaction_id.as_str().replacen("42", "43", 1);
@@ -82,8 +92,14 @@ impl Author {
         self.event(order, kind, "", self.bare(order, version))
     }
 
+    /// Of an order that WeChat does not know.
+    pub fn denial_of_unknown(&self, order: &Order, version: u64, kind: EventType) -> Event {
+        let data = OrderData { appid: None, trade_state: None, ..self.bare(order, version) };
+        self.event(order, kind, "", data)
+    }
+
     /// Read from JSON, because fields are added to the real ones.
-    fn bare(&self, order: &Order, version: u64) -> EventData {
+    fn bare(&self, order: &Order, version: u64) -> OrderData {
         let bare = json!({
             "version": version, "mch_id": self.mch_id, "sub_mch_id": null, "appid": self.appid,
             "out_trade_no": order.out_trade_no, "transaction_id": null, "total_fee": null, "fee_type": null,
@@ -94,17 +110,17 @@ impl Author {
         serde_json::from_value(bare).expect("these are the fields of an event without a payment")
     }
 
-    fn event(&self, order: &Order, kind: EventType, reference: &str, data: EventData) -> Event {
+    fn event(&self, order: &Order, kind: EventType, reference: &str, data: OrderData) -> Event {
         let key = OrderKey { mch_id: self.mch_id.clone(), out_trade_no: order.out_trade_no.clone() };
         Event {
             specversion: SpecVersion::V1,
             id: event_id(&key, kind, reference),
             source: source_of(&self.mch_id),
             kind,
-            subject: order.out_trade_no.clone(),
+            subject: order.out_trade_no.to_string(),
             time: self.now,
             datacontenttype: ContentType::Json,
-            data,
+            data: data.into(),
         }
     }
 }

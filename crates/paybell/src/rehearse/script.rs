@@ -153,13 +153,14 @@ impl Writer<'_> {
             Scene::Duplicate => vec![Step::Tell(self.paid(order)); REPEATS],
             Scene::AtOnce => vec![Step::Together(vec![self.paid(order); AT_ONCE])],
             Scene::Late => {
-                tell(vec![author.denial(order, 1, EventType::Unpaid), late(author.paid(order, 2))])
+                tell(vec![author.denial(order, 1, EventType::Unpaid), self.paid_late(order)])
             }
             Scene::Mismatch => tell(vec![author.mismatch(order, 1, Mismatch::Amount)]),
             Scene::Accepted => {
                 let accepted = author.mismatch(order, 1, Mismatch::Amount);
-                let mut paid = author.paid(order, 2);
-                (paid.data.total_fee, paid.data.cash_fee) = (accepted.data.total_fee, accepted.data.cash_fee);
+                let amount = accepted.order().and_then(|data| data.total_fee);
+                let paid =
+                    author.paid_with(order, 2, |data| (data.total_fee, data.cash_fee) = (amount, amount));
                 tell(vec![accepted, paid])
             }
             Scene::SecondPayment => {
@@ -168,21 +169,19 @@ impl Writer<'_> {
             Scene::Refunded => tell(vec![paid(), author.refunded(order, 2)]),
             Scene::RefundedFirst => tell(vec![author.refunded(order, 2), paid()]),
             Scene::FoundRefunded => {
-                let mut found = paid();
-                found.data.trade_state = Some("REFUND".to_owned());
+                let refunded = Some("REFUND".to_owned());
+                let found = author.paid_with(order, 1, |data| data.trade_state = refunded);
                 tell(vec![found, author.refunded(order, 2)])
             }
             // An older denial that comes late, and a newer one, made by a ledger that had forgotten the payment.
             Scene::DeniedAfterPaid if number == 0 => {
-                tell(vec![late(author.paid(order, 2)), author.denial(order, 1, EventType::Unpaid)])
+                tell(vec![self.paid_late(order), author.denial(order, 1, EventType::Unpaid)])
             }
             Scene::DeniedAfterPaid => tell(vec![paid(), author.denial(order, 2, EventType::Closed)]),
             Scene::Denied => {
                 let kinds = [EventType::Unpaid, EventType::Closed, EventType::Failed];
                 let kind = kinds.into_iter().nth(number).unwrap_or(EventType::Unpaid);
-                let mut denial = author.denial(order, 1, kind);
-                (denial.data.appid, denial.data.trade_state) = (None, None);
-                tell(vec![denial])
+                tell(vec![author.denial_of_unknown(order, 1, kind)])
             }
             _ => self.with_odd_documents(scene, order, number),
         }
@@ -193,10 +192,10 @@ impl Writer<'_> {
         let paid = self.paid(order);
         match scene {
             Scene::Nulls => {
-                let mut event = self.author.paid(order, 1);
-                let data = &mut event.data;
-                (data.appid, data.cash_fee, data.trade_type) = (None, None, None);
-                (data.bank_type, data.paid_at) = (None, None);
+                let event = self.author.paid_with(order, 1, |data| {
+                    (data.appid, data.cash_fee, data.trade_type) = (None, None, None);
+                    (data.bank_type, data.paid_at) = (None, None);
+                });
                 vec![Step::Tell(event.into())]
             }
             Scene::UnknownType => self.of_the_future(paid),
@@ -209,14 +208,15 @@ impl Writer<'_> {
             }))],
             // One fen, and nobody but the shop itself knows the price.
             Scene::Unregistered => {
-                let mut event = self.author.paid(order, 1);
-                event.data.registered = false;
-                (event.data.total_fee, event.data.cash_fee) = (Fen::new(1).ok(), Fen::new(1).ok());
+                let event = self.author.paid_with(order, 1, |data| {
+                    data.registered = false;
+                    (data.total_fee, data.cash_fee) = (Fen::new(1).ok(), Fen::new(1).ok());
+                });
                 vec![Step::Tell(event.into())]
             }
             Scene::RawBody => {
-                let mut event = self.author.paid(order, 1);
-                event.data.attach = Some("\u{8ba2}\u{5355} <1> & \u{a5}19.99".to_owned());
+                let attach = Some("\u{8ba2}\u{5355} <1> & \u{a5}19.99".to_owned());
+                let event = self.author.paid_with(order, 1, |data| data.attach = attach);
                 vec![Step::Tell(Document::from(event).respelled())]
             }
             Scene::Rotation => vec![Step::Rotate(paid)],
@@ -259,9 +259,8 @@ impl Writer<'_> {
     fn paid(&self, order: &Order) -> Document {
         self.author.paid(order, 1).into()
     }
-}
 
-fn late(mut event: Event) -> Event {
-    event.data.late = true;
-    event
+    fn paid_late(&self, order: &Order) -> Event {
+        self.author.paid_with(order, 2, |data| data.late = true)
+    }
 }

@@ -50,7 +50,7 @@ impl Entry {
     pub fn wanted(&self, filter: &EventFilter) -> Option<&Event> {
         self.event.as_ref().filter(|event| {
             filter.kind.is_none_or(|kind| kind == event.kind)
-                && filter.mch_id.as_ref().is_none_or(|mch_id| *mch_id == event.data.mch_id)
+                && filter.mch_id.as_ref().is_none_or(|mch_id| mch_id == event.mch_id())
         })
     }
 }
@@ -66,7 +66,7 @@ pub(crate) fn properties(event: &Event) -> BasicProperties {
 
 /// By what subscribers of the exchange choose: `order.paid.1900000109`.
 pub(crate) fn routing_key(event: &Event) -> String {
-    format!("{}.{}", event.kind.as_str(), event.data.mch_id)
+    format!("{}.{}", event.kind.as_str(), event.mch_id())
 }
 
 /// The id of a message that is no event: the same bytes have the same id.

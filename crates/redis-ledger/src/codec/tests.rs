@@ -1,7 +1,7 @@
 //! Every record survives its bytes, small ones are small, and no bytes make the reader panic.
 
 use paybell_core::event::{
-    ContentType, Event, EventData, EventType, LearnedBy, SpecVersion, event_id, source_of,
+    ContentType, Event, EventType, LearnedBy, OrderData, SpecVersion, event_id, source_of,
 };
 use paybell_core::ids::TransactionId;
 use paybell_core::observation::{Coupon, Openid, Payment};
@@ -208,7 +208,7 @@ fn event() -> impl Strategy<Value = Event> {
             subject: key().out_trade_no,
             time,
             datacontenttype: ContentType::Json,
-            data: EventData {
+            data: OrderData {
                 version,
                 mch_id: key().mch_id,
                 sub_mch_id: None,
@@ -232,7 +232,8 @@ fn event() -> impl Strategy<Value = Event> {
                 shadow: false,
                 openid: None,
                 disagreement: None,
-            },
+            }
+            .into(),
         },
     )
 }

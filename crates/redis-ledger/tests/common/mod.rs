@@ -9,7 +9,7 @@ use std::time::Duration;
 use paybell_core::check::Check;
 use paybell_core::decide::Change;
 use paybell_core::event::{
-    ContentType, Event, EventData, EventType, LearnedBy, SpecVersion, event_id, source_of,
+    ContentType, Event, EventType, LearnedBy, OrderData, SpecVersion, event_id, source_of,
 };
 use paybell_core::ids::{LeaseToken, OrderKey};
 use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
@@ -95,10 +95,10 @@ pub fn paid_event(key: &OrderKey) -> Event {
         id: event_id(key, EventType::Paid, TX),
         source: source_of(&key.mch_id),
         kind: EventType::Paid,
-        subject: key.out_trade_no.clone(),
+        subject: key.out_trade_no.to_string(),
         time: at,
         datacontenttype: ContentType::Json,
-        data: EventData {
+        data: OrderData {
             version: 1,
             mch_id: key.mch_id.clone(),
             sub_mch_id: None,
@@ -122,7 +122,8 @@ pub fn paid_event(key: &OrderKey) -> Event {
             shadow: false,
             openid: None,
             disagreement: None,
-        },
+        }
+        .into(),
     }
 }
 

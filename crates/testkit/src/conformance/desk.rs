@@ -7,7 +7,7 @@ use paybell_core::check::{Check, Lane};
 use paybell_core::dead::DeadLetter;
 use paybell_core::decide::Change;
 use paybell_core::event::{
-    ContentType, Event, EventData, EventType, LearnedBy, SpecVersion, event_id, source_of,
+    ContentType, Event, EventType, LearnedBy, OrderData, SpecVersion, event_id, source_of,
 };
 use paybell_core::ids::{LeaseToken, MchId, OrderKey, TransactionId};
 use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
@@ -217,7 +217,7 @@ pub fn stays_due(at: Timestamp) -> impl FnOnce(&mut Change) {
 
 pub fn pay(change: &mut Change, state: State, event: Event) {
     change.state = state;
-    change.version = event.data.version;
+    change.version = event.order().unwrap().version;
     change.payment = Some(payment(TX));
     change.events = vec![event];
 }
@@ -254,10 +254,10 @@ pub fn event(key: &OrderKey, kind: EventType, reference: &str) -> Event {
         id: event_id(key, kind, reference),
         source: source_of(&key.mch_id),
         kind,
-        subject: key.out_trade_no.clone(),
+        subject: key.out_trade_no.to_string(),
         time: Timestamp::from_millis(1_795_147_205_000),
         datacontenttype: ContentType::Json,
-        data: EventData {
+        data: OrderData {
             version: 1,
             mch_id: key.mch_id.clone(),
             sub_mch_id: None,
@@ -281,7 +281,8 @@ pub fn event(key: &OrderKey, kind: EventType, reference: &str) -> Event {
             shadow: false,
             openid: None,
             disagreement: None,
-        },
+        }
+        .into(),
     }
 }
 

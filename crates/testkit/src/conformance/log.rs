@@ -112,7 +112,7 @@ async fn filters(desk: Desk) {
         let wanted: Vec<_> = all
             .iter()
             .filter(|event| filter.kind.is_none_or(|kind| kind == event.kind))
-            .filter(|event| filter.mch_id.as_ref().is_none_or(|mch_id| *mch_id == event.data.mch_id))
+            .filter(|event| filter.mch_id.as_ref().is_none_or(|mch_id| mch_id == event.mch_id()))
             .cloned()
             .collect();
         let (mut read, mut after) = (Vec::new(), None);

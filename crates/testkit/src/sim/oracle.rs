@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use paybell_core::cadence::Cadence;
 use paybell_core::dead::DeadReason;
-use paybell_core::event::{EventType, event_id};
+use paybell_core::event::{EventType, OrderData, event_id};
 use paybell_core::{Event, OrderKey, Timestamp};
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ pub fn judge(day: &Played) -> Vec<String> {
     let mut broken = store.broken.clone();
     let mut by_order: BTreeMap<OrderKey, Vec<&Emitted>> = BTreeMap::new();
     for emitted in &store.log {
-        by_order.entry(emitted.event.key()).or_default().push(emitted);
+        by_order.entry(order_of(&emitted.event)).or_default().push(emitted);
         is_true(emitted, &books, &mut broken);
     }
     for (key, emitted) in &by_order {
@@ -54,10 +54,18 @@ pub fn judge(day: &Played) -> Vec<String> {
     broken
 }
 
+fn order_of(event: &Event) -> OrderKey {
+    event.key().expect("a day of the simulation has no bill")
+}
+
+fn data_of(event: &Event) -> &OrderData {
+    event.order().expect("a day of the simulation has no bill")
+}
+
 /// I2, I3: the event says what WeChat knew, and a denial was not decided on anything less than an answer.
 fn is_true(emitted: &Emitted, books: &Books, broken: &mut Vec<String>) {
     let event = &emitted.event;
-    let key = event.key();
+    let key = order_of(event);
     let Some(truth) = books.truths.get(&key) else {
         broken.push(format!("I2: {} about an order that never was: {key}", event.kind.as_str()));
         return;
@@ -65,10 +73,10 @@ fn is_true(emitted: &Emitted, books: &Books, broken: &mut Vec<String>) {
     match event.kind {
         EventType::Paid | EventType::Mismatch | EventType::Refunded => {
             let fits = truth.paid.as_ref().is_some_and(|paid| {
-                let id = event.data.transaction_id.as_ref().map(|id| id.as_str());
+                let id = event.transaction_id().map(|id| id.as_str());
                 paid.at_ms <= emitted.at_ms && id == Some(paid.transaction_id.as_str())
             });
-            let amount = event.data.total_fee.map(|fee| fee.get());
+            let amount = data_of(event).total_fee.map(|fee| fee.get());
             if !fits || amount != Some(truth.total_fee) {
                 broken.push(format!(
                     "I2: {} of {key} ({amount:?}) is not what WeChat knows",
@@ -79,12 +87,19 @@ fn is_true(emitted: &Emitted, books: &Books, broken: &mut Vec<String>) {
         EventType::Closed | EventType::Failed | EventType::Unpaid => {
             is_true_denial(emitted, truth, books, broken)
         }
+        EventType::DuplicatePayment
+        | EventType::RefundSucceeded
+        | EventType::RefundAbnormal
+        | EventType::RefundClosed
+        | EventType::BillReconciled => {
+            broken.push(format!("{} of {key}: nothing here leads to it", event.kind.as_str()));
+        }
     }
 }
 
 fn is_true_denial(emitted: &Emitted, truth: &Truth, books: &Books, broken: &mut Vec<String>) {
     let event = &emitted.event;
-    let key = event.key();
+    let key = order_of(event);
     // The longest way from an answer to the emission leads over a stall, a lost lease and its backoff.
     let was_answered = books.denials.iter().any(|denied| denied.key == key && denied.at_ms <= emitted.at_ms);
     let is_visible_before_all = truth.paid.as_ref().is_some_and(|paid| {
@@ -102,7 +117,8 @@ fn is_true_denial(emitted: &Emitted, truth: &Truth, books: &Books, broken: &mut 
             .filter(|denied| denied.key == key && denied.at_ms <= emitted.at_ms)
             .map(|denied| denied.at_ms)
             .max();
-        if event.data.registered && decided_ms.is_some_and(|at| at < truth.created_ms + LAST_POINT_MS - 1_000)
+        if data_of(event).registered
+            && decided_ms.is_some_and(|at| at < truth.created_ms + LAST_POINT_MS - 1_000)
         {
             broken.push(format!("I11: {key} was called unpaid before its last cadence point"));
         }
@@ -118,7 +134,7 @@ fn is_consistent(key: &OrderKey, emitted: &[&Emitted], broken: &mut Vec<String>)
     let mut version = 0;
     let mut denied = false;
     for event in emitted.iter().map(|emitted| &emitted.event) {
-        let reference = event.data.transaction_id.as_ref().map_or("", |id| id.as_str());
+        let reference = event.transaction_id().map_or("", |id| id.as_str());
         if event.id != event_id(key, event.kind, reference) {
             broken.push(format!("I4: {} of {key} has a foreign id", event.kind.as_str()));
         }
@@ -129,12 +145,12 @@ fn is_consistent(key: &OrderKey, emitted: &[&Emitted], broken: &mut Vec<String>)
             continue;
         }
         first_of.insert(event.id, event);
-        if event.data.version <= version {
+        if data_of(event).version <= version {
             broken.push(format!("I9: versions of {key} do not rise"));
         }
-        version = event.data.version;
-        if event.kind == EventType::Paid && event.data.late != denied {
-            broken.push(format!("I9: late of {key} is {}", event.data.late));
+        version = data_of(event).version;
+        if event.kind == EventType::Paid && data_of(event).late != denied {
+            broken.push(format!("I9: late of {key} is {}", data_of(event).late));
         }
         denied |= matches!(event.kind, EventType::Closed | EventType::Failed | EventType::Unpaid);
     }
@@ -158,7 +174,8 @@ fn is_live(day: &Played, broken: &mut Vec<String>) {
             continue;
         }
         let is_told = |emitted: &&Emitted| {
-            emitted.event.key() == *key && matches!(emitted.event.kind, EventType::Paid | EventType::Mismatch)
+            order_of(&emitted.event) == *key
+                && matches!(emitted.event.kind, EventType::Paid | EventType::Mismatch)
         };
         let poisoned = store
             .dead
@@ -178,7 +195,7 @@ fn is_live(day: &Played, broken: &mut Vec<String>) {
     }
     for (key, at_ms) in &told.accepted {
         let is_paid =
-            store.log.iter().any(|one| one.event.key() == *key && one.event.kind == EventType::Paid);
+            store.log.iter().any(|one| order_of(&one.event) == *key && one.event.kind == EventType::Paid);
         let is_over =
             store.records.get(key).is_some_and(|record| record.payment.as_ref().is_some_and(|p| p.refunded));
         if !is_paid && !is_over {

@@ -168,13 +168,12 @@ impl Shop {
         while sim.now_ms() < until_ms {
             sim.pause(sim.pick(600_000..=1_800_000)).await;
             let is_told = self.world.store().log.iter().any(|emitted| {
-                emitted.event.key() == key
+                emitted.event.key().as_ref() == Some(&key)
                     && emitted.event.kind == EventType::Mismatch
                     && emitted
                         .event
-                        .data
-                        .disagreement
-                        .as_ref()
+                        .order()
+                        .and_then(|data| data.disagreement.as_ref())
                         .is_some_and(|one| one.mismatch != Mismatch::SecondTransaction)
             });
             if !is_told {

@@ -171,7 +171,8 @@ impl Store {
     fn check_amounts(&mut self, stored: &Record, wanted: &Commit) {
         let Some(registration) = &stored.registration else { return };
         for event in wanted.change.events.iter().filter(|event| event.kind == EventType::Paid) {
-            let paid = (event.data.total_fee, event.data.fee_type.clone());
+            let data = event.order().expect("a record tells of its order");
+            let paid = (data.total_fee, data.fee_type.clone());
             let registered = (Some(registration.total_fee), Some(registration.fee_type.clone()));
             let accepted =
                 stored.verdict.as_ref().map(|one| (Some(one.total_fee), Some(one.fee_type.clone())));

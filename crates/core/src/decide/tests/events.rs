@@ -164,7 +164,8 @@ fn versions_rise_over_the_whole_life_of_an_order() {
     desk.look(&manual(), &success(OTHER_TX, FEE));
     desk.judge(&judgement(Ruling::Accept));
     desk.poll(&refund(TX, WRONG));
-    let told: Vec<_> = desk.published.iter().map(|event| (event.kind, event.data.version)).collect();
+    let told: Vec<_> =
+        desk.published.iter().map(|event| (event.kind, event.order().unwrap().version)).collect();
     assert_eq!(
         told,
         [
@@ -180,18 +181,18 @@ fn versions_rise_over_the_whole_life_of_an_order() {
 #[test]
 fn learned_by_is_the_check_that_found_it() {
     let mut polled = Desk::registered();
-    assert_eq!(polled.poll(&success(TX, FEE)).events[0].data.learned_by, LearnedBy::Poll);
+    assert_eq!(polled.poll(&success(TX, FEE)).events[0].order().unwrap().learned_by, LearnedBy::Poll);
     for (check, learned_by) in [
         (notified(TX), LearnedBy::Notification),
         (billed(TX), LearnedBy::Bill),
         (manual(), LearnedBy::Manual),
     ] {
         let at_once = Desk::registered().look(&check, &success(TX, FEE));
-        assert_eq!(at_once.events[0].data.learned_by, learned_by);
+        assert_eq!(at_once.events[0].order().unwrap().learned_by, learned_by);
         let mut desk = Desk::registered();
         desk.look(&check, &Answer::Transient("time-out"));
         let retried = desk.poll(&success(TX, FEE));
-        assert_eq!(retried.events[0].data.learned_by, learned_by, "also when a retry finds it");
+        assert_eq!(retried.events[0].order().unwrap().learned_by, learned_by, "also when a retry finds it");
     }
 }
 
@@ -206,7 +207,7 @@ fn learned_by_is_notification_once_any_notification_was_accepted() {
             Reason::Billed => desk.look(&billed(TX), &success(TX, FEE)),
             _ => desk.poll(&success(TX, FEE)),
         };
-        assert_eq!(change.events[0].data.learned_by, LearnedBy::Notification, "{finder:?}");
+        assert_eq!(change.events[0].order().unwrap().learned_by, LearnedBy::Notification, "{finder:?}");
     }
 }
 
@@ -219,7 +220,7 @@ fn the_order_s_own_attributes_are_the_payment_s_else_the_registered() {
         ..application(FEE)
     });
     let mut denied = desk.clone();
-    let data = denied.look(&manual(), &closed()).events[0].data.clone();
+    let data = denied.look(&manual(), &closed()).events[0].order().unwrap().clone();
     assert_eq!(
         (data.appid.unwrap().as_str(), data.sub_mch_id.unwrap().as_str()),
         ("wxREGISTERED", "1900000999")
@@ -227,7 +228,7 @@ fn the_order_s_own_attributes_are_the_payment_s_else_the_registered() {
     let sub_mch_id = Some(MchId::new("1900000888").unwrap());
     let paid = desk.look(&manual(), &answer(Payment { sub_mch_id, ..payment(TX, FEE) }));
     assert_eq!(kinds(&paid), [EventType::Paid]);
-    let data = paid.events[0].data.clone();
+    let data = paid.events[0].order().unwrap().clone();
     assert_eq!(
         (data.appid.unwrap().as_str(), data.sub_mch_id.unwrap().as_str()),
         ("wx8888888888888888", "1900000888")

@@ -23,7 +23,7 @@ fn i3_no_paid_event_unless_amount_and_currency_agree_in_any_row() {
                 let answer = answer(Payment { refunded, ..paid.clone() });
                 let change = Desk::in_state(state, true).look(&manual(), &answer);
                 assert!(!kinds(&change).contains(&EventType::Paid), "{state:?} {paid:?}");
-                let told = change.events[0].data.disagreement.clone().unwrap();
+                let told = change.events[0].order().unwrap().disagreement.clone().unwrap();
                 assert_eq!((change.events[0].kind, told.mismatch), (EventType::Mismatch, mismatch));
                 assert_eq!(told.registered_fee_type, Some(Currency::CNY));
             }
@@ -47,10 +47,10 @@ fn i9_an_order_once_denied_that_turns_out_paid_is_late() {
         let mut desk = Desk::in_state(state, true);
         let change = desk.look(&manual(), &success(TX, FEE));
         assert_eq!(kinds(&change), [EventType::Paid]);
-        assert!(change.events[0].data.late, "{state:?}");
-        assert_eq!(change.events[0].data.version, 2, "the denial was version 1");
+        assert!(change.events[0].order().unwrap().late, "{state:?}");
+        assert_eq!(change.events[0].order().unwrap().version, 2, "the denial was version 1");
     }
-    assert!(!Desk::registered().look(&manual(), &success(TX, FEE)).events[0].data.late);
+    assert!(!Desk::registered().look(&manual(), &success(TX, FEE)).events[0].order().unwrap().late);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn i9_it_is_still_late_when_a_person_had_to_accept_it() {
     desk.judge(&judgement(Ruling::Accept));
     let change = desk.poll(&success(TX, WRONG));
     assert_eq!(kinds(&change), [EventType::Paid]);
-    assert!(change.events[0].data.late);
+    assert!(change.events[0].order().unwrap().late);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn i7_from_mismatch_only_accept_leads_to_paid() {
     assert_eq!(desk.judge(&judgement(Ruling::Accept)), Judged::Stored);
     let change = desk.poll(&success(TX, WRONG));
     assert_eq!((change.state, kinds(&change)), (State::Paid, vec![EventType::Paid]));
-    assert_eq!(change.events[0].data.total_fee, Some(fen(WRONG)), "the accepted amount");
+    assert_eq!(change.events[0].order().unwrap().total_fee, Some(fen(WRONG)), "the accepted amount");
     assert_eq!(change.due, None);
 }
 
@@ -169,7 +169,7 @@ fn a_second_transaction_is_a_mismatch_once_and_never_a_second_paid() {
         let mut desk = Desk::in_state(state, true);
         let change = desk.look(&manual(), &success(OTHER_TX, FEE));
         assert_eq!((change.state, kinds(&change)), (state, vec![EventType::Mismatch]), "the state stays");
-        let told = &change.events[0].data;
+        let told = change.events[0].order().unwrap();
         assert_eq!(told.disagreement.as_ref().unwrap().mismatch, Mismatch::SecondTransaction);
         assert_eq!(told.transaction_id, Some(tx(OTHER_TX)));
         assert_eq!(desk.record().transaction_id(), Some(&tx(TX)), "the first one keeps the order");
@@ -187,7 +187,7 @@ fn a_differing_registration_after_paid_is_a_mismatch_and_the_state_stays() {
         assert_eq!(desk.register(&application(WRONG)), Registered::Added);
         let change = desk.poll(&paid);
         assert_eq!((change.state, kinds(&change)), (state, vec![EventType::Mismatch]));
-        let told = change.events[0].data.disagreement.clone().unwrap();
+        let told = change.events[0].order().unwrap().disagreement.clone().unwrap();
         assert_eq!((told.mismatch, told.registered_fee), (Mismatch::Amount, Some(fen(WRONG))));
         desk.wait(2);
         assert_eq!(kinds(&desk.look(&manual(), &paid)), [], "told once");
@@ -211,7 +211,7 @@ fn a_refund_and_a_differing_registration_come_out_of_one_look() {
         (change.state, kinds(&change)),
         (State::Refunded, vec![EventType::Mismatch, EventType::Refunded])
     );
-    assert_eq!(change.events.iter().map(|event| event.data.version).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(change.events.iter().map(|event| event.order().unwrap().version).collect::<Vec<_>>(), [2, 3]);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn taken_over() -> Desk {
 
 /// What a change tells outside.
 fn told(change: &Change) -> Vec<EventType> {
-    change.events.iter().filter(|event| !event.data.shadow).map(|event| event.kind).collect()
+    change.events.iter().filter(|event| !event.is_shadow()).map(|event| event.kind).collect()
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn wechat_coming_again_after_the_take_over_means_that_nobody_had_answered_it() {
     let change = desk.look(&notified(TX), &success(TX, FEE));
     assert_eq!((told(&change), change.outcome), (vec![EventType::Paid], "released"));
     let event = &change.events[0];
-    assert_eq!((event.id, event.data.version), (event_id(&key(), EventType::Paid, TX), 2));
+    assert_eq!((event.id, event.order().unwrap().version), (event_id(&key(), EventType::Paid, TX), 2));
     assert_eq!(desk.take(&notified(TX)), Taken::Duplicate, "once");
 }
 

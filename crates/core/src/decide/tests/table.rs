@@ -215,11 +215,11 @@ fn happens(answer: &str, state: State, is_registered: bool, age_s: i64) -> Strin
 
     assert!(change.state.rank() >= before.state.rank(), "I7: the rank never falls");
     for (event, version) in change.events.iter().zip(before.version + 1..) {
-        assert_eq!(event.data.version, version, "versions rise by one with every event");
+        assert_eq!(event.order().unwrap().version, version, "versions rise by one with every event");
         assert!(!before.has_event(event.id), "I7: no id twice");
-        assert_eq!(event.data.registered, is_registered);
+        assert_eq!(event.order().unwrap().registered, is_registered);
         let was_denied = matches!(state, State::Unpaid | State::Closed | State::Failed);
-        assert_eq!(event.data.late, was_denied && event.kind == EventType::Paid, "I9");
+        assert_eq!(event.order().unwrap().late, was_denied && event.kind == EventType::Paid, "I9");
     }
     assert_eq!(change.version, before.version + u64::try_from(change.events.len()).unwrap());
     let is_settled = change.state.rank() >= State::Mismatch.rank();

@@ -19,7 +19,7 @@ fn desk(unregistered: Unregistered) -> Desk {
 fn emit_tells_the_payment_as_unregistered() {
     let change = desk(Unregistered::Emit).look(&notified(TX), &success(TX, FEE));
     assert_eq!(kinds(&change), [EventType::Paid]);
-    assert!(!change.events[0].data.registered);
+    assert!(!change.events[0].order().unwrap().registered);
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn hold_waits_sixty_seconds_then_tells_a_mismatch() {
     );
     let told = desk.poll(&success(TX, FEE));
     assert_eq!((desk.now, told.state, kinds(&told)), (at(60), State::Mismatch, vec![EventType::Mismatch]));
-    let disagreement = told.events[0].data.disagreement.clone().unwrap();
+    let disagreement = told.events[0].order().unwrap().disagreement.clone().unwrap();
     assert_eq!((disagreement.mismatch, disagreement.registered_fee), (Mismatch::Unregistered, None));
     assert_eq!(desk.record().progress.held_until, None);
 }
@@ -50,7 +50,7 @@ fn hold_ends_with_the_registration() {
         assert_eq!(desk.register(&application(fee)), Registered::Added);
         let change = desk.poll(&success(TX, FEE));
         assert_eq!((desk.now, kinds(&change)), (at(5), vec![kind]), "at once");
-        assert!(change.events[0].data.registered);
+        assert!(change.events[0].order().unwrap().registered);
         assert_eq!(change.due, None);
     }
 }
