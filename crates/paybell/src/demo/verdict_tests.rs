@@ -114,7 +114,10 @@ fn each_broken_promise_is_found_by_name() {
         (|e| e.log.push(event(3, EventType::Paid, LearnedBy::Poll)), "T3: order.paid, but nobody paid"),
         (|e| e.log.push(event(9, EventType::Paid, LearnedBy::Poll)), "T9: order.paid, but WeChat knows no"),
         (|e| e.log.push(event(1, EventType::Paid, LearnedBy::Poll)), "came twice"),
-        (|e| e.log[0].order_mut().unwrap().total_fee = Some(Fen::new(1998).unwrap()), "says 1998 fen, paid were 1999"),
+        (
+            |e| e.log[0].order_mut().unwrap().total_fee = Some(Fen::new(1998).unwrap()),
+            "says 1998 fen, paid were 1999",
+        ),
         (|e| e.log[0].order_mut().unwrap().transaction_id = None, "T1: order.paid names another transaction"),
         (|e| e.log.push(event(2, EventType::Unpaid, LearnedBy::Poll)), "T2: order.unpaid, but it is paid"),
         (|e| e.log.push(event(2, EventType::Mismatch, LearnedBy::Poll)), "T2: order.mismatch"),

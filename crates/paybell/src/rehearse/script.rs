@@ -152,9 +152,7 @@ impl Writer<'_> {
             Scene::Paid | Scene::Burst => tell(vec![paid()]),
             Scene::Duplicate => vec![Step::Tell(self.paid(order)); REPEATS],
             Scene::AtOnce => vec![Step::Together(vec![self.paid(order); AT_ONCE])],
-            Scene::Late => {
-                tell(vec![author.denial(order, 1, EventType::Unpaid), self.paid_late(order)])
-            }
+            Scene::Late => tell(vec![author.denial(order, 1, EventType::Unpaid), self.paid_late(order)]),
             Scene::Mismatch => tell(vec![author.mismatch(order, 1, Mismatch::Amount)]),
             Scene::Accepted => {
                 let accepted = author.mismatch(order, 1, Mismatch::Amount);

@@ -205,7 +205,7 @@ fn event() -> impl Strategy<Value = Event> {
             id: event_id(&key(), EventType::Paid, transaction_id.as_str()),
             source: source_of(&key().mch_id),
             kind: EventType::Paid,
-            subject: key().out_trade_no,
+            subject: key().out_trade_no.to_string(),
             time,
             datacontenttype: ContentType::Json,
             data: OrderData {
