@@ -12,6 +12,7 @@
     reason = "a test may fall, and drives real time"
 )]
 
+mod errors;
 mod follow;
 mod page;
 

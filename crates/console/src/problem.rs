@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::answer::{Body, with_type};
 use crate::error::{Error, seconds};
+use crate::explain::explained;
 
 /// The answer for a refused request.
 pub(crate) fn respond(error: &Error) -> Response<Body> {
@@ -17,6 +18,11 @@ pub(crate) fn respond(error: &Error) -> Response<Body> {
     document.insert("title".to_owned(), json!(title));
     document.insert("status".to_owned(), json!(status.as_u16()));
     document.insert("detail".to_owned(), json!(error.to_string()));
+    if let Some(explained) = explained(slug) {
+        let in_both = |en: &str, zh: &str| json!({ "en": en, "zh": zh });
+        document.insert("cause".to_owned(), in_both(explained.cause, explained.cause_zh));
+        document.insert("remedy".to_owned(), in_both(explained.remedy, explained.remedy_zh));
+    }
     if let Some((name, value)) = extension(error) {
         document.insert(name.to_owned(), value);
     }

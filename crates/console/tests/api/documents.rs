@@ -115,9 +115,11 @@ fn every_refusal_is_in_the_prose() {
     let refusals: BTreeSet<&str> =
         ERRORS.split("(S::").skip(1).map(|rest| rest.split('"').nth(1).unwrap()).chain(["body"]).collect();
     assert!(refusals.len() > 25, "{refusals:?}");
-    for word in refusals {
+    for word in &refusals {
         assert!(API.contains(&format!("`{word}`")), "docs/api.md does not name the refusal {word}");
     }
+    let explained: BTreeSet<&str> = console::PROBLEMS.iter().map(|row| row.word).collect();
+    assert_eq!(explained, refusals, "src/explain.rs has a row for each refusal, and no other");
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,6 +26,10 @@ async fn hold(desk: &Desk, rows: &[Row]) {
             assert_eq!(problem["status"], answered.status);
             assert!(problem["type"].as_str().unwrap().starts_with("urn:paybell:problem:"), "{problem}");
             assert!(problem["title"].is_string() && problem["detail"].is_string());
+            for part in ["cause", "remedy"] {
+                let said = &problem[part];
+                assert!(said["en"].is_string() && said["zh"].is_string(), "{request}\n{problem}");
+            }
         }
     }
 }
