@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{ContentType, Event, EventType, NAMESPACE, SpecVersion, source_of};
 use crate::day::Day;
 use crate::ids::MchId;
-use crate::money::{Balance, Currency, Fen};
+use crate::money::{Balance, Currency};
 use crate::time::Timestamp;
 
 /// A bill that was compared. A field is only ever added.
@@ -22,7 +22,7 @@ pub struct BillData {
     pub date: Day,
     /// Rows of the bill.
     pub rows: u64,
-    /// By currency; empty on a day without business.
+    /// By currency, CNY first; zeros on a day without business.
     pub sums: Vec<BillSums>,
     /// Whether the bill's own last row says what its rows add up to.
     pub totals_agree: bool,
@@ -39,17 +39,22 @@ pub struct BillData {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BillSums {
     pub fee_type: Currency,
+    /// Rows of payments.
     pub payments: u64,
-    /// What the payments add up to.
-    pub gross_fee: Fen,
-    pub refunds: u64,
-    pub refund_fee: Fen,
-    /// WeChat's share, less what it gave back for refunds, rounded to whole fen.
-    pub handling_fee: Balance,
-    /// The same exactly, in the bill's own unit and decimals: `0.01200`.
-    pub handling_fee_exact: String,
-    /// `gross_fee` - `refund_fee` - `handling_fee`.
-    pub net_fee: Balance,
+    /// Rows of refunds.
+    pub refunds_made: u64,
+    /// What the payers' orders came to.
+    pub gross: Balance,
+    /// The part of it that WeChat settles: without coupons that nobody paid for.
+    pub settled: Balance,
+    /// What went back.
+    pub refunds: Balance,
+    /// WeChat's handling fees, less what it gave back for refunds, rounded to fen.
+    pub fees: Balance,
+    /// The same exactly, as the bill writes it: `0.01200`.
+    pub fees_exact: String,
+    /// `settled - refunds - fees`: what reaches the merchant.
+    pub net: Balance,
 }
 
 impl BillData {
@@ -83,6 +88,10 @@ impl BillData {
 mod tests {
     use super::*;
 
+    fn balance(fen: i64) -> Balance {
+        Balance::new(fen).unwrap()
+    }
+
     fn data() -> BillData {
         BillData {
             mch_id: MchId::new("1900000109").unwrap(),
@@ -91,16 +100,17 @@ mod tests {
             sums: vec![BillSums {
                 fee_type: Currency::CNY,
                 payments: 2,
-                gross_fee: Fen::new(3998).unwrap(),
-                refunds: 1,
-                refund_fee: Fen::new(100).unwrap(),
-                handling_fee: Balance::new(24).unwrap(),
-                handling_fee_exact: "0.23988".to_owned(),
-                net_fee: Balance::new(3874).unwrap(),
+                refunds_made: 1,
+                gross: balance(3998),
+                settled: balance(3898),
+                refunds: balance(500),
+                fees: balance(20),
+                fees_exact: "0.20388".to_owned(),
+                net: balance(3378),
             }],
             totals_agree: true,
             billed: 1,
-            differences: BTreeMap::from([("only_in_bill".to_owned(), 1)]),
+            differences: BTreeMap::from([("payment_unknown_here".to_owned(), 1)]),
             shadow: false,
         }
     }
@@ -108,16 +118,16 @@ mod tests {
     #[test]
     fn the_event_is_the_published_example() {
         let event = data().event(Timestamp::parse_rfc3339("2026-11-20T10:00:05+08:00").unwrap());
-        assert_eq!(event.id.to_string(), "2b3d21fe-b44e-56c6-8af9-bc8aecf5a94d");
+        assert_eq!(event.id.to_string(), "6027e187-6918-5902-8908-66eebecf3d4e");
         assert_eq!(
             event.to_json(),
             concat!(
-                r#"{"specversion":"1.0","id":"2b3d21fe-b44e-56c6-8af9-bc8aecf5a94d","source":"/paybell/1900000109","#,
+                r#"{"specversion":"1.0","id":"6027e187-6918-5902-8908-66eebecf3d4e","source":"/paybell/1900000109","#,
                 r#""type":"bill.reconciled","subject":"2026-11-19","time":"2026-11-20T10:00:05+08:00","#,
                 r#""datacontenttype":"application/json","data":{"mch_id":"1900000109","date":"2026-11-19","rows":3,"#,
-                r#""sums":[{"fee_type":"CNY","payments":2,"gross_fee":3998,"refunds":1,"refund_fee":100,"#,
-                r#""handling_fee":24,"handling_fee_exact":"0.23988","net_fee":3874}],"totals_agree":true,"billed":1,"#,
-                r#""differences":{"only_in_bill":1}}}"#
+                r#""sums":[{"fee_type":"CNY","payments":2,"refunds_made":1,"gross":3998,"settled":3898,"#,
+                r#""refunds":500,"fees":20,"fees_exact":"0.20388","net":3378}],"totals_agree":true,"billed":1,"#,
+                r#""differences":{"payment_unknown_here":1}}}"#
             )
         );
         assert_eq!(serde_json::from_str::<Event>(&event.to_json()).unwrap(), event);
