@@ -5,13 +5,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{OrderKey, TransactionId};
+use crate::ids::{OrderKey, OutRefundNo, TransactionId};
 use crate::record::{Cause, SeenAs};
 use crate::shadow::Telling;
 use crate::time::Timestamp;
 
-/// The version this code writes. It reads this one and the one before.
-pub const FORMAT_VERSION: u8 = 1;
+/// The newest version that this code reads; it reads the one before, too.
+pub const FORMAT_VERSION: u8 = 2;
+
+/// The version of a check that no refund caused. A reader that knows nothing of refunds would take one for a notification
+/// of the payment, so only those carry the newer version.
+const FORMAT_VERSION_PLAIN: u8 = 1;
 
 /// Why the truth is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,6 +82,8 @@ pub struct Check {
     pub claim: Option<Claim>,
     /// Absent from the document where it is [`Telling::Usual`].
     pub telling: Telling,
+    /// The refund whose notification came: the check is about this refund, and says nothing of the payment.
+    pub refund: Option<OutRefundNo>,
 }
 
 /// The wire form. Field names are short because a queue holds millions.
@@ -95,6 +101,8 @@ struct Document {
     claim: Option<Claim>,
     #[serde(default, skip_serializing_if = "is_usual")]
     telling: Telling,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refund: Option<OutRefundNo>,
 }
 
 fn is_usual(telling: &Telling) -> bool {
@@ -120,6 +128,11 @@ impl Check {
         Self { transaction_id, ..Self::plain(key, Reason::Notified) }
     }
 
+    /// A notification of a refund came: authentic as far as one can be that nobody signed.
+    pub fn refund_notified(key: OrderKey, refund: OutRefundNo) -> Self {
+        Self { refund: Some(refund), ..Self::plain(key, Reason::Notified) }
+    }
+
     /// The same, with the appid and the sub merchant that the notification named.
     pub fn with_seen_as(self, seen_as: SeenAs) -> Self {
         Self { seen_as: Some(seen_as), ..self }
@@ -136,7 +149,8 @@ impl Check {
     }
 
     fn plain(key: OrderKey, reason: Reason) -> Self {
-        Self { key, reason, transaction_id: None, seen_as: None, claim: None, telling: Telling::Usual }
+        let (transaction_id, seen_as, claim, refund) = (None, None, None, None);
+        Self { key, reason, transaction_id, seen_as, claim, telling: Telling::Usual, refund }
     }
 
     /// The same, with what it means for the telling.
@@ -147,6 +161,7 @@ impl Check {
     /// What makes the record due if this check cannot be finished.
     pub fn cause(&self) -> Cause {
         match self.reason {
+            _ if self.refund.is_some() => Cause::Refund,
             Reason::Notified => Cause::Notified,
             Reason::Manual => Cause::Manual,
             Reason::Billed => Cause::Billed,
@@ -162,7 +177,7 @@ impl Check {
     /// The document that queues keep.
     pub fn to_json(&self) -> Vec<u8> {
         let document = Document {
-            v: FORMAT_VERSION,
+            v: if self.refund.is_some() { FORMAT_VERSION } else { FORMAT_VERSION_PLAIN },
             mch_id: self.key.mch_id.as_str().to_owned(),
             out_trade_no: self.key.out_trade_no.as_str().to_owned(),
             reason: self.reason,
@@ -170,6 +185,7 @@ impl Check {
             seen_as: self.seen_as.clone(),
             claim: self.claim,
             telling: self.telling,
+            refund: self.refund.clone(),
         };
         // A struct of texts and numbers always has a JSON form.
         serde_json::to_vec(&document).unwrap_or_default()
@@ -191,6 +207,7 @@ impl Check {
             seen_as: document.seen_as,
             claim: document.claim,
             telling: document.telling,
+            refund: document.refund,
         })
     }
 }
@@ -210,15 +227,29 @@ mod tests {
         let copied = Check::notified(key(), None).with_telling(Telling::Copied);
         let released = Check::manual(key()).with_telling(Telling::Release);
         let usual = [Check::notified(key(), Some(hint)), Check::manual(key()), Check::due(key(), claim)];
-        for check in usual.into_iter().chain([copied, released]) {
+        let refund = Check::refund_notified(key(), OutRefundNo::new("R1").unwrap());
+        for check in usual.into_iter().chain([copied, released, refund]) {
             assert_eq!(Check::from_json(&check.to_json()).unwrap(), check);
         }
     }
 
     #[test]
     fn a_newer_document_is_refused_not_misread() {
-        let json = br#"{"v":2,"mch_id":"1","out_trade_no":"T","reason":"manual"}"#;
-        assert!(matches!(Check::from_json(json), Err(CheckError::Version(2))));
+        let json = br#"{"v":3,"mch_id":"1","out_trade_no":"T","reason":"manual"}"#;
+        assert!(matches!(Check::from_json(json), Err(CheckError::Version(3))));
+    }
+
+    #[test]
+    fn only_a_refund_s_check_is_newer_than_a_reader_without_refunds_knows() {
+        let version = |check: Check| {
+            let document: serde_json::Value = serde_json::from_slice(&check.to_json()).unwrap();
+            document["v"].as_u64().unwrap()
+        };
+        assert_eq!(version(Check::notified(key(), None)), 1);
+        assert_eq!(version(Check::manual(key())), 1);
+        let refund = Check::refund_notified(key(), OutRefundNo::new("R1").unwrap());
+        assert_eq!(version(refund.clone()), 2, "it would be taken for a notification of the payment");
+        assert_eq!((refund.cause(), refund.lane()), (Cause::Refund, Lane::Urgent));
     }
 
     #[test]

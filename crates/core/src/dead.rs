@@ -25,6 +25,10 @@ pub enum DeadReason {
     Poison,
     /// A queue entry that is no check of ours.
     Malformed,
+    /// A refund that is not settled after 30 days.
+    RefundStuck,
+    /// A refund that WeChat knows with another amount than was asked for under its number.
+    RefundDiffers,
     /// A registration that came by message and cannot be taken; nobody waits for its answer.
     Registration,
 }
@@ -40,6 +44,8 @@ impl DeadReason {
             DeadReason::UnknownMerchant => "unknown_merchant",
             DeadReason::Poison => "poison",
             DeadReason::Malformed => "malformed",
+            DeadReason::RefundStuck => "refund_stuck",
+            DeadReason::RefundDiffers => "refund_differs",
             DeadReason::Registration => "registration",
         }
     }

@@ -10,9 +10,11 @@ mod undecided;
 use crate::check::{Check, Reason};
 use crate::dead::DeadLetter;
 use crate::event::{Event, LearnedBy};
+use crate::ids::OutRefundNo;
 use crate::observation::{Answer, Observation, Payment};
 use crate::policy::Policy;
 use crate::record::{Cause, Due, Entry, Progress, QuickLooks, Record, State};
+use crate::refund::Refund;
 use crate::shadow;
 use crate::time::{Millis, Timestamp};
 
@@ -66,12 +68,15 @@ pub struct Change {
     pub state: State,
     pub version: u64,
     pub events: Vec<Event>,
+    /// When the order is looked at next; its refunds bring their own due times.
     pub due: Option<Due>,
     pub progress: Progress,
     /// Replaces the record's payment if present.
     pub payment: Option<Payment>,
     pub entry: Entry,
     pub dead: Option<DeadLetter>,
+    /// What a look at one refund found; forgotten where there is nothing.
+    pub refund: Option<(OutRefundNo, Option<Refund>)>,
     /// Nothing is worth remembering: delete the record.
     pub forget: bool,
     /// One word for metrics and logs.

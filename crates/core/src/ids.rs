@@ -18,6 +18,9 @@ pub struct IdError {
 /// Longest identifier of the protocol, in characters (WeChat's `String(32)`).
 pub const ID_CHARS_MAX: usize = 32;
 
+/// Longest number of a refund (WeChat's `String(64)`).
+pub const OUT_REFUND_NO_CHARS_MAX: usize = 64;
+
 fn check(name: &'static str, text: &str, rule: &'static str, allowed: fn(u8) -> bool) -> Result<(), IdError> {
     let fits = !text.is_empty() && text.len() <= ID_CHARS_MAX && text.bytes().all(allowed);
     if fits { Ok(()) } else { Err(IdError { name, rule }) }
@@ -55,6 +58,17 @@ pub struct TransactionId(String);
 #[serde(try_from = "String", into = "String")]
 pub struct AppId(String);
 
+/// The merchant's own number of one refund (商户退款单号): 1 to 64 of digits, letters and `_-|*@`. WeChat refunds a number
+/// once, however often it is asked to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct OutRefundNo(String);
+
+/// WeChat's number of one refund (微信退款单号).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RefundId(String);
+
 impl MchId {
     /// Letters and digits only.
     pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
@@ -88,6 +102,44 @@ impl AppId {
         let text = text.into();
         check("appid", &text, "1 to 32 letters, digits, _ or -", is_wide)?;
         Ok(Self(text))
+    }
+}
+
+impl OutRefundNo {
+    /// As [`OutTradeNo`], and twice as long.
+    pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
+        let text = text.into();
+        let fits = (1..=OUT_REFUND_NO_CHARS_MAX).contains(&text.len()) && text.bytes().all(is_out_trade_no);
+        let rule = "1 to 64 of 0-9 A-Z a-z _ - | * @";
+        if fits { Ok(Self(text)) } else { Err(IdError { name: "out_refund_no", rule }) }
+    }
+}
+
+impl RefundId {
+    /// Letters, digits, `_` and `-`.
+    pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
+        let text = text.into();
+        check("refund_id", &text, "1 to 32 letters, digits, _ or -", is_wide)?;
+        Ok(Self(text))
+    }
+}
+
+/// A shop's number for its own order, which several numbers at WeChat may pay: 1 to 64 visible ASCII characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BusinessNo(String);
+
+/// Longest [`BusinessNo`].
+pub const BUSINESS_NO_CHARS_MAX: usize = 64;
+
+impl BusinessNo {
+    /// Refuses blanks, control characters and everything beyond ASCII.
+    pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
+        let text = text.into();
+        let fits = (1..=BUSINESS_NO_CHARS_MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let rule = "1 to 64 visible ASCII characters without blanks";
+        if fits { Ok(Self(text)) } else { Err(IdError { name: "business_no", rule }) }
     }
 }
 
@@ -149,7 +201,7 @@ impl<'de> Deserialize<'de> for LeaseToken {
 
 /// The conversions of each identifier.
 mod text {
-    use super::{AppId, IdError, MchId, OutTradeNo, TransactionId, fmt};
+    use super::{AppId, BusinessNo, IdError, MchId, OutRefundNo, OutTradeNo, RefundId, TransactionId, fmt};
 
     impl MchId {
         pub fn as_str(&self) -> &str {
@@ -171,7 +223,29 @@ mod text {
             &self.0
         }
     }
+    impl OutRefundNo {
+        pub fn as_str(&self) -> &str {
+            &self.0
+        }
+    }
+    impl RefundId {
+        pub fn as_str(&self) -> &str {
+            &self.0
+        }
+    }
 
+    impl BusinessNo {
+        pub fn as_str(&self) -> &str {
+            &self.0
+        }
+    }
+
+    impl TryFrom<String> for BusinessNo {
+        type Error = IdError;
+        fn try_from(text: String) -> Result<Self, IdError> {
+            Self::new(text)
+        }
+    }
     impl TryFrom<String> for MchId {
         type Error = IdError;
         fn try_from(text: String) -> Result<Self, IdError> {
@@ -196,7 +270,24 @@ mod text {
             Self::new(text)
         }
     }
+    impl TryFrom<String> for OutRefundNo {
+        type Error = IdError;
+        fn try_from(text: String) -> Result<Self, IdError> {
+            Self::new(text)
+        }
+    }
+    impl TryFrom<String> for RefundId {
+        type Error = IdError;
+        fn try_from(text: String) -> Result<Self, IdError> {
+            Self::new(text)
+        }
+    }
 
+    impl From<BusinessNo> for String {
+        fn from(id: BusinessNo) -> String {
+            id.0
+        }
+    }
     impl From<MchId> for String {
         fn from(id: MchId) -> String {
             id.0
@@ -217,7 +308,22 @@ mod text {
             id.0
         }
     }
+    impl From<OutRefundNo> for String {
+        fn from(id: OutRefundNo) -> String {
+            id.0
+        }
+    }
+    impl From<RefundId> for String {
+        fn from(id: RefundId) -> String {
+            id.0
+        }
+    }
 
+    impl fmt::Display for BusinessNo {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(&self.0)
+        }
+    }
     impl fmt::Display for MchId {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str(&self.0)
@@ -238,6 +344,16 @@ mod text {
             f.write_str(&self.0)
         }
     }
+    impl fmt::Display for OutRefundNo {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(&self.0)
+        }
+    }
+    impl fmt::Display for RefundId {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(&self.0)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -249,6 +365,24 @@ mod tests {
         assert!(OutTradeNo::new("T2026_-|*@").is_ok());
         for bad in ["", "a&b", "a=b", "a b", "商户", &"x".repeat(33)] {
             assert!(OutTradeNo::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_refund_s_number_is_twice_as_long_as_an_order_s() {
+        assert!(OutRefundNo::new("x".repeat(64)).is_ok());
+        for bad in ["", "a&b", "a b", "退款", &"x".repeat(65)] {
+            assert!(OutRefundNo::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_business_number_is_what_a_shop_may_print() {
+        for good in ["1", "B/2026:11-20{a}", &"x".repeat(64)] {
+            assert!(BusinessNo::new(good).is_ok(), "{good:?}");
+        }
+        for bad in ["", "a b", "a\n", "订单", &"x".repeat(65)] {
+            assert!(BusinessNo::new(bad).is_err(), "{bad:?}");
         }
     }
 

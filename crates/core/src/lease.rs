@@ -8,6 +8,7 @@ use crate::dead::{DeadLetter, DeadReason};
 use crate::decide::Change;
 use crate::ids::{LeaseToken, OrderKey};
 use crate::record::{Cause, Due, Entry, Hint, Lease, LookAgain, Progress, QuickLooks, Record};
+use crate::refund;
 use crate::time::{Millis, Timestamp};
 
 /// From this many lost leases in a row on, the due time lies one transient backoff after the lease's end.
@@ -100,18 +101,19 @@ pub fn take_from(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp
         return stale(stored, now, holder);
     }
     let Some(stored) = stored else {
-        return lease(Record::new(check.key.clone(), now, now), request, now);
+        let mut record = Record::new(check.key.clone(), now, now);
+        record.progress.refund_only = check.refund.is_some();
+        return lease(record, request, now);
     };
-    let brings_a_hint = matches!(check.reason, Reason::Notified | Reason::Billed);
-    let releases = check.is_owed() && stored.withheld().next().is_some();
-    if brings_a_hint && !releases && stored.has_seen(check.transaction_id.as_ref()) {
+    let releases = check.refund.is_none() && check.is_owed() && stored.withheld().next().is_some();
+    if !releases && tells_nothing_new(stored, check) {
         return Taking::without_write(Taken::Duplicate);
     }
     let is_free = holder == Holder::Dead || gave_up(stored, request);
     let is_held = is_held(stored, now) && !is_free;
     if is_held || is_poison_at_rest(stored, check, now) {
         let mut record = stored.clone();
-        look_again(&mut record, check);
+        look_again(&mut record, check, now);
         if is_held && holder == Holder::Alive && record.leases_lost < LOST_BEFORE_BACKOFF {
             // Should the holder die now, nobody has to wait for the lease's end; unless it is the order that kills.
             record.due = record.due.map(|due| Due { at: due.at.min(now + HOLDER_LOOK), ..due });
@@ -127,6 +129,17 @@ pub fn take_from(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp
         record.lease = None;
     }
     lease(record, request, now)
+}
+
+/// I6: what the check names is told already.
+fn tells_nothing_new(record: &Record, check: &Check) -> bool {
+    match &check.refund {
+        Some(number) => !refund::is_news(record, number, check),
+        None => {
+            let brings_a_hint = matches!(check.reason, Reason::Notified | Reason::Billed);
+            brings_a_hint && record.has_seen(check.transaction_id.as_ref())
+        }
+    }
 }
 
 /// A commit makes its own check stale. If its holder died before it published, nobody else would come before the lease's
@@ -165,9 +178,9 @@ fn was_just_looked_at(record: &Record, now: Timestamp) -> bool {
         && record.progress.looked_at.is_some_and(|at| at <= now && now.since(at) < FRESH)
 }
 
-fn look_again(record: &mut Record, check: &Check) {
-    see(record, check);
-    let notified = (check.reason == Reason::Notified).then(|| Hint::of(check.transaction_id.clone()));
+fn look_again(record: &mut Record, check: &Check, now: Timestamp) {
+    see(record, check, now);
+    let notified = notifies(check).then(|| Hint::of(check.transaction_id.clone()));
     record.look_again = Some(match record.look_again.take() {
         None => LookAgain { cause: check.cause(), notified },
         Some(earlier) => LookAgain {
@@ -180,32 +193,57 @@ fn look_again(record: &mut Record, check: &Check) {
     });
 }
 
-fn see(record: &mut Record, check: &Check) {
+/// What a check leaves on the record, whether or not the lease is to be had.
+fn see(record: &mut Record, check: &Check, now: Timestamp) {
+    if let Some(number) = &check.refund {
+        if record.progress.seen_as.is_none() {
+            record.progress.seen_as.clone_from(&check.seen_as);
+        }
+        refund::hint(record, number, check, now);
+        return;
+    }
     if check.seen_as.is_some() {
         record.progress.seen_as.clone_from(&check.seen_as);
     }
     record.progress.owed |= check.is_owed();
+    if check.reason != Reason::Due {
+        record.meet(now);
+    }
+    if check.reason == Reason::Manual {
+        refund::want_all(record, now);
+    }
+}
+
+/// A notification of the payment came. One of a refund says nothing of it.
+fn notifies(check: &Check) -> bool {
+    check.reason == Reason::Notified && check.refund.is_none()
 }
 
 fn lease(mut record: Record, request: &LeaseRequest, now: Timestamp) -> Taking {
     count_the_last_lease(&mut record);
-    see(&mut record, &request.check);
+    let check = &request.check;
+    see(&mut record, check, now);
     let until = now + request.length;
     record.lease = Some(Lease { token: request.token, until, committed: false });
-    let mut cause = request.check.cause().or(record.due.map_or(Cause::Cadence, |due| due.cause));
+    let mut cause = check.cause().or(record.due.map_or(Cause::Cadence, |due| due.cause));
     if record.outgoing.is_empty() {
+        let mut asks_for_the_order = check.reason != Reason::Due && check.refund.is_none();
         if let Some(again) = record.look_again.take() {
             cause = cause.or(again.cause);
+            asks_for_the_order |= again.cause != Cause::Refund;
             again.notified.into_iter().for_each(|hint| await_confirmation(&mut record, hint));
         }
-        if request.check.reason == Reason::Notified {
-            let hint = Hint::of(request.check.transaction_id.clone());
-            await_confirmation(&mut record, hint);
+        if notifies(check) {
+            await_confirmation(&mut record, Hint::of(check.transaction_id.clone()));
         }
-    } else if request.check.reason != Reason::Due {
+        if asks_for_the_order && !record.refunds.is_empty() {
+            record.order_due = Some(Due { at: now, cause });
+        }
+    } else if check.reason != Reason::Due {
         // This holder only publishes; what the check wanted outlives the clear.
-        look_again(&mut record, &request.check);
+        look_again(&mut record, check, now);
     }
+    refund::take_in_hand(&mut record, now);
     record.due = Some(Due { at: until + lost_delay(&record, request), cause });
     let dead = (record.leases_lost == LOST_BEFORE_POISON).then(|| {
         let detail = format!("{LOST_BEFORE_POISON} leases in a row ended without a result");
@@ -274,14 +312,22 @@ pub fn commit(stored: Option<&Record>, commit: &Commit, now: Timestamp) -> (Writ
         return (Write::Keep, Committed::Changed(Box::new(stored.clone())));
     }
     let change = &commit.change;
-    if change.forget && stored.look_again.is_none() {
+    let mut record = stored.clone();
+    if let Some((number, found)) = &change.refund {
+        refund::apply(&mut record, number, found.as_ref(), now);
+    }
+    if change.forget && stored.look_again.is_none() && record.refunds.is_empty() {
         return (Write::Delete, Committed::Ended);
     }
-    let mut record = stored.clone();
     record.state = change.state;
     record.version = change.version;
     let (seen_as, owed) = (record.progress.seen_as.take(), record.progress.owed);
-    record.progress = Progress { seen_as, owed, ..change.progress.clone() };
+    // Where only refunds are left to be known, the order is as if it had been met by them.
+    let refund_only = record.progress.refund_only || change.forget && !record.refunds.is_empty();
+    record.progress = Progress { seen_as, owed, refund_only, ..change.progress.clone() };
+    if refund_only {
+        record.state = refund::stands(&record.refunds);
+    }
     record.payment = change.payment.clone().or(record.payment);
     record.claim = record.claim.wrapping_add(1);
     record.leases_lost = 0;
@@ -353,12 +399,16 @@ pub fn put_off(
     record.lease = None;
     record.leases_lost = 0;
     let mut cause = record.due.map_or(Cause::Cadence, |due| due.cause);
+    record.refunds.iter_mut().for_each(|refund| refund.in_hand = false);
     // While events are outgoing, the next holder only publishes: the wake-up must outlive its clear.
     if record.outgoing.is_empty()
         && let Some(again) = record.look_again.take()
     {
         cause = cause.or(again.cause);
         again.notified.into_iter().for_each(|hint| await_confirmation(&mut record, hint));
+        if again.cause != Cause::Refund && !record.refunds.is_empty() {
+            record.order_due = Some(Due { at, cause: again.cause });
+        }
     }
     record.due = Some(Due { at, cause });
     (Write::Put(Box::new(record)), Cleared::Done)
@@ -368,14 +418,17 @@ pub fn put_off(
 /// waits until the look that just ended is a second old.
 fn end_lease(record: &mut Record, due: Option<Due>, now: Timestamp) {
     record.lease = None;
-    record.due = due;
+    record.refunds.iter_mut().for_each(|refund| refund.in_hand = false);
+    record.rest_until(due);
+    // What a refund is looked at again for stands in its own due time.
     if let Some(again) = record.look_again.take()
+        && again.cause != Cause::Refund
         && !is_told(record, &again)
     {
         let is_only_asked = again.cause == Cause::Manual && again.notified.is_none();
         let at = if is_only_asked { fresh_until(record, now) } else { now };
         again.notified.into_iter().for_each(|hint| await_confirmation(record, hint));
-        record.due = Some(Due { at, cause: again.cause });
+        record.rest_until(Some(Due { at, cause: again.cause }));
     }
     debug_assert!(record.keeps_its_due_time(), "I8: a pending order is always looked at again");
 }

@@ -20,11 +20,13 @@ pub mod lease;
 pub mod line;
 pub mod money;
 pub mod observation;
+pub mod place;
 pub mod policy;
 pub mod ports;
 #[cfg(test)]
 mod properties;
 pub mod record;
+pub mod refund;
 pub mod register;
 #[cfg(test)]
 mod samples;
@@ -39,7 +41,9 @@ pub use day::Day;
 pub use dead::{DeadLetter, DeadReason};
 pub use decide::{Decision, Look, decide};
 pub use event::Event;
-pub use ids::{AppId, LeaseToken, MchId, OrderKey, OutTradeNo, TransactionId};
+pub use ids::{
+    AppId, BusinessNo, LeaseToken, MchId, OrderKey, OutRefundNo, OutTradeNo, RefundId, TransactionId,
+};
 pub use money::{Currency, Fen};
 pub use observation::{Answer, Observation, Payment};
 pub use policy::{OpenidPolicy, Policy, Unregistered};

@@ -11,11 +11,13 @@ use crate::act::{Act, ActEntry, Action};
 use crate::check::{Check, Lane};
 use crate::dead::DeadLetter;
 use crate::event::{Event, EventType};
-use crate::ids::{LeaseToken, MchId, OrderKey};
+use crate::ids::{AppId, BusinessNo, LeaseToken, MchId, OrderKey, OutTradeNo};
 use crate::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
+use crate::place::{CashierError, CodeOf, Order, Placed, Step, Stepped, WhoPays};
 use crate::record::{Record, State};
+use crate::refund::{RefundApplication, RefundAsked};
 use crate::register::{Application, Registered};
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
 use crate::verdict::{Judged, Judgement};
 
 /// Rows per page of every listing, at most.
@@ -118,6 +120,67 @@ pub trait Registry: Send + Sync {
     async fn register(&self, key: &OrderKey, application: &Application) -> Result<Registered, PortError>;
     /// [`crate::verdict::judge`].
     async fn judge(&self, key: &OrderKey, judgement: &Judgement) -> Result<Judged, PortError>;
+    /// [`crate::place::place`].
+    async fn place(&self, key: &OrderKey, step: &Step) -> Result<Stepped, PortError>;
+    /// [`crate::refund::request`].
+    async fn refund(&self, key: &OrderKey, application: &RefundApplication)
+    -> Result<RefundAsked, PortError>;
+}
+
+/// Numbers of one business order that are kept, the newest: more of them come of a program that runs wild.
+pub const BUSINESS_NUMBERS_MAX: usize = 64;
+
+/// How long a business order is remembered after its last change.
+pub const BUSINESS_AGE_MAX: Millis = Millis::seconds(100 * 86_400);
+
+/// Which numbers at WeChat pay the same order of a shop, and which of them was paid first. Registering a number with a
+/// `business_no` adds it here, in the same step or before.
+#[async_trait]
+pub trait Businesses: Send + Sync {
+    /// The numbers that were registered with this business order, the earliest first.
+    async fn numbers(&self, mch_id: &MchId, business_no: &BusinessNo) -> Result<Vec<OutTradeNo>, PortError>;
+    /// Whose payment is the first: this number's, if nobody claimed before.
+    async fn claim(
+        &self,
+        mch_id: &MchId,
+        business_no: &BusinessNo,
+        out_trade_no: &OutTradeNo,
+    ) -> Result<OutTradeNo, PortError>;
+}
+
+/// Calls at WeChat on a shop's demand, answered while the shop waits.
+#[async_trait]
+pub trait Cashier: Send + Sync {
+    /// Registers the order, then places it; the same again brings the same while that is good.
+    async fn place(&self, order: &Order) -> Result<Placed, CashierError>;
+    /// Closes an unpaid order.
+    async fn close(&self, key: &OrderKey) -> Result<Closed, CashierError>;
+    /// Where to send a payer's browser, so that it comes back to the wish's address with a code.
+    fn authorize_url(&self, wish: &AuthorizeWish) -> Result<String, CashierError>;
+    /// Whom a code stands for. A code works once.
+    async fn who_pays(&self, appid: &AppId, of: CodeOf, code: &str) -> Result<WhoPays, CashierError>;
+}
+
+/// How a payer is asked for an openid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorizeWish {
+    pub appid: AppId,
+    pub redirect_uri: String,
+    /// Comes back with the code; bind it to the payer's session.
+    pub state: String,
+    /// Asks the payer for the profile as well.
+    pub with_profile: bool,
+}
+
+/// What closing came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// Just now; `order.closed` follows.
+    Now,
+    /// It was closed before.
+    Before,
+    /// WeChat knows no such order: there is nothing that could be paid.
+    NeverPlaced,
 }
 
 /// Which orders a listing shows.

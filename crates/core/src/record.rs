@@ -5,9 +5,12 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::decide::earlier;
 use crate::event::Event;
-use crate::ids::{AppId, LeaseToken, MchId, OrderKey, TransactionId};
+use crate::ids::{AppId, LeaseToken, MchId, OrderKey, OutRefundNo, TransactionId};
 use crate::observation::Payment;
+use crate::place::Placing;
+use crate::refund::{self, Refund};
 use crate::register::Registration;
 use crate::time::Timestamp;
 use crate::verdict::Verdict;
@@ -87,6 +90,8 @@ pub enum Cause {
     Billed,
     /// Events are committed and not yet published.
     Outgoing,
+    /// A refund was asked for, or a notification of one came.
+    Refund,
 }
 
 impl Cause {
@@ -105,7 +110,8 @@ impl Cause {
     pub fn and(self, other: Cause) -> Cause {
         let asks_for = |cause: Cause| match cause {
             Cause::Cadence => 0,
-            Cause::Outgoing => 1,
+            // A refund's own due time says when it is looked at.
+            Cause::Outgoing | Cause::Refund => 1,
             Cause::Notified => 2,
             Cause::Registered | Cause::Accepted | Cause::Manual | Cause::Billed => 3,
         };
@@ -202,6 +208,9 @@ pub struct Progress {
     /// As whose order a notification came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_as: Option<SeenAs>,
+    /// The order was met by its refunds only: its payment is neither asked about nor told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refund_only: bool,
 }
 
 /// As whose order a notification came: used to ask about an order that nobody registered, proves nothing.
@@ -251,14 +260,20 @@ pub struct Record {
     /// Raised by registering, `accept` and `reject`; a commit that was decided on older facts is refused.
     pub facts: u32,
     pub verdict: Option<Verdict>,
+    /// Present on orders that are placed through us.
+    pub placing: Option<Box<Placing>>,
     pub progress: Progress,
     /// The payment that decided the state.
     pub payment: Option<Payment>,
     /// Committed and not yet published.
     pub outgoing: Vec<Event>,
-    /// What the due time becomes once nothing is outgoing.
+    /// What the due time becomes once nothing is outgoing; where there are refunds, that of the order itself.
     pub due_decided: Option<Due>,
     pub history: Vec<Entry>,
+    /// In the order in which they were met.
+    pub refunds: Vec<Refund>,
+    /// When the order itself is looked at next; kept apart from [`Record::due`] only where there are refunds.
+    pub order_due: Option<Due>,
 }
 
 impl Record {
@@ -278,11 +293,14 @@ impl Record {
             leases_lost: 0,
             facts: 0,
             verdict: None,
+            placing: None,
             progress: Progress::default(),
             payment: None,
             outgoing: Vec::new(),
             due_decided: None,
             history: Vec::new(),
+            refunds: Vec::new(),
+            order_due: None,
         }
     }
 
@@ -311,6 +329,40 @@ impl Record {
             && self.transaction_id() == transaction_id
     }
 
+    /// One of its refunds.
+    pub fn refund(&self, number: &OutRefundNo) -> Option<&Refund> {
+        self.refunds.iter().find(|refund| refund.out_refund_no == *number)
+    }
+
+    /// The refund that the present lease is for; none where it is for the order itself.
+    pub fn refund_in_hand(&self) -> Option<&Refund> {
+        self.refunds.iter().find(|refund| refund.in_hand)
+    }
+
+    /// Adds a refund, which brings its own due time.
+    pub(crate) fn add_refund(&mut self, refund: Refund) {
+        if self.refunds.is_empty() {
+            self.order_due = self.due;
+        }
+        self.refunds.push(refund);
+    }
+
+    /// The order is met by itself, not only by a refund: from here on it is an order like any other, from its beginning.
+    pub(crate) fn meet(&mut self, now: Timestamp) {
+        if std::mem::take(&mut self.progress.refund_only) {
+            self.state = State::Pending;
+            self.created_at = now;
+            // What was decided of an order known by its refunds does not hold any more.
+            self.facts = self.facts.wrapping_add(1);
+        }
+    }
+
+    /// The one place where the due time of the order and those of its refunds meet: the record is due at the earlier.
+    pub(crate) fn rest_until(&mut self, order: Option<Due>) {
+        self.order_due = order.filter(|_| !self.refunds.is_empty());
+        self.due = earlier(order, refund::due(&self.refunds));
+    }
+
     /// Adds a line of history within its bound.
     pub fn note(&mut self, entry: Entry) {
         self.history.push(entry);
@@ -321,9 +373,12 @@ impl Record {
         }
     }
 
-    /// I8: a record that is pending, leased or has outgoing events has a due time.
+    /// I8: a record that is pending, leased, has outgoing events or a refund to look at has a due time.
     pub fn keeps_its_due_time(&self) -> bool {
-        let needs_one = self.state == State::Pending || self.lease.is_some() || !self.outgoing.is_empty();
+        let needs_one = self.state == State::Pending
+            || self.lease.is_some()
+            || !self.outgoing.is_empty()
+            || self.refunds.iter().any(|refund| refund.next_at.is_some());
         !needs_one || self.due.is_some()
     }
 }

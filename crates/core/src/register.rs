@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cadence::Cadence;
-use crate::ids::{AppId, MchId, OrderKey};
+use crate::ids::{AppId, BusinessNo, MchId, OrderKey};
 use crate::money::{Currency, Fen};
 use crate::record::{Cause, Due, Entry, LookAgain, Record};
 use crate::time::{Millis, Timestamp};
@@ -25,6 +25,9 @@ pub struct Registration {
     pub sub_mch_id: Option<MchId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// Which of the shop's own orders it pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub business_no: Option<BusinessNo>,
 }
 
 /// What a service asks to register; absent means default, or equal to what is registered.
@@ -36,6 +39,7 @@ pub struct Application {
     pub sub_mch_id: Option<MchId>,
     pub created_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
+    pub business_no: Option<BusinessNo>,
 }
 
 /// What registering did.
@@ -99,6 +103,10 @@ fn differences(
         "expires_at",
         application.expires_at.is_some() && application.expires_at != registered.expires_at,
     );
+    compare(
+        "business_no",
+        application.business_no.is_some() && application.business_no != registered.business_no,
+    );
     different
 }
 
@@ -113,6 +121,7 @@ fn register_new(key: &OrderKey, application: &Application, cadence: &Cadence, no
 
 /// The order was known by a notification only: look now, so that `decide` compares it with what was paid.
 fn register_known(mut record: Record, application: &Application, now: Timestamp) -> Record {
+    record.meet(now);
     record.registration = Some(registration_of(application));
     record.created_at = application.created_at.unwrap_or(record.created_at);
     record.facts = record.facts.wrapping_add(1);
@@ -133,6 +142,7 @@ fn registration_of(application: &Application) -> Registration {
         appid: application.appid.clone(),
         sub_mch_id: application.sub_mch_id.clone(),
         expires_at: application.expires_at,
+        business_no: application.business_no.clone(),
     }
 }
 
@@ -143,11 +153,15 @@ fn registration_of(application: &Application) -> Registration {
 pub(crate) fn wake(record: &mut Record, cause: Cause, now: Timestamp) {
     let is_held = record.lease.is_some_and(|lease| lease.until > now);
     if is_held || !record.outgoing.is_empty() {
-        let notified = record.look_again.take().and_then(|again| again.notified);
-        record.look_again = Some(LookAgain { cause, notified });
+        let earlier = record.look_again.take();
+        let both = earlier.as_ref().map_or(cause, |earlier| earlier.cause.and(cause));
+        record.look_again =
+            Some(LookAgain { cause: both, notified: earlier.and_then(|again| again.notified) });
     }
     if !is_held {
-        record.due = Some(Due { at: now, cause });
+        // A refund brings a due time of its own, and the order's may rest.
+        let order = if cause == Cause::Refund { record.order_due } else { Some(Due { at: now, cause }) };
+        record.rest_until(order);
     }
 }
 
@@ -171,6 +185,7 @@ mod tests {
             sub_mch_id: None,
             created_at: None,
             expires_at: None,
+            business_no: None,
         }
     }
 
@@ -238,6 +253,7 @@ mod tests {
             sub_mch_id: Some(MchId::new("1").unwrap()),
             created_at: Some(NOW),
             expires_at: Some(NOW + Millis(9)),
+            business_no: BusinessNo::new("B1").ok(),
             ..asks(5)
         };
         let record = add(None, &registered).0.unwrap();
@@ -254,6 +270,7 @@ mod tests {
         assert_eq!(different(|asked| asked.sub_mch_id = MchId::new("2").ok()), only("sub_mch_id"));
         assert_eq!(different(|asked| asked.created_at = Some(NOW - Millis(1))), only("created_at"));
         assert_eq!(different(|asked| asked.expires_at = Some(NOW)), only("expires_at"));
+        assert_eq!(different(|asked| asked.business_no = BusinessNo::new("B2").ok()), only("business_no"));
     }
 
     #[test]

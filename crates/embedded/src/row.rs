@@ -30,7 +30,7 @@ pub(crate) const UPDATE: &str = "UPDATE orders SET state = :state, version = :ve
      lease_token = :lease_token, lease_until = :lease_until, lease_committed = :lease_committed, facts = :facts, \
      leases_lost = :leases_lost, detail = :detail WHERE mch_id = :mch_id AND out_trade_no = :out_trade_no";
 
-const CAUSES: [(Cause, &str); 7] = [
+const CAUSES: [(Cause, &str); 8] = [
     (Cause::Cadence, "cadence"),
     (Cause::Notified, "notified"),
     (Cause::Registered, "registered"),
@@ -38,6 +38,7 @@ const CAUSES: [(Cause, &str); 7] = [
     (Cause::Manual, "manual"),
     (Cause::Billed, "billed"),
     (Cause::Outgoing, "outgoing"),
+    (Cause::Refund, "refund"),
 ];
 
 /// Binds every column of the record and runs [`INSERT`] or [`UPDATE`].
@@ -78,26 +79,20 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Record, StoreError> {
         Err(error) => return Err(corrupt(&key, "detail", error)),
     };
     let state = word(row, 2, &key, State::parse)?;
-    Ok(Record {
-        state: state.ok_or_else(|| corrupt(&key, "state", "absent"))?,
-        version: row.get::<_, i64>(3)?.cast_unsigned(),
-        registration: registration(row, &key)?,
-        created_at: Timestamp::from_millis(row.get(4)?),
-        updated_at: Timestamp::from_millis(row.get(5)?),
-        due: due(row, (11, 12), &key)?,
-        claim: row.get::<_, i64>(13)?.cast_unsigned(),
-        lease: lease(row, &key)?,
-        look_again: detail.look_again,
-        leases_lost: row.get(18)?,
-        facts: row.get(17)?,
-        verdict: detail.verdict,
-        progress: detail.progress,
-        payment: detail.payment,
-        outgoing: detail.outgoing,
-        due_decided: detail.due_decided,
-        history: detail.history,
-        key,
-    })
+    let (created_at, updated_at) =
+        (Timestamp::from_millis(row.get(4)?), Timestamp::from_millis(row.get(5)?));
+    let mut record = Record::new(key, created_at, updated_at);
+    let key = &record.key;
+    record.state = state.ok_or_else(|| corrupt(key, "state", "absent"))?;
+    record.version = row.get::<_, i64>(3)?.cast_unsigned();
+    record.registration = registration(row, key)?;
+    record.due = due(row, (11, 12), key)?;
+    record.claim = row.get::<_, i64>(13)?.cast_unsigned();
+    record.lease = lease(row, key)?;
+    record.leases_lost = row.get(18)?;
+    record.facts = row.get(17)?;
+    detail.put_into(&mut record);
+    Ok(record)
 }
 
 /// The due time in two columns.
@@ -125,6 +120,7 @@ fn registration(row: &Row<'_>, key: &OrderKey) -> Result<Option<Registration>, S
         appid: word(row, 8, key, |text| AppId::new(text).ok())?,
         sub_mch_id: word(row, 9, key, |text| MchId::new(text).ok())?,
         expires_at: row.get::<_, Option<i64>>(10)?.map(Timestamp::from_millis),
+        business_no: None,
     }))
 }
 

@@ -58,6 +58,7 @@ async fn settle(engine: &Engine, number: usize, state: State) {
         payment: None,
         entry: Entry::new(record.updated_at, "observed", "SUCCESS"),
         dead: None,
+        refund: None,
         forget: false,
         outcome: "paid",
     };

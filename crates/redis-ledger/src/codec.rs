@@ -16,8 +16,11 @@ use paybell_core::time::Timestamp;
 use crate::error::Fault;
 use wire::{Reader, Writer};
 
-/// The format that this code writes. It reads this one and, once there is one, the one before.
-const FORMAT: u8 = 1;
+/// The newest format that this code reads; it reads the one before, too.
+const FORMAT: u8 = 2;
+
+/// The format of a record that a reader of this format can store again without losing anything.
+const FORMAT_PLAIN: u8 = 1;
 
 const REGISTERED: u16 = 1;
 const OTHER_CURRENCY: u16 = 1 << 1;
@@ -35,7 +38,7 @@ const FACTS: u16 = 1 << 12;
 const LEASES_LOST: u16 = 1 << 13;
 const UPDATED_AT: u16 = 1 << 14;
 
-const CAUSES: [Cause; 7] = [
+const CAUSES: [Cause; 8] = [
     Cause::Cadence,
     Cause::Notified,
     Cause::Registered,
@@ -43,6 +46,7 @@ const CAUSES: [Cause; 7] = [
     Cause::Manual,
     Cause::Billed,
     Cause::Outgoing,
+    Cause::Refund,
 ];
 
 /// The bytes of a record. Equal bytes mean an equal record; the key is not among them.
@@ -50,7 +54,7 @@ pub(crate) fn encode(record: &Record) -> Result<Vec<u8>, Fault> {
     let unwritable = |error| Fault::Corrupt(format!("order {} cannot be written: {error}", record.key));
     let detail = Detail::json_of(record).map_err(unwritable)?;
     let mut to = Writer::with_capacity(48 + detail.as_ref().map_or(0, String::len));
-    to.byte(FORMAT);
+    to.byte(format_of(record));
     let flags = flags_of(record, detail.is_some());
     flags.to_le_bytes().into_iter().for_each(|byte| to.byte(byte));
     to.byte(words_of(record));
@@ -84,16 +88,23 @@ pub(crate) fn encode(record: &Record) -> Result<Vec<u8>, Fault> {
 /// The record that the bytes stand for.
 pub(crate) fn decode(key: &OrderKey, bytes: &[u8]) -> Result<Record, Fault> {
     let mut from = Reader::new(bytes);
-    match from.byte() {
-        Some(FORMAT) => {}
+    let format = match from.byte() {
+        Some(format @ FORMAT_PLAIN..=FORMAT) => format,
         Some(format) if format > FORMAT => {
             let cause =
                 format!("order {key} has format {format}, and this version of paybell reads {FORMAT}");
             return Err(Fault::Corrupt(cause));
         }
         _ => return Err(corrupt(key)),
-    }
-    read(key, &mut from)?.ok_or_else(|| corrupt(key))
+    };
+    let record = read(key, &mut from)?.filter(|record| format_of(record) == format);
+    record.ok_or_else(|| corrupt(key))
+}
+
+/// A process that knows no refunds would write the record back without them, and forget money that is on its way: it
+/// must not be able to read it.
+fn format_of(record: &Record) -> u8 {
+    if record.refunds.is_empty() { FORMAT_PLAIN } else { FORMAT }
 }
 
 fn corrupt(key: &OrderKey) -> Fault {
@@ -190,8 +201,14 @@ fn read_fields(key: &OrderKey, from: &mut Reader<'_>) -> Option<(Record, u16)> {
 fn read_registration(flags: u16, from: &mut Reader<'_>, base: Timestamp) -> Option<Registration> {
     let has = |flag| flags & flag != 0;
     let total_fee = Fen::new(i64::try_from(from.unsigned()?).ok()?).ok()?;
-    let mut registration =
-        Registration { total_fee, fee_type: Currency::CNY, appid: None, sub_mch_id: None, expires_at: None };
+    let mut registration = Registration {
+        total_fee,
+        fee_type: Currency::CNY,
+        appid: None,
+        sub_mch_id: None,
+        expires_at: None,
+        business_no: None,
+    };
     if has(OTHER_CURRENCY) {
         registration.fee_type = Currency::new(std::str::from_utf8(from.bytes(3)?).ok()?).ok()?;
     }

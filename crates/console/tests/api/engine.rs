@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use paybell_core::act::{Act, ActEntry};
 use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken, Write};
 use paybell_core::ports::*;
+use paybell_core::refund::{self, RefundApplication, RefundAsked};
 use paybell_core::register::{Application, Registered, register};
 use paybell_core::time::Millis;
 use paybell_core::verdict::{Judged, Judgement, judge};
@@ -192,6 +193,15 @@ impl Registry for Engine {
         let now = self.now();
         Ok(self.change(key, |stored| {
             let (record, outcome) = judge(stored, judgement, now);
+            (record.map_or(Write::Keep, |record| Write::Put(Box::new(record))), outcome)
+        }))
+    }
+
+    async fn refund(&self, key: &OrderKey, asked: &RefundApplication) -> Result<RefundAsked, PortError> {
+        self.up("ledger")?;
+        let now = self.now();
+        Ok(self.change(key, |stored| {
+            let (record, outcome) = refund::request(stored, key, asked, now);
             (record.map_or(Write::Keep, |record| Write::Put(Box::new(record))), outcome)
         }))
     }

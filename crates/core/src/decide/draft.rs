@@ -23,6 +23,7 @@ impl Change {
             payment: None,
             entry: Entry::new(look.now, what, detail),
             dead: None,
+            refund: None,
             forget: false,
             outcome: "nothing_new",
         }

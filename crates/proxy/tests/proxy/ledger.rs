@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
 use paybell_core::ports::{Ledger, PortError, Reading, Registry};
+use paybell_core::refund::{RefundApplication, RefundAsked};
 use paybell_core::register::{self, Application, Registered};
 use paybell_core::time::Millis;
 use paybell_core::verdict::{Judged, Judgement};
@@ -114,6 +115,14 @@ impl Registry for Memory {
     }
 
     async fn judge(&self, _: &OrderKey, _: &Judgement) -> Result<Judged, PortError> {
+        Err(away())
+    }
+
+    async fn place(&self, _: &OrderKey, _: &Step) -> Result<Stepped, PortError> {
+        Err(away())
+    }
+
+    async fn refund(&self, _: &OrderKey, _: &RefundApplication) -> Result<RefundAsked, PortError> {
         Err(away())
     }
 }

@@ -75,6 +75,7 @@ pub fn asks(total_fee: i64) -> Application {
         sub_mch_id: None,
         created_at: None,
         expires_at: None,
+        business_no: None,
     }
 }
 
@@ -151,6 +152,7 @@ pub async fn commit(ledger: &RedisLedger, record: &Record, state: State) -> Resu
         due: None,
         entry: Entry::new(now, "observed", ""),
         dead: None,
+        refund: None,
         forget: false,
         outcome: "test",
     };

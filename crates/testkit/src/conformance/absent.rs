@@ -15,6 +15,7 @@ use paybell_core::ports::{
     Tally,
 };
 use paybell_core::record::Record;
+use paybell_core::refund::{RefundApplication, RefundAsked};
 use paybell_core::register::{Application, Registered};
 use paybell_core::time::Timestamp;
 use paybell_core::verdict::{Judged, Judgement};
@@ -98,6 +99,12 @@ impl Registry for Absent {
         nothing()
     }
     async fn judge(&self, _: &OrderKey, _: &Judgement) -> Result<Judged, PortError> {
+        nothing()
+    }
+    async fn place(&self, _: &OrderKey, _: &Step) -> Result<Stepped, PortError> {
+        nothing()
+    }
+    async fn refund(&self, _: &OrderKey, _: &RefundApplication) -> Result<RefundAsked, PortError> {
         nothing()
     }
 }

@@ -192,6 +192,7 @@ pub fn asks(total_fee: i64) -> Application {
         sub_mch_id: None,
         created_at: None,
         expires_at: None,
+        business_no: None,
     }
 }
 
@@ -206,6 +207,7 @@ pub fn nothing(record: &Record, now: Timestamp) -> Change {
         payment: None,
         entry: Entry::new(now, "observed", "NOTPAY"),
         dead: None,
+        refund: None,
         forget: false,
         outcome: "nothing",
     }
