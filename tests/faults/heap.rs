@@ -48,6 +48,7 @@ async fn register(url: &str, prefix: &str, orders: usize) {
         sub_mch_id: None,
         created_at: None,
         expires_at: None,
+        business_no: None,
     };
     let registered = stream::iter(0..orders).map(|number| {
         let (ledger, application) = (ledger.clone(), application.clone());

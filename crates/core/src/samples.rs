@@ -67,6 +67,7 @@ pub(crate) fn application(total_fee: i64) -> Application {
         sub_mch_id: None,
         created_at: None,
         expires_at: None,
+        business_no: None,
     }
 }
 

@@ -11,6 +11,7 @@
 //! Knows nothing of HTTP, of WeChat, or of who calls.
 
 mod acts;
+mod businesses;
 mod clock;
 mod config;
 mod dead;

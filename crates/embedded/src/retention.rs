@@ -9,6 +9,7 @@ use paybell_core::record::State;
 use paybell_core::time::Millis;
 use rusqlite::params;
 
+use crate::businesses;
 use crate::config::Retention;
 use crate::engine::Engine;
 use crate::error::StoreError;
@@ -26,6 +27,8 @@ const STEP_ROWS: i64 = 500;
 pub struct Pruned {
     pub orders: u64,
     pub events: u64,
+    /// Business orders: what links several numbers at WeChat.
+    pub businesses: u64,
 }
 
 impl Engine {
@@ -80,6 +83,7 @@ impl Pruned {
     fn add(&mut self, step: Pruned) {
         self.orders += step.orders;
         self.events += step.events;
+        self.businesses += step.businesses;
     }
 }
 
@@ -88,7 +92,8 @@ fn prune_step(store: &mut Store<'_>, retention: &Retention) -> Result<Pruned, St
     let is_disputed = |state: &State| disputed.contains(state);
     let mut orders = prune_orders(store, retention.orders, |state| !is_disputed(state))?;
     orders += prune_orders(store, retention.disputed, is_disputed)?;
-    Ok(Pruned { orders, events: prune_events(store, retention.events)? })
+    let businesses = businesses::prune(store, STEP_ROWS)?;
+    Ok(Pruned { orders, events: prune_events(store, retention.events)?, businesses })
 }
 
 /// A record with a due time is not at rest, and a leased one always has a due time.

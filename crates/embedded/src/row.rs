@@ -79,8 +79,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Record, StoreError> {
         Err(error) => return Err(corrupt(&key, "detail", error)),
     };
     let state = word(row, 2, &key, State::parse)?;
-    let (created_at, updated_at) =
-        (Timestamp::from_millis(row.get(4)?), Timestamp::from_millis(row.get(5)?));
+    let (created_at, updated_at) = (Timestamp::from_millis(row.get(4)?), Timestamp::from_millis(row.get(5)?));
     let mut record = Record::new(key, created_at, updated_at);
     let key = &record.key;
     record.state = state.ok_or_else(|| corrupt(key, "state", "absent"))?;

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/3_documents.sql"),
     include_str!("schema/4_notes.sql"),
     include_str!("schema/5_acts.sql"),
+    include_str!("schema/6_businesses.sql"),
 ];
 
 /// How long a connection waits for a lock; only a foreign program can hold one against us for long.
@@ -92,7 +93,7 @@ pub(crate) fn rewrite_version(connection: &Connection) -> Result<(), StoreError>
 mod tests {
     use super::*;
 
-    const LATEST: i64 = 5;
+    const LATEST: i64 = 6;
 
     fn version(connection: &Connection) -> i64 {
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()

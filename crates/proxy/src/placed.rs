@@ -87,6 +87,7 @@ impl Placed {
             sub_mch_id: self.sub_mch_id.clone(),
             created_at: now.zip(ago).map(|(now, ago)| now - ago),
             expires_at: now.zip(self.time_expire).and_then(|(now, expire)| last_look(expire, now)),
+            business_no: None,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! merchant number begins with.
 
 use paybell_core::check::Lane;
-use paybell_core::ids::OrderKey;
+use paybell_core::ids::{BusinessNo, MchId, OrderKey};
 use paybell_core::record::State;
 
 /// Fixed for ever: an order's shard is part of its key's name.
@@ -178,6 +178,12 @@ impl Keys {
         format!("{}{{meta}}note:{name}", self.prefix)
     }
 
+    /// The key of a business order. No order's key goes on with a colon after the tag.
+    pub fn business(&self, mch_id: &MchId, business_no: &BusinessNo) -> String {
+        let shard = Shard::of_parts(mch_id.as_str(), business_no.as_str());
+        format!("{}:business:{mch_id}:{business_no}", self.of(shard).records)
+    }
+
     /// A `SCAN` pattern that lets through the records of a merchant, or all, and little else.
     pub fn pattern(&self, mch_id: Option<&str>) -> String {
         match mch_id {
@@ -247,7 +253,8 @@ mod tests {
         assert_eq!(order_of(&member_of(&order)), Some(order));
         let shard = keys.of(Shard(3));
         let meta = [&keys.layout, &keys.fence, &keys.notes, &keys.alive, &keys.acts, &keys.note("1:2")];
-        for other in shard.fixed.iter().chain(meta) {
+        let business = keys.business(&order.mch_id, &BusinessNo::new("{1}:2").unwrap());
+        for other in shard.fixed.iter().chain(meta).chain([&business]) {
             assert_eq!(keys.order_of(other.as_bytes()), None, "{other}");
             assert_ne!(*other, own);
         }

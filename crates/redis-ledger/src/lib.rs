@@ -11,6 +11,7 @@
 
 mod acts;
 mod address;
+mod businesses;
 mod change;
 mod clock;
 mod codec;

@@ -32,7 +32,7 @@ impl Registry for RedisLedger {
             let (record, stepped) = place::place(stored, step, now);
             Decided { write: write_of(record), letter: None, answer: stepped }
         };
-        self.inner.change(key, Begin::Recent, run).await
+        self.inner.change(key, Begin::Read, run).await
     }
 
     async fn judge(&self, key: &OrderKey, judgement: &Judgement) -> Result<Judged, PortError> {

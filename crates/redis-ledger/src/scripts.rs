@@ -13,6 +13,8 @@ pub(crate) enum Name {
     Act,
     Outcome,
     Tally,
+    Link,
+    Claim,
 }
 
 struct Known {
@@ -25,6 +27,8 @@ static REMOVE: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/re
 static NOTE: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/note.lua")));
 static ACT: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/act.lua")));
 static OUTCOME: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/outcome.lua")));
+static LINK: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/link.lua")));
+static CLAIM: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/claim.lua")));
 static TALLY: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/tally.lua")));
 
 fn known(text: &'static str) -> Known {
@@ -40,6 +44,8 @@ impl Name {
             Name::Act => &ACT,
             Name::Outcome => &OUTCOME,
             Name::Tally => &TALLY,
+            Name::Link => &LINK,
+            Name::Claim => &CLAIM,
         }
     }
 

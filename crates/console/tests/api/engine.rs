@@ -188,6 +188,15 @@ impl Registry for Engine {
         }))
     }
 
+    async fn place(&self, key: &OrderKey, step: &place::Step) -> Result<place::Stepped, PortError> {
+        self.up("ledger")?;
+        let now = self.now();
+        Ok(self.change(key, |stored| {
+            let (record, outcome) = place::place(stored, step, now);
+            (record.map_or(Write::Keep, |record| Write::Put(Box::new(record))), outcome)
+        }))
+    }
+
     async fn judge(&self, key: &OrderKey, judgement: &Judgement) -> Result<Judged, PortError> {
         self.up("ledger")?;
         let now = self.now();

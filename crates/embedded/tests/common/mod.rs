@@ -51,6 +51,7 @@ pub fn asks(total_fee: i64) -> Application {
         sub_mch_id: None,
         created_at: None,
         expires_at: None,
+        business_no: None,
     }
 }
 

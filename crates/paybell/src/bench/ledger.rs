@@ -140,6 +140,7 @@ fn application(serial: u64, now: Timestamp) -> Result<Application, Error> {
         sub_mch_id: None,
         created_at: Some(created_at(serial, now)),
         expires_at: None,
+        business_no: None,
     })
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
+use paybell_core::place::{Step, Stepped};
 use paybell_core::ports::{Ledger, PortError, Reading, Registry};
 use paybell_core::refund::{RefundApplication, RefundAsked};
 use paybell_core::register::{self, Application, Registered};

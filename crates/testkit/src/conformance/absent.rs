@@ -9,6 +9,7 @@ use paybell_core::dead::DeadLetter;
 use paybell_core::event::Event;
 use paybell_core::ids::{LeaseToken, OrderKey};
 use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
+use paybell_core::place::{Step, Stepped};
 use paybell_core::ports::{
     ActFilter, ActPage, Acts, CheckQueue, CheckSource, Cursor, DeadLetters, Delivery, DueSet, EventFilter,
     EventLog, Ledger, LogRead, Note, Notes, OrderFilter, OrderPage, PortError, Reading, Records, Registry,

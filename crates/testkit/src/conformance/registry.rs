@@ -48,6 +48,7 @@ async fn keeps_every_field(desk: Desk) {
         sub_mch_id: Some(paybell_core::MchId::new("1900000110").unwrap()),
         created_at: Some(now - Millis::seconds(7)),
         expires_at: Some(now + Millis::seconds(900)),
+        business_no: paybell_core::BusinessNo::new("B1").ok(),
     };
     assert_eq!(desk.on.registry.register(&key(1), &application).await.unwrap(), Registered::Added);
     assert_eq!(desk.on.registry.register(&key(1), &application).await.unwrap(), Registered::Same);

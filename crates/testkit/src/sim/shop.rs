@@ -135,6 +135,7 @@ impl Shop {
             sub_mch_id: None,
             created_at: Some(Timestamp::from_millis(created_ms)),
             expires_at: None,
+            business_no: None,
         };
         loop {
             sim.pause(sim.pick(1..=50)).await;

@@ -1,0 +1,169 @@
+//! Placing: what the record keeps of an order that a shop places through us, and the two steps around the call.
+//!
+//! *Begin* is stored before WeChat is called, *offered* after it answered, so whatever ends between them leaves an
+//! order that we know. Neither needs a lease: no decision stands on them, and no commit writes them. Calls nobody; the
+//! words of shop and answer stand in [`asked`] and [`refused`].
+
+pub mod asked;
+pub mod refused;
+mod words;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::{Due, Record, State};
+use crate::time::{Millis, Timestamp};
+
+pub use asked::{CodeOf, Fields, Order, Pay, Payer, Placed, Scene, Store, Trade, TradeType, WhoPays};
+pub use refused::{CashierError, Refusal, RefusalKind, Words};
+
+/// When an order that was just placed for the first time is looked at, at the latest.
+pub const FIRST_LOOK: Millis = Millis::seconds(15);
+
+/// What is placed: by what a repeat is told from another order under the same number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    pub trade_type: TradeType,
+    /// What must be equal on a repeat, by its name at WeChat: a digest each, as the values are others' data.
+    pub parts: BTreeMap<String, String>,
+}
+
+/// What WeChat offered the payer.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    pub prepay_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mweb_url: Option<String>,
+    /// Its life counts from here: not after WeChat made it.
+    pub at: Timestamp,
+    /// A digest of the payer's address, where the offer is good for that one only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payer: Option<String>,
+}
+
+/// How far the placing of an order has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placing {
+    pub wish: Wish,
+    /// Before the first call: WeChat cannot know the order for longer.
+    pub since: Timestamp,
+    /// Before the last call.
+    pub begun_at: Timestamp,
+    /// Absent until WeChat's answer is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
+}
+
+/// A step of placing, each one compare-and-set without a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// WeChat is about to be called.
+    Begin(Wish),
+    /// WeChat answered.
+    Offered(Wish, Offer),
+}
+
+/// What a step did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stepped {
+    /// It is stored.
+    Stored(Box<Record>),
+    /// Something else was offered under this number; the names of what differs.
+    Different(Vec<String>),
+    /// The order is no longer one that could be paid or offered.
+    Settled(State),
+    /// There is no such order, or nobody registered it: register first.
+    Unregistered,
+    /// The offer is of a wish that another took the place of: good, but not kept.
+    Outdated,
+}
+
+/// The record after the step. `None` leaves the stored one as it is.
+pub fn place(stored: Option<&Record>, step: &Step, now: Timestamp) -> (Option<Record>, Stepped) {
+    let Some(record) = stored.filter(|record| record.registration.is_some()) else {
+        return (None, Stepped::Unregistered);
+    };
+    match step {
+        Step::Begin(wish) => begin(record, wish, now),
+        Step::Offered(wish, offer) => offered(record, wish, offer, now),
+    }
+}
+
+/// A wish that WeChat never answered may be replaced: WeChat itself refuses another order under a number that it knows,
+/// and the amount stands in the registration.
+fn begin(stored: &Record, wish: &Wish, now: Timestamp) -> (Option<Record>, Stepped) {
+    if stored.state != State::Pending {
+        return (None, Stepped::Settled(stored.state));
+    }
+    let earlier = stored.placing.as_deref();
+    if let Some(earlier) = earlier.filter(|earlier| earlier.offer.is_some()) {
+        let different = earlier.wish.differences(wish);
+        if !different.is_empty() {
+            return (None, Stepped::Different(different));
+        }
+    }
+    let mut record = stored.clone();
+    let placing = Placing {
+        wish: wish.clone(),
+        since: earlier.map_or(now, |earlier| earlier.since),
+        begun_at: now,
+        offer: earlier.and_then(|earlier| earlier.offer.clone()),
+    };
+    record.placing = Some(Box::new(placing));
+    record.updated_at = now;
+    if earlier.is_none() && record.lease.is_none_or(|lease| lease.until <= now) {
+        // The gaps of an order that was registered long ago are wide by now.
+        let order = if record.refunds.is_empty() { record.due } else { record.order_due };
+        record.rest_until(order.map(|due| Due { at: due.at.min(now + FIRST_LOOK), ..due }));
+    }
+    (Some(record.clone()), Stepped::Stored(Box::new(record)))
+}
+
+fn offered(stored: &Record, wish: &Wish, offer: &Offer, now: Timestamp) -> (Option<Record>, Stepped) {
+    let Some(placing) = stored.placing.as_deref().filter(|placing| placing.wish == *wish) else {
+        return (None, Stepped::Outdated);
+    };
+    if placing.offer.as_ref().is_some_and(|kept| kept.at >= offer.at) {
+        // A slower call of the same wish: what is kept lives longer.
+        return (None, Stepped::Outdated);
+    }
+    let mut record = stored.clone();
+    record.placing = Some(Box::new(Placing { offer: Some(offer.clone()), ..placing.clone() }));
+    record.updated_at = now;
+    (Some(record.clone()), Stepped::Stored(Box::new(record)))
+}
+
+impl Wish {
+    /// The names of what differs.
+    pub fn differences(&self, other: &Wish) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        if self.trade_type != other.trade_type {
+            names.push("trade_type".to_owned());
+        }
+        let all = self.parts.keys().chain(other.parts.keys());
+        for name in all.filter(|name| self.parts.get(*name) != other.parts.get(*name)) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+}
+
+impl Record {
+    /// Not after WeChat came to know the order: the cadence counts from here, and so does WeChat's own rule that an
+    /// order younger than five minutes is not closed.
+    pub fn counts_from(&self) -> Timestamp {
+        let since = self.placing.as_ref().map(|placing| placing.since);
+        since.map_or(self.created_at, |since| since.max(self.created_at))
+    }
+}
+
+impl std::fmt::Debug for Offer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Offer").field("at", &self.at).finish_non_exhaustive()
+    }
+}
