@@ -9,7 +9,11 @@ use std::{
 use crate::{
     error::Error,
     order::{Order, OrderKey},
+    refund::{Refund, RefundKey},
 };
+
+/// A refund and its order.
+pub(crate) type Refunded = (Arc<Order>, Arc<Refund>);
 
 pub(crate) struct Book {
     tables: Mutex<Tables>,
@@ -22,6 +26,11 @@ struct Tables {
     orders: HashMap<String, HashMap<String, Arc<Order>>>,
     count: usize,
     by_transaction: HashMap<String, OrderKey>,
+    /// The `out_trade_no` of each refund.
+    by_refund: HashMap<RefundKey, String>,
+    by_refund_id: HashMap<String, RefundKey>,
+    /// In the order of acceptance, for paging.
+    refunded: Vec<RefundKey>,
     /// In the order of placing, for paging; a place keeps its number when its order is forgotten.
     placed: Vec<OrderKey>,
 }
@@ -39,6 +48,33 @@ impl Book {
         let tables = self.tables();
         let key = tables.by_transaction.get(transaction_id).filter(|key| key.mch_id == mch_id)?;
         tables.get(&key.mch_id, &key.out_trade_no)
+    }
+
+    /// The order that a refund is of.
+    pub(crate) fn order_of_refund(&self, name: &RefundKey) -> Option<OrderKey> {
+        let out_trade_no = self.tables().by_refund.get(name)?.clone();
+        Some(OrderKey { mch_id: name.mch_id.clone(), out_trade_no })
+    }
+
+    pub(crate) fn by_refund_id(&self, mch_id: &str, refund_id: &str) -> Option<RefundKey> {
+        self.tables().by_refund_id.get(refund_id).filter(|name| name.mch_id == mch_id).cloned()
+    }
+
+    /// At most `limit` refunds accepted after the first `after`, each with its order, and the place to continue from.
+    pub(crate) fn refunds(&self, after: usize, limit: usize) -> (Vec<Refunded>, usize) {
+        let tables = self.tables();
+        let names = tables.refunded.iter().skip(after).take(limit);
+        let next = after.min(tables.refunded.len()) + names.len();
+        let found = names.filter_map(|name| {
+            let order = tables.get(&name.mch_id, tables.by_refund.get(name)?)?;
+            let refund = order.refund(&name.out_refund_no)?.clone();
+            Some((order, refund))
+        });
+        (found.collect(), next)
+    }
+
+    pub(crate) fn refund_places(&self) -> usize {
+        self.tables().refunded.len()
     }
 
     pub(crate) fn insert(&self, order: Order) -> Result<Arc<Order>, Error> {
@@ -78,6 +114,7 @@ impl Book {
                 }
             }
         }
+        tables.index_refunds(&order)?;
         let order = Arc::new(order);
         let of_merchant = tables.orders.get_mut(&key.mch_id).ok_or_else(unknown)?;
         of_merchant.insert(key.out_trade_no.clone(), order.clone());
@@ -92,6 +129,10 @@ impl Book {
         tables.count -= 1;
         if let Some(paid) = &order.paid {
             tables.by_transaction.remove(&paid.transaction_id);
+        }
+        for refund in &order.refunds {
+            tables.by_refund.remove(&refund.key(&key.mch_id));
+            tables.by_refund_id.remove(&refund.refund_id);
         }
         Ok(())
     }
@@ -124,5 +165,21 @@ impl Book {
 impl Tables {
     fn get(&self, mch_id: &str, out_trade_no: &str) -> Option<Arc<Order>> {
         self.orders.get(mch_id)?.get(out_trade_no).cloned()
+    }
+
+    /// Refunds are only ever added at the end, one at a time.
+    fn index_refunds(&mut self, order: &Order) -> Result<(), Error> {
+        let Some(last) = order.refunds.last() else { return Ok(()) };
+        let name = last.key(&order.key.mch_id);
+        match self.by_refund.get(&name) {
+            Some(out_trade_no) if *out_trade_no == order.key.out_trade_no => Ok(()),
+            Some(_) => Err(Error::RefundNumberTaken(name.out_refund_no)),
+            None => {
+                self.by_refund_id.insert(last.refund_id.clone(), name.clone());
+                self.by_refund.insert(name.clone(), order.key.out_trade_no.clone());
+                self.refunded.push(name);
+                Ok(())
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::{collections::HashSet, fmt};
 use serde::Deserialize;
 use wechat_pay::sign::{ApiKey, KeyError};
 
-use crate::{error::Error, faults::Faults};
+use crate::{error::Error, faults::Faults, settings::Settings};
 
 /// Configuration of a simulator; as TOML or JSON every key is optional except those of a merchant.
 #[derive(Debug, Clone, Deserialize)]
@@ -19,8 +19,12 @@ pub struct SimulatorConfig {
     /// Faults from the first moment on; they can be changed while it runs.
     pub faults: Faults,
     /// Divides the delays of the protocol (cadence, 5 minutes before a close): 1.0 is real time, 1000.0 turns the
-    /// cadence's 24 h 4 m into 87 s. Times in documents and the 5 s for an answer stay real. 0.001 to 1,000,000.
+    /// cadence's 24 h 4 m into 87 s. Times in documents keep the real pace, the 5 s for an answer stay real. 0.001 to 1,000,000.
     pub clock_scale: f64,
+    /// Wall time in documents starts this far from the real one: -86400 begins yesterday.
+    pub clock_offset_s: i64,
+    /// Rules with numbers; they can be changed while it runs.
+    pub settings: Settings,
     /// Notifications under way at once.
     pub notifications_in_flight_max: usize,
     /// How long a merchant may take to answer a notification.
@@ -38,6 +42,8 @@ impl Default for SimulatorConfig {
             merchants: Vec::new(),
             faults: Faults::default(),
             clock_scale: 1.0,
+            clock_offset_s: 0,
+            settings: Settings::default(),
             notifications_in_flight_max: 256,
             notification_timeout_ms: 5_000,
             notification_log_max: 100_000,
@@ -128,6 +134,7 @@ impl SimulatorConfig {
         if self.notifications_in_flight_max == 0 || self.orders_max == 0 {
             return Err(Error::config("notifications_in_flight_max, orders_max", "must be at least 1"));
         }
+        self.settings.check()?;
         self.faults.check()
     }
 }

@@ -1,8 +1,11 @@
 //! The payer's and the tester's side: place and pay orders, set states, change faults, read the truth. Used in process;
 //! `control_api` offers the same over HTTP.
 
+mod refunds;
+
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use refunds::{ClockReading, RefundPage};
 use serde::{Deserialize, Serialize};
 use wechat_pay::{
     sign::{self, Algorithm},
@@ -16,6 +19,7 @@ use crate::{
     notifier::Notifier,
     order::{NewOrder, OrderKey, Payment, TradeState, Truth},
     poster::{Kind, Outcome, Post},
+    refund::NewRefund,
     stats::Stats,
     world::World,
 };
@@ -78,14 +82,14 @@ impl Control {
         self.0.set_state(order, state).map(|order| order.truth())
     }
 
-    /// Gives back a part or all of a payment: the state becomes `REFUND`.
+    /// Gives back a part or all of a payment at once: the state becomes `REFUND`.
     pub fn refund(&self, order: &OrderKey, refund_fee: u64) -> Result<Truth, Error> {
-        self.0.refund(order, refund_fee).map(|order| order.truth())
+        self.0.refund(order, NewRefund::new(refund_fee)).map(|(order, _)| order.truth())
     }
 
     /// Starts the notifications of a paid order once more, faults included.
     pub fn notify_again(&self, order: &OrderKey) -> Result<(), Error> {
-        let order = self.order(order)?;
+        let order = self.0.order(order)?;
         if order.paid.is_none() {
             return Err(Error::NotPaid);
         }
@@ -100,7 +104,7 @@ impl Control {
 
     /// What is true about one order.
     pub fn truth(&self, order: &OrderKey) -> Result<Truth, Error> {
-        self.order(order).map(|order| order.truth())
+        self.0.order(order).map(|order| order.truth())
     }
 
     /// What is true about all orders, in the order of placing.
@@ -146,7 +150,7 @@ impl Control {
     /// Everything counted so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.0.counters.read()
+        Stats { call_faults: self.0.calls.struck(), ..self.0.counters.read() }
     }
 
     /// Posts a notification made by hand, and says what came of it.
@@ -158,7 +162,16 @@ impl Control {
         let content_type = custom.content_type.as_deref().unwrap_or("text/xml; charset=utf-8");
         let at_ms = self.0.clock.wall_ms();
         let (outcome, took_ms) = self.0.notifier.poster.post(&custom.url, content_type, body).await;
-        let post = Post { at_ms, order: None, kind: Kind::Custom, attempt: 0, fault: None, outcome, took_ms };
+        let post = Post {
+            at_ms,
+            order: None,
+            out_refund_no: None,
+            kind: Kind::Custom,
+            attempt: 0,
+            fault: None,
+            outcome,
+            took_ms,
+        };
         self.0.notifier.poster.remember(post.clone());
         Ok(post)
     }
@@ -188,11 +201,6 @@ impl Control {
             fields.insert("sign".to_owned(), sign);
         }
         Ok(xml::write(fields))
-    }
-
-    fn order(&self, key: &OrderKey) -> Result<Arc<crate::order::Order>, Error> {
-        let order = self.0.book.get(&key.mch_id, &key.out_trade_no);
-        order.ok_or_else(|| Error::UnknownOrder(key.out_trade_no.clone()))
     }
 }
 

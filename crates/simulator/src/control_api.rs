@@ -1,7 +1,7 @@
 //! [`Control`] as JSON over HTTP, under `/_sim/`. Adds no abilities; refuses changes without
 //! `Content-Type: application/json`, so that no web page in a browser on the same machine can make them.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
@@ -14,24 +14,40 @@ use crate::{
     control::Control,
     error::Error,
     order::{NewOrder, OrderKey, Payment, TradeState},
+    refund::{NewRefund, RefundKey, RefundState},
 };
 
 const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 1000;
 
 const ROUTES: &[(&str, &str)] = &[
-    ("POST /pay/unifiedorder | orderquery | closeorder", "WeChat Pay API v2"),
+    ("POST /pay/unifiedorder | orderquery | closeorder | refundquery", "WeChat Pay API v2"),
+    ("POST /secapi/pay/refund", "the same, with a certificate"),
     ("POST /_sim/orders", "place: {mch_id, out_trade_no, total_fee, notify_url, …}"),
     ("GET /_sim/orders?after=&limit=", "what is true about all orders"),
     ("GET /_sim/orders/{mch_id}/{out_trade_no}", "what is true about one"),
     ("DELETE /_sim/orders/{mch_id}/{out_trade_no}", "forget it"),
     (
         "POST /_sim/orders/{mch_id}/{out_trade_no}/pay",
-        "{coupons, bank_type, transaction_id, silent}, all optional",
+        "{coupons, bank_type, transaction_id, time_end, silent}, all optional",
     ),
     ("POST /_sim/orders/{mch_id}/{out_trade_no}/state", "{trade_state}"),
-    ("POST /_sim/orders/{mch_id}/{out_trade_no}/refund", "{refund_fee}"),
+    (
+        "POST /_sim/orders/{mch_id}/{out_trade_no}/refund",
+        "{refund_fee}, and optional {out_refund_no, notify_url, state}: as in the merchant platform",
+    ),
     ("POST /_sim/orders/{mch_id}/{out_trade_no}/notify", "notify again"),
+    ("GET /_sim/refunds?after=&limit=", "what is true about all refunds"),
+    ("GET /_sim/refunds/{mch_id}/{out_refund_no}", "what is true about one"),
+    ("POST /_sim/refunds/{mch_id}/{out_refund_no}/end", "{state}: SUCCESS, CHANGE or REFUNDCLOSE, now"),
+    ("POST /_sim/refunds/{mch_id}/{out_refund_no}/notify", "notify again"),
+    ("GET /_sim/clock", "the simulator's time"),
+    ("POST /_sim/clock", "{advance_s}: lets time pass"),
+    (
+        "GET, PUT /_sim/settings",
+        "how long refunds take, when bills are ready, …; absent ones are the defaults",
+    ),
+    ("GET, PUT /_sim/merchants/{mch_id}/funds", "{unsettled_fee, recharge_fee}: what refunds are paid from"),
     ("GET, PUT /_sim/faults", "rates and seed; absent rates are 0"),
     ("GET /_sim/notifications?mch_id=&out_trade_no=&limit=", "the newest posts"),
     ("GET /_sim/stats", "counters"),
@@ -66,6 +82,10 @@ pub(crate) async fn answer(request: &Request<'_>, control: &Control) -> Reply {
             let key = OrderKey { mch_id: (*mch_id).to_owned(), out_trade_no: (*out_trade_no).to_owned() };
             on_order(request, control, &key, rest)
         }
+        ["refunds", mch_id, out_refund_no, rest @ ..] => {
+            let key = RefundKey { mch_id: (*mch_id).to_owned(), out_refund_no: (*out_refund_no).to_owned() };
+            on_refund(request, control, &key, rest)
+        }
         other => on_all(request, control, other).await,
     };
     outcome.unwrap_or_else(|refusal| refusal)
@@ -86,6 +106,11 @@ async fn on_all(request: &Request<'_>, control: &Control, segments: &[&str]) -> 
             let truth = control.truth(&key).map_err(refused)?;
             Ok((StatusCode::CREATED, Some(to_json(truth))))
         }
+        ("GET", ["refunds"]) => {
+            let after = parameter(request, "after")?.unwrap_or(0);
+            ok(control.refund_page(after, limit(request)?))
+        }
+        (_, ["clock" | "settings"] | ["merchants", _, "funds"]) => on_rules(request, control, segments),
         ("GET", ["faults"]) => ok(control.faults()),
         ("PUT", ["faults"]) => {
             control.set_faults(read(request)?).map_err(refused)?;
@@ -128,12 +153,51 @@ fn on_order(request: &Request<'_>, control: &Control, key: &OrderKey, rest: &[&s
             ok(control.set_state(key, state).map_err(refused)?)
         }
         ("POST", ["refund"]) => {
-            let refund_fee = read::<Refund>(request)?.refund_fee;
-            ok(control.refund(key, refund_fee).map_err(refused)?)
+            control.refund_with(key, read::<NewRefund>(request)?).map_err(refused)?;
+            ok(control.truth(key).map_err(refused)?)
         }
         ("POST", ["notify"]) => {
             control.notify_again(key).map_err(refused)?;
             Ok((StatusCode::ACCEPTED, None))
+        }
+        _ => Err(problem(StatusCode::NOT_FOUND, "no such route; GET /_sim/ lists them")),
+    }
+}
+
+fn on_refund(
+    request: &Request<'_>,
+    control: &Control,
+    key: &RefundKey,
+    rest: &[&str],
+) -> Result<Reply, Reply> {
+    match (request.method.as_str(), rest) {
+        ("GET", []) => ok(control.refund_truth(key).map_err(refused)?),
+        ("POST", ["end"]) => ok(control.end_refund(key, read::<End>(request)?.state).map_err(refused)?),
+        ("POST", ["notify"]) => {
+            control.notify_refund_again(key).map_err(refused)?;
+            Ok((StatusCode::ACCEPTED, None))
+        }
+        _ => Err(problem(StatusCode::NOT_FOUND, "no such route; GET /_sim/ lists them")),
+    }
+}
+
+/// Time, settings, funds.
+fn on_rules(request: &Request<'_>, control: &Control, segments: &[&str]) -> Result<Reply, Reply> {
+    match (request.method.as_str(), segments) {
+        ("GET", ["clock"]) => ok(control.clock()),
+        ("POST", ["clock"]) => {
+            control.advance(Duration::from_secs(read::<Advance>(request)?.advance_s));
+            ok(control.clock())
+        }
+        ("GET", ["settings"]) => ok(control.settings()),
+        ("PUT", ["settings"]) => {
+            control.set_settings(read(request)?).map_err(refused)?;
+            ok(control.settings())
+        }
+        ("GET", ["merchants", mch_id, "funds"]) => ok(control.funds(mch_id).map_err(refused)?),
+        ("PUT", ["merchants", mch_id, "funds"]) => {
+            control.set_funds(mch_id, read(request)?).map_err(refused)?;
+            ok(control.funds(mch_id).map_err(refused)?)
         }
         _ => Err(problem(StatusCode::NOT_FOUND, "no such route; GET /_sim/ lists them")),
     }
@@ -147,8 +211,14 @@ struct State {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Refund {
-    refund_fee: u64,
+struct End {
+    state: RefundState,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    advance_s: u64,
 }
 
 #[derive(Deserialize)]

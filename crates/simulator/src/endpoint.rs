@@ -1,46 +1,227 @@
-//! The three endpoints of the merchant API. Each takes a request's bytes and says what to answer; sockets are `http`'s.
+//! The endpoints of the merchant API. Each takes a request's bytes and says what to answer; this finds it, asks for the
+//! certificate where one is needed, and plays what is to go wrong. Sockets are `http`'s.
 
 mod close_order;
 mod order_query;
+mod refund;
+mod refund_query;
 mod unified_order;
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    faults::Fault,
-    wire::{Call, Refusal, unsigned_fail},
+    call_faults::{CallFault, CallName},
+    order::{Order, OrderKey},
+    stats::{Counter, Counters},
+    wire::{Call, Fields, Refusal, unsigned_fail},
     world::World,
 };
 
+const NOT_FOUND: Refusal = Refusal::Business { code: "ORDERNOTEXIST", text: "订单不存在" };
+const PARAM_ERROR: Refusal = Refusal::Business { code: "PARAM_ERROR", text: "参数错误" };
+const SYSTEM_ERROR: Refusal =
+    Refusal::Business { code: "SYSTEMERROR", text: "系统繁忙，请稍后再试。" };
+const FREQUENCY_LIMITED: Refusal = Refusal::Business { code: "FREQUENCY_LIMITED", text: "频率限制" };
+
 /// What goes back to the merchant.
 pub(crate) struct Answer {
-    pub(crate) body: String,
-    pub(crate) fault: Option<Fault>,
+    pub(crate) content: Content,
+    pub(crate) mishap: Option<Mishap>,
     pub(crate) delay: Duration,
+}
+
+/// What an answer is made of.
+pub(crate) enum Content {
+    Xml(String),
+    /// The web server's own page, before the request reaches the API.
+    NoCertificate,
+}
+
+/// What happens to an answer on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    Http500,
+    Html,
+    /// The connection breaks off in its middle.
+    Cut,
+    /// The connection breaks off before it.
+    Lost,
+}
+
+/// Which client certificate was shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shown {
+    Nothing,
+    /// No questions are asked.
+    Anyone,
+    /// The certificate of this merchant.
+    Of(String),
 }
 
 impl Answer {
     fn plain(body: String) -> Self {
-        Answer { body, fault: None, delay: Duration::ZERO }
+        Answer { content: Content::Xml(body), mishap: None, delay: Duration::ZERO }
     }
 }
 
-/// Answers a POST to `path`; `None` if there is no such endpoint.
-pub(crate) fn answer(path: &str, body: &[u8], world: &Arc<World>) -> Option<Answer> {
-    let counters = &world.counters;
-    let (counter, handle): (_, fn(&Call<'_>, &Arc<World>) -> Answer) = match path {
-        "/pay/unifiedorder" => (&counters.unified_orders, |call, world| {
-            Answer::plain(call.answer(unified_order::place(call, world), world))
-        }),
-        "/pay/orderquery" => (&counters.order_queries, order_query::answer),
-        "/pay/closeorder" => (&counters.close_orders, |call, world| {
-            Answer::plain(call.answer(close_order::close(call, world), world))
-        }),
+/// An endpoint whose calls are carried out or refused, with the faults of [`CallName`].
+struct Route {
+    name: CallName,
+    counter: fn(&Counters) -> &Counter,
+    needs_certificate: bool,
+    drawn_by: fn(&Call<'_>) -> OrderKey,
+    act: fn(&Call<'_>, &Arc<World>) -> Result<Fields<'static>, Refusal>,
+}
+
+fn route(path: &str) -> Option<Route> {
+    Some(match path {
+        "/pay/unifiedorder" => Route {
+            name: CallName::UnifiedOrder,
+            counter: |counters| &counters.unified_orders,
+            needs_certificate: false,
+            drawn_by,
+            act: unified_order::place,
+        },
+        "/pay/closeorder" => Route {
+            name: CallName::CloseOrder,
+            counter: |counters| &counters.close_orders,
+            needs_certificate: false,
+            drawn_by,
+            act: close_order::close,
+        },
+        "/secapi/pay/refund" => Route {
+            name: CallName::Refund,
+            counter: |counters| &counters.refund_requests,
+            needs_certificate: true,
+            drawn_by: refund::drawn_by,
+            act: refund::refund,
+        },
+        "/pay/refundquery" => Route {
+            name: CallName::RefundQuery,
+            counter: |counters| &counters.refund_queries,
+            needs_certificate: false,
+            drawn_by: refund_query::drawn_by,
+            act: refund_query::query,
+        },
         _ => return None,
-    };
-    counter.add_one();
-    Some(match Call::read(body, world) {
-        Ok(call) => handle(&call, world),
-        Err(Refusal::Unsigned(text) | Refusal::Business { text, .. }) => Answer::plain(unsigned_fail(text)),
     })
+}
+
+/// Answers a POST to `path`; `None` if there is no such endpoint.
+pub(crate) fn answer(path: &str, body: &[u8], shown: &Shown, world: &Arc<World>) -> Option<Answer> {
+    if path == "/pay/orderquery" {
+        world.counters.order_queries.add_one();
+        return Some(
+            read(body, world).map_or_else(|answer| answer, |call| order_query::answer(&call, world)),
+        );
+    }
+    let route = route(path)?;
+    (route.counter)(&world.counters).add_one();
+    if route.needs_certificate && *shown == Shown::Nothing {
+        return Some(Answer { content: Content::NoCertificate, ..Answer::plain(String::new()) });
+    }
+    let call = match read(body, world) {
+        Ok(call) => call,
+        Err(answer) => return Some(answer),
+    };
+    let of_other = matches!(shown, Shown::Of(mch_id) if call.get("mch_id") != Some(mch_id));
+    if route.needs_certificate && of_other {
+        return Some(Answer::plain(unsigned_fail("商户证书验证失败")));
+    }
+    Some(carry_out(&route, &call, world))
+}
+
+fn read<'d>(body: &'d [u8], world: &World) -> Result<Call<'d>, Answer> {
+    Call::read(body, world).map_err(|refusal| match refusal {
+        Refusal::Unsigned(text) | Refusal::Business { text, .. } => Answer::plain(unsigned_fail(text)),
+    })
+}
+
+fn carry_out(route: &Route, call: &Call<'_>, world: &Arc<World>) -> Answer {
+    let plan = world.calls.plan(&world.faults(), route.name, &(route.drawn_by)(call));
+    let mut answer = match plan.fault {
+        Some(fault) if !fault.is_after() => before(route.name, call, fault, world),
+        fault => after(call, fault, (route.act)(call, world), world),
+    };
+    answer.delay = plan.delay;
+    answer
+}
+
+/// Nothing was done.
+fn before(name: CallName, call: &Call<'_>, fault: CallFault, world: &World) -> Answer {
+    let mishap = |mishap| Answer { mishap: Some(mishap), ..Answer::plain(String::new()) };
+    match fault {
+        CallFault::Lost => mishap(Mishap::Lost),
+        CallFault::Http500 => mishap(Mishap::Http500),
+        CallFault::FrequencyLimited => Answer::plain(call.answer(Err(FREQUENCY_LIMITED), world)),
+        CallFault::UnsignedFail => Answer::plain(unsigned_fail("系统繁忙，请稍后再试")),
+        CallFault::Refuse => {
+            let faults = world.faults();
+            let rates = faults.of_call(name);
+            Answer::plain(call.refused_answer(&rates.refuse_code, &rates.refuse_text, world))
+        }
+        _ => Answer::plain(call.answer(Err(SYSTEM_ERROR), world)),
+    }
+}
+
+/// It was carried out, whatever the merchant learns of it.
+fn after(
+    call: &Call<'_>,
+    fault: Option<CallFault>,
+    result: Result<Fields<'static>, Refusal>,
+    world: &World,
+) -> Answer {
+    let mishap = |mishap, body| Answer { mishap: Some(mishap), ..Answer::plain(body) };
+    match fault {
+        Some(CallFault::AnswerLost) => mishap(Mishap::Cut, call.answer(result, world)),
+        Some(CallFault::Html) => mishap(Mishap::Html, String::new()),
+        Some(CallFault::SystemErrorAfter) => Answer::plain(call.answer(Err(SYSTEM_ERROR), world)),
+        Some(CallFault::WrongSign) => Answer::plain(call.wrongly_signed_answer(result, world)),
+        _ => Answer::plain(call.answer(result, world)),
+    }
+}
+
+/// What faults of a call are drawn by: the order's number.
+fn drawn_by(call: &Call<'_>) -> OrderKey {
+    let owned = |name| call.get(name).unwrap_or_default().to_owned();
+    OrderKey { mch_id: owned("mch_id"), out_trade_no: owned("out_trade_no") }
+}
+
+/// By `transaction_id` if it is given, else by `out_trade_no`; a sub merchant sees only its own.
+fn find_order(call: &Call<'_>, world: &World) -> Result<Arc<Order>, Refusal> {
+    let mch_id = call.required("mch_id")?;
+    let order = match call.get("transaction_id") {
+        Some(transaction_id) => world.book.by_transaction(mch_id, transaction_id),
+        None => world.book.get(mch_id, call.required("out_trade_no")?),
+    };
+    order.filter(|order| is_own(call, order)).ok_or(NOT_FOUND)
+}
+
+fn is_own(call: &Call<'_>, order: &Order) -> bool {
+    order.sub_mch_id.as_deref() == call.get("sub_mch_id")
+}
+
+/// `[1-9][0-9]*`
+fn fee(text: &str) -> Option<u64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    if plain { text.parse().ok() } else { None }
+}
+
+/// Absolute, without a query, not too long.
+fn is_notify_url(url: &str) -> bool {
+    let absolute = url.starts_with("http://") || url.starts_with("https://");
+    absolute && !url.contains(['?', '#']) && url.len() <= 256
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fee_is_a_plain_number_of_fen() {
+        assert_eq!(fee("1999"), Some(1999));
+        for text in ["", "0", "01", "+1", "1.0", "-1", "1 ", "99999999999999999999"] {
+            assert_eq!(fee(text), None, "{text:?}");
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! Why the simulator does not start, or a control call is refused. Faults that it plays on its callers are no errors.
 
+use std::fmt;
+
 use wechat_pay::sign::KeyError;
 
-use crate::order::TradeState;
+use crate::{order::TradeState, refund::RefundState, wire::Refusal};
 
 /// A refusal, in words for the person who runs the simulator.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +28,14 @@ pub enum Error {
     NotPaid,
     #[error("a refund is at least 1 fen and at most the {left} fen left")]
     RefundAmount { left: u64 },
+    #[error("no refund {0} of that merchant")]
+    UnknownRefund(String),
+    #[error("refund number {0} belongs to a refund of another order")]
+    RefundNumberTaken(String),
+    #[error("a refund in state {0} cannot become {1}")]
+    RefundState(RefundState, RefundState),
+    #[error("refused as WeChat does: {0}")]
+    Refused(Refused),
     #[error("the coupons' sum is over the order's amount of {total_fee} fen")]
     CouponsTooLarge { total_fee: u64 },
     #[error("{field}: {problem}")]
@@ -34,6 +44,25 @@ pub enum Error {
     TransactionTaken(String),
     #[error("full: {0} orders are kept (orders_max)")]
     Full(usize),
+}
+
+/// A refusal in WeChat's own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused(pub(crate) Refusal);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Refusal::Unsigned(text) => f.write_str(text),
+            Refusal::Business { code, text } => write!(f, "{code} {text}"),
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        Error::Refused(Refused(refusal))
+    }
 }
 
 impl Error {
@@ -48,8 +77,9 @@ impl Error {
     /// The HTTP status of the control API.
     pub(crate) fn status(&self) -> u16 {
         match self {
-            Error::UnknownMerchant(_) | Error::UnknownOrder(_) => 404,
+            Error::UnknownMerchant(_) | Error::UnknownOrder(_) | Error::UnknownRefund(_) => 404,
             Error::OrderExists(_) | Error::NotPayable(_) | Error::NotPaid | Error::TransactionTaken(_) => 409,
+            Error::RefundNumberTaken(_) | Error::RefundState(..) | Error::Refused(_) => 409,
             Error::Full(_) => 507,
             Error::Listen(_) => 500,
             _ => 400,

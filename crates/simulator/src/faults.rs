@@ -4,7 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Error, order::OrderKey};
+use crate::{
+    call_faults::{CallFaults, CallName},
+    error::Error,
+    order::OrderKey,
+};
 
 /// Everything that can go wrong on demand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,10 +31,18 @@ pub enum Fault {
     QueryUnsignedFail,
     QueryWrongSign,
     QueryLag,
+    RefundChange,
+    RefundClosed,
+    RefundNotificationLost,
+    RefundAttemptLost,
+    RefundLate,
+    RefundDuplicate,
+    RefundGarbage,
+    RefundForged,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Fault; 18] = [
+    pub(crate) const ALL: [Fault; 26] = [
         Fault::NotificationLost,
         Fault::AttemptLost,
         Fault::Late,
@@ -49,6 +61,14 @@ impl Fault {
         Fault::QueryUnsignedFail,
         Fault::QueryWrongSign,
         Fault::QueryLag,
+        Fault::RefundChange,
+        Fault::RefundClosed,
+        Fault::RefundNotificationLost,
+        Fault::RefundAttemptLost,
+        Fault::RefundLate,
+        Fault::RefundDuplicate,
+        Fault::RefundGarbage,
+        Fault::RefundForged,
     ];
 }
 
@@ -99,6 +119,33 @@ pub struct Faults {
     /// Per order: for `query_lag_ms` after the payment queries still see `NOTPAY`.
     pub query_lag: f64,
     pub query_lag_ms: u64,
+    /// Per refund: it ends in `CHANGE`, or else in `REFUNDCLOSE`, instead of `SUCCESS`.
+    pub refund_change: f64,
+    pub refund_closed: f64,
+    /// Per refund: its end is never announced.
+    pub refund_notification_lost: f64,
+    /// Per attempt: it is lost on its way; the next one comes at the next point of the cadence.
+    pub refund_attempt_lost: f64,
+    /// Per refund: the first attempt starts `refund_late_ms` later.
+    pub refund_late: f64,
+    pub refund_late_ms: u64,
+    /// Per refund: after the acknowledgement `refund_duplicate_copies` more come (one if that is 0).
+    pub refund_duplicate: f64,
+    pub refund_duplicate_copies: u32,
+    /// Per attempt: beforehand comes one whose `req_info` no key decrypts.
+    pub refund_garbage: f64,
+    /// Per attempt: beforehand comes one that was encrypted with a stranger's key.
+    pub refund_forged: f64,
+    /// What happens to the calls of the merchant API.
+    pub unified_order: CallFaults,
+    pub close_order: CallFaults,
+    pub micropay: CallFaults,
+    pub reverse: CallFaults,
+    pub refund: CallFaults,
+    pub refund_query: CallFaults,
+    pub download_bill: CallFaults,
+    /// `/sns/oauth2/access_token` and `/sns/jscode2session`.
+    pub openid: CallFaults,
 }
 
 impl Faults {
@@ -131,10 +178,36 @@ impl Faults {
             Fault::QueryUnsignedFail => self.query_unsigned_fail,
             Fault::QueryWrongSign => self.query_wrong_sign,
             Fault::QueryLag => self.query_lag,
+            Fault::RefundChange => self.refund_change,
+            Fault::RefundClosed => self.refund_closed,
+            Fault::RefundNotificationLost => self.refund_notification_lost,
+            Fault::RefundAttemptLost => self.refund_attempt_lost,
+            Fault::RefundLate => self.refund_late,
+            Fault::RefundDuplicate => self.refund_duplicate,
+            Fault::RefundGarbage => self.refund_garbage,
+            Fault::RefundForged => self.refund_forged,
+        }
+    }
+
+    /// The rates of a call.
+    #[must_use]
+    pub fn of_call(&self, call: CallName) -> &CallFaults {
+        match call {
+            CallName::UnifiedOrder => &self.unified_order,
+            CallName::CloseOrder => &self.close_order,
+            CallName::Micropay => &self.micropay,
+            CallName::Reverse => &self.reverse,
+            CallName::Refund => &self.refund,
+            CallName::RefundQuery => &self.refund_query,
+            CallName::DownloadBill => &self.download_bill,
+            CallName::Openid => &self.openid,
         }
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
+        for call in CallName::ALL {
+            self.of_call(call).check()?;
+        }
         match Fault::ALL.into_iter().find(|fault| !(0.0..=1.0).contains(&self.rate(*fault))) {
             None => Ok(()),
             Some(fault) => Err(Error::config(fault.name(), "a rate must lie between 0.0 and 1.0")),
@@ -165,12 +238,20 @@ impl Fault {
             Fault::QueryUnsignedFail => "query_unsigned_fail",
             Fault::QueryWrongSign => "query_wrong_sign",
             Fault::QueryLag => "query_lag",
+            Fault::RefundChange => "refund_change",
+            Fault::RefundClosed => "refund_closed",
+            Fault::RefundNotificationLost => "refund_notification_lost",
+            Fault::RefundAttemptLost => "refund_attempt_lost",
+            Fault::RefundLate => "refund_late",
+            Fault::RefundDuplicate => "refund_duplicate",
+            Fault::RefundGarbage => "refund_garbage",
+            Fault::RefundForged => "refund_forged",
         }
     }
 }
 
 /// A number in [0, 1) that only these values decide.
-fn draw(salt: &[u64], order: &OrderKey) -> f64 {
+pub(crate) fn draw(salt: &[u64], order: &OrderKey) -> f64 {
     let upper_half = u32::try_from(hash(salt, order) >> 32).expect("32 bits are left");
     f64::from(upper_half) / 4_294_967_296.0
 }

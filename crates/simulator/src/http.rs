@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http_server::{BodyError, Limits, Listener, Peer, read_body};
 use hyper::{
-    Method, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode,
     body::{Body, Frame, Incoming, SizeHint},
     header::{CONTENT_TYPE, HeaderValue},
 };
@@ -23,13 +23,15 @@ use crate::{
     config::SimulatorConfig,
     control::Control,
     control_api,
-    endpoint::{self, Answer},
+    endpoint::{self, Answer, Content, Mishap, Shown},
     error::Error,
-    faults::Fault,
+    settings::Certificate,
     wire::unsigned_fail,
     world::World,
 };
 
+/// Stands for a client certificate over plain HTTP.
+const CERTIFICATE: &str = "x-sim-certificate";
 const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -106,7 +108,7 @@ async fn serve(request: Request<Incoming>, peer: Peer, world: Arc<World>) -> Res
     if head.method != Method::POST {
         return whole(StatusCode::OK, XML, unsigned_fail("请使用POST方法"));
     }
-    match endpoint::answer(path, &body, &world) {
+    match endpoint::answer(path, &body, &shown(&head.headers, &world), &world) {
         Some(answer) => play(answer).await,
         None => {
             in_json(control_api::problem(StatusCode::NOT_FOUND, "no such endpoint; GET /_sim/ lists them"))
@@ -119,18 +121,32 @@ async fn play(answer: Answer) -> Response<AnswerBody> {
     if !answer.delay.is_zero() {
         sleep(answer.delay).await;
     }
-    match answer.fault {
-        Some(Fault::QueryHttp500) => whole(StatusCode::INTERNAL_SERVER_ERROR, XML, String::new()),
-        Some(Fault::QueryHtml) => {
-            let page =
-                "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body></body>\r\n</html>\r\n";
-            whole(StatusCode::BAD_GATEWAY, HTML, page.to_owned())
-        }
-        Some(Fault::QueryReset) => {
-            with_type(StatusCode::OK, XML, AnswerBody::Broken(Bytes::from(answer.body)))
-        }
-        _ => whole(StatusCode::OK, XML, answer.body),
+    let Content::Xml(body) = answer.content else {
+        return whole(StatusCode::BAD_REQUEST, HTML, page("400 No required SSL certificate was sent"));
+    };
+    match answer.mishap {
+        Some(Mishap::Http500) => whole(StatusCode::INTERNAL_SERVER_ERROR, XML, String::new()),
+        Some(Mishap::Html) => whole(StatusCode::BAD_GATEWAY, HTML, page("502 Bad Gateway")),
+        Some(Mishap::Cut) => with_type(StatusCode::OK, XML, AnswerBody::Broken(Bytes::from(body))),
+        Some(Mishap::Lost) => with_type(StatusCode::OK, XML, AnswerBody::Broken(Bytes::new())),
+        None => whole(StatusCode::OK, XML, body),
     }
+}
+
+/// Whose certificate a request over plain HTTP is taken to come with.
+fn shown(headers: &HeaderMap, world: &World) -> Shown {
+    match world.settings().certificate {
+        Certificate::Assumed => Shown::Anyone,
+        Certificate::Missing => Shown::Nothing,
+        Certificate::Header => match headers.get(CERTIFICATE).and_then(|value| value.to_str().ok()) {
+            Some(mch_id) => Shown::Of(mch_id.to_owned()),
+            None => Shown::Nothing,
+        },
+    }
+}
+
+fn page(title: &str) -> String {
+    format!("<html>\r\n<head><title>{title}</title></head>\r\n<body></body>\r\n</html>\r\n")
 }
 
 fn unreadable(error: BodyError) -> Response<AnswerBody> {

@@ -26,6 +26,7 @@
 //! ```
 
 mod book;
+mod call_faults;
 mod clock;
 mod config;
 mod control;
@@ -37,16 +38,23 @@ mod http;
 mod notifier;
 mod order;
 mod poster;
+mod refund;
+mod refund_notifier;
+mod refunding;
+mod settings;
 mod stats;
 mod wire;
 mod world;
 
+pub use call_faults::{CallFault, CallFaults, CallName};
 pub use config::{MerchantConfig, SecretKey, SimulatorConfig};
-pub use control::{Control, Custom, Page, SignAs};
-pub use error::Error;
+pub use control::{ClockReading, Control, Custom, Page, RefundPage, SignAs};
+pub use error::{Error, Refused};
 pub use faults::{Fault, Faults};
 pub use http::Simulator;
 pub use notifier::CADENCE_S;
 pub use order::{Coupon, NewOrder, OrderKey, Payment, TradeState, Truth};
 pub use poster::{Kind, Outcome, Post};
+pub use refund::{NewRefund, RefundKey, RefundState, RefundTruth};
+pub use settings::{Certificate, Funds, Settings};
 pub use stats::Stats;

@@ -9,7 +9,7 @@ use std::{
 use tokio::{
     join,
     sync::Notify,
-    time::{sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 use wechat_pay::sign::ApiKey;
 
@@ -26,7 +26,7 @@ use crate::{
 pub const CADENCE_S: [u64; 15] =
     [15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10_800, 10_800, 10_800, 21_600, 21_600];
 
-const XML: &str = "text/xml; charset=utf-8";
+pub(crate) const XML: &str = "text/xml; charset=utf-8";
 
 pub(crate) struct Notifier {
     pub(crate) poster: Poster,
@@ -81,7 +81,7 @@ impl Campaign {
         let mut began = self.world.clock.now();
         for (attempt, wait_s) in (0..).zip([0].into_iter().chain(CADENCE_S)) {
             // From the start of the attempt before, but never before its end.
-            sleep_until(began + self.world.clock.scaled_s(wait_s)).await;
+            self.world.clock.sleep_until(began + Duration::from_secs(wait_s)).await;
             began = self.world.clock.now();
             if self.strikes(Fault::AttemptLost, attempt) {
                 self.lose(Item { kind: Kind::Genuine, attempt, fault: Some(Fault::AttemptLost) });
@@ -138,7 +138,7 @@ impl Campaign {
             return;
         }
         for _ in 0..self.world.faults().duplicate_copies.max(1) {
-            sleep(self.world.clock.scaled_s(1)).await;
+            self.world.clock.sleep_s(1).await;
             self.send(Item { kind: Kind::Genuine, attempt, fault: Some(Fault::Duplicate) }).await;
         }
     }
@@ -180,6 +180,7 @@ impl Campaign {
         self.world.notifier.poster.remember(Post {
             at_ms,
             order: Some(self.order.key.clone()),
+            out_refund_no: None,
             kind: item.kind,
             attempt: item.attempt,
             fault: item.fault.map(Fault::name),
@@ -222,7 +223,7 @@ fn invented_payment(world: &World, order: &Order) -> Paid {
         bank_type: "OTHERS".to_owned(),
         coupons: Vec::new(),
         wall_ms,
-        at: world.clock.now(),
+        at: Instant::now(),
     }
 }
 

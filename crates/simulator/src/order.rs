@@ -7,13 +7,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use wechat_pay::sign::Algorithm;
 
-use crate::{clock, error::Error};
+use crate::{clock, error::Error, refund::Refund};
 
 /// An order's name: unique per merchant number, also for service providers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -200,6 +201,8 @@ pub struct Payment {
     pub bank_type: Option<String>,
     /// Absent: made from the order's number and the day.
     pub transaction_id: Option<String>,
+    /// When it was paid, `yyyyMMddHHmmss` of Beijing; absent: now.
+    pub time_end: Option<String>,
     /// Sends no notification, whatever the faults say.
     pub silent: bool,
 }
@@ -215,6 +218,13 @@ pub struct Coupon {
     pub kind: Option<String>,
 }
 
+impl Coupon {
+    /// Whether nobody paid for it, so that it is not settled.
+    pub(crate) fn is_not_prepaid(&self) -> bool {
+        self.kind.as_deref() == Some("NO_CASH")
+    }
+}
+
 /// What the simulator holds as true about an order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Truth {
@@ -228,6 +238,7 @@ pub struct Truth {
     pub transaction_id: Option<String>,
     pub total_fee: u64,
     pub fee_type: String,
+    /// What went back or is on its way.
     pub refunded_fee: u64,
     /// RFC 3339.
     pub created_at: String,
@@ -258,10 +269,12 @@ pub(crate) struct Order {
     /// The signed parameters that must not change on a repeat; empty if placed by control.
     pub(crate) parameters: String,
     pub(crate) created_ms: i64,
-    pub(crate) created: Instant,
+    /// By the simulator's time.
+    pub(crate) created: Duration,
     pub(crate) state: TradeState,
     pub(crate) paid: Option<Paid>,
-    pub(crate) refunded_fee: u64,
+    /// In the order of acceptance.
+    pub(crate) refunds: Vec<Arc<Refund>>,
     pub(crate) traffic: Arc<Traffic>,
 }
 
@@ -272,7 +285,19 @@ pub(crate) struct Paid {
     pub(crate) bank_type: String,
     pub(crate) coupons: Vec<Coupon>,
     pub(crate) wall_ms: i64,
+    /// By the real clock: how long queries lag.
     pub(crate) at: Instant,
+}
+
+impl Paid {
+    pub(crate) fn coupon_fee(&self) -> u64 {
+        self.coupons.iter().map(|coupon| coupon.fee).sum()
+    }
+
+    /// The sum of coupons that are not settled.
+    pub(crate) fn not_prepaid_fee(&self) -> u64 {
+        self.coupons.iter().filter(|coupon| coupon.is_not_prepaid()).map(|coupon| coupon.fee).sum()
+    }
 }
 
 /// Counts about one order that change without a new version of it.
@@ -284,6 +309,20 @@ pub(crate) struct Traffic {
 }
 
 impl Order {
+    pub(crate) fn refund(&self, out_refund_no: &str) -> Option<&Arc<Refund>> {
+        self.refunds.iter().find(|refund| refund.out_refund_no == out_refund_no)
+    }
+
+    /// What went back or is on its way.
+    pub(crate) fn refunded_fee(&self) -> u64 {
+        self.refunds.iter().filter(|refund| refund.holds_money()).map(|refund| refund.refund_fee).sum()
+    }
+
+    /// What is left to refund.
+    pub(crate) fn refundable_fee(&self) -> u64 {
+        self.total_fee.saturating_sub(self.refunded_fee())
+    }
+
     pub(crate) fn truth(&self) -> Truth {
         let paid = self.paid.as_ref().filter(|_| self.state.is_paid());
         Truth {
@@ -296,7 +335,7 @@ impl Order {
             transaction_id: paid.map(|paid| paid.transaction_id.clone()),
             total_fee: self.total_fee,
             fee_type: self.fee_type.clone(),
-            refunded_fee: self.refunded_fee,
+            refunded_fee: self.refunded_fee(),
             created_at: clock::rfc3339(self.created_ms),
             paid_at: paid.map(|paid| clock::rfc3339(paid.wall_ms)),
             paid_at_ms: paid.map(|paid| paid.wall_ms),

@@ -34,6 +34,9 @@ pub struct Post {
     /// Absent for custom posts.
     #[serde(flatten)]
     pub order: Option<OrderKey>,
+    /// Of a refund's notification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out_refund_no: Option<String>,
     pub kind: Kind,
     /// 0 for the first attempt, to 15 for the last point of the cadence.
     pub attempt: u32,
@@ -52,6 +55,8 @@ pub enum Kind {
     Tampered,
     Unsigned,
     Forged,
+    /// Not even encrypted.
+    Garbage,
     /// Sent on command.
     Custom,
 }

@@ -21,6 +21,14 @@ pub struct Stats {
     pub unified_orders: u64,
     pub order_queries: u64,
     pub close_orders: u64,
+    /// Requests to `/secapi/pay/refund`, whatever came of them.
+    pub refund_requests: u64,
+    pub refund_queries: u64,
+    /// Refunds taken, each once.
+    pub refunds: u64,
+    /// Genuine notifications of refunds posted, copies included.
+    pub refund_notifications_sent: u64,
+    pub refund_notifications_acknowledged: u64,
     /// Genuine notifications posted, copies included.
     pub notifications_sent: u64,
     /// Those of them answered as WeChat demands.
@@ -33,6 +41,8 @@ pub struct Stats {
     pub forgeries_acknowledged: u64,
     /// Faults played, by name; those that never struck are left out.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Faults of calls, as `refund.answer_lost`.
+    pub call_faults: BTreeMap<String, u64>,
 }
 
 #[derive(Default)]
@@ -54,6 +64,11 @@ pub(crate) struct Counters {
     pub(crate) unified_orders: Counter,
     pub(crate) order_queries: Counter,
     pub(crate) close_orders: Counter,
+    pub(crate) refund_requests: Counter,
+    pub(crate) refund_queries: Counter,
+    pub(crate) refunds: Counter,
+    pub(crate) refund_notifications_sent: Counter,
+    pub(crate) refund_notifications_acknowledged: Counter,
     pub(crate) notifications_sent: Counter,
     pub(crate) notifications_acknowledged: Counter,
     pub(crate) notifications_exhausted: Counter,
@@ -71,6 +86,11 @@ impl Default for Counters {
             unified_orders: Counter::default(),
             order_queries: Counter::default(),
             close_orders: Counter::default(),
+            refund_requests: Counter::default(),
+            refund_queries: Counter::default(),
+            refunds: Counter::default(),
+            refund_notifications_sent: Counter::default(),
+            refund_notifications_acknowledged: Counter::default(),
             notifications_sent: Counter::default(),
             notifications_acknowledged: Counter::default(),
             notifications_exhausted: Counter::default(),
@@ -96,12 +116,18 @@ impl Counters {
             unified_orders: self.unified_orders.get(),
             order_queries: self.order_queries.get(),
             close_orders: self.close_orders.get(),
+            refund_requests: self.refund_requests.get(),
+            refund_queries: self.refund_queries.get(),
+            refunds: self.refunds.get(),
+            refund_notifications_sent: self.refund_notifications_sent.get(),
+            refund_notifications_acknowledged: self.refund_notifications_acknowledged.get(),
             notifications_sent: self.notifications_sent.get(),
             notifications_acknowledged: self.notifications_acknowledged.get(),
             notifications_exhausted: self.notifications_exhausted.get(),
             forgeries_sent: self.forgeries_sent.get(),
             forgeries_acknowledged: self.forgeries_acknowledged.get(),
             faults: faults.filter(|(_, count)| *count > 0).collect(),
+            call_faults: BTreeMap::new(),
         }
     }
 }

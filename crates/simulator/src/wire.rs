@@ -52,6 +52,13 @@ impl<'a> Fields<'a> {
         xml::write(self.iter())
     }
 
+    /// The same under another root.
+    pub(crate) fn to_xml_root(&self, root: &str) -> String {
+        let text = self.to_xml();
+        let fields = text.strip_prefix("<xml>").and_then(|rest| rest.strip_suffix("</xml>"));
+        format!("<{root}>{}</{root}>", fields.unwrap_or_default())
+    }
+
     fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
@@ -145,7 +152,17 @@ impl<'d> Call<'d> {
         self.signed_answer(result, world, &world.foreign_key)
     }
 
-    fn signed_answer(&self, result: Result<Fields<'_>, Refusal>, world: &World, key: &ApiKey) -> String {
+    /// A signed refusal in any words.
+    pub(crate) fn refused_answer(&self, code: &str, text: &str, world: &World) -> String {
+        let mut fields = self.common_block(world);
+        fields.put("result_code", "FAIL");
+        fields.put("err_code", code);
+        fields.put("err_code_des", text);
+        fields.sign(&self.key, self.algorithm);
+        fields.to_xml()
+    }
+
+    fn common_block(&self, world: &World) -> Fields<'_> {
         let mut fields = Fields::new();
         fields.put("return_code", "SUCCESS");
         fields.put("return_msg", "OK");
@@ -153,17 +170,25 @@ impl<'d> Call<'d> {
             fields.put_some(name, self.get(name));
         }
         fields.put("nonce_str", world.nonce());
+        fields
+    }
+
+    fn signed_answer(&self, result: Result<Fields<'_>, Refusal>, world: &World, key: &ApiKey) -> String {
+        if let Err(Refusal::Unsigned(text)) = result {
+            return unsigned_fail(text);
+        }
+        let mut fields = self.common_block(world);
         match result {
             Ok(more) => {
                 fields.put("result_code", "SUCCESS");
                 fields.extend(more);
             }
-            Err(Refusal::Unsigned(text)) => return unsigned_fail(text),
             Err(Refusal::Business { code, text }) => {
                 fields.put("result_code", "FAIL");
                 fields.put("err_code", code);
                 fields.put("err_code_des", text);
             }
+            Err(Refusal::Unsigned(_)) => {}
         }
         fields.sign(key, self.algorithm);
         fields.to_xml()
@@ -173,7 +198,7 @@ impl<'d> Call<'d> {
 /// The payment block that a query of a paid order and a notification share.
 pub(crate) fn payment_block<'a>(order: &'a Order, paid: &'a Paid) -> Fields<'a> {
     let mut fields = Fields::new();
-    let coupon_fee: u64 = paid.coupons.iter().map(|coupon| coupon.fee).sum();
+    let coupon_fee = paid.coupon_fee();
     fields.put_some("device_info", order.device_info.as_deref());
     fields.put("openid", &*order.openid);
     fields.put("is_subscribe", "N");
@@ -183,8 +208,7 @@ pub(crate) fn payment_block<'a>(order: &'a Order, paid: &'a Paid) -> Fields<'a> 
     fields.put("fee_type", &*order.fee_type);
     fields.put("cash_fee", order.total_fee.saturating_sub(coupon_fee).to_string());
     if !paid.coupons.is_empty() {
-        let not_prepaid = paid.coupons.iter().filter(|coupon| coupon.kind.as_deref() == Some("NO_CASH"));
-        let not_prepaid_fee: u64 = not_prepaid.map(|coupon| coupon.fee).sum();
+        let not_prepaid_fee = paid.not_prepaid_fee();
         if not_prepaid_fee > 0 {
             let settled = order.total_fee.saturating_sub(not_prepaid_fee);
             fields.put("settlement_total_fee", settled.to_string());

@@ -1,15 +1,16 @@
-//! What every part of the simulator shares, and WeChat's rules for an order: placing, paying, closing, refunding. Speaks
-//! no HTTP; endpoints and the control API call it, and it hands payments to the notifier.
+//! What every part of the simulator shares, and WeChat's rules for an order: placing, paying, closing (refunds are in
+//! `refunding`). Speaks no HTTP; endpoints and the control API call it, and it hands payments to the notifier.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wechat_pay::{
     sign::{self, Algorithm, ApiKey},
@@ -18,22 +19,25 @@ use wechat_pay::{
 
 use crate::{
     book::Book,
+    call_faults::CallLog,
     clock::{self, Clock},
     config::{MerchantConfig, SimulatorConfig},
     error::Error,
     faults::{Fault, Faults, hash, mix},
     notifier::Notifier,
     order::{NewOrder, Order, OrderKey, Paid, Payment, TradeState},
+    settings::{Funds, Settings},
     stats::Counters,
 };
 
 /// closeorder is refused before this age of an order, by the scaled clock.
-const CLOSE_AGE_S: u64 = 300;
+const CLOSE_AGE: Duration = Duration::from_secs(300);
 
 pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) book: Book,
     pub(crate) counters: Counters,
+    pub(crate) calls: CallLog,
     pub(crate) notifier: Notifier,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -42,6 +46,8 @@ pub(crate) struct World {
     runtime: Handle,
     merchants: RwLock<HashMap<String, Arc<Merchant>>>,
     faults: RwLock<Arc<Faults>>,
+    settings: RwLock<Arc<Settings>>,
+    funds: Mutex<HashMap<String, Funds>>,
     nonces: AtomicU64,
 }
 
@@ -75,13 +81,13 @@ impl World {
     /// Must be called within a runtime, on which all work then happens.
     pub(crate) fn new(config: SimulatorConfig, stop: CancellationToken) -> Result<Arc<World>, Error> {
         config.check()?;
-        let clock = Clock::new(config.clock_scale);
+        let clock = Clock::new(config.clock_scale, config.clock_offset_s);
         let notifier = Notifier::new(&config);
         let merchants = config.merchants.into_iter();
         Ok(Arc::new(World {
-            clock,
             book: Book::new(config.orders_max),
             counters: Counters::default(),
+            calls: CallLog::default(),
             notifier,
             tasks: TaskTracker::new(),
             stop,
@@ -91,6 +97,9 @@ impl World {
                 merchants.map(|merchant| (merchant.mch_id.clone(), Arc::new(merchant.into()))).collect(),
             ),
             nonces: AtomicU64::new(mix(config.faults.seed ^ clock.wall_ms().unsigned_abs())),
+            clock,
+            settings: RwLock::new(Arc::new(config.settings)),
+            funds: Mutex::default(),
             faults: RwLock::new(Arc::new(config.faults)),
         }))
     }
@@ -120,6 +129,27 @@ impl World {
         faults.check()?;
         *self.faults.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(faults);
         Ok(())
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_settings(&self, settings: Settings) -> Result<(), Error> {
+        settings.check()?;
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        Ok(())
+    }
+
+    /// Looks at a merchant's funds, or changes them.
+    pub(crate) fn with_funds<T>(&self, mch_id: &str, act: impl FnOnce(&mut Funds) -> T) -> T {
+        let mut funds = self.funds.lock().unwrap_or_else(PoisonError::into_inner);
+        act(funds.entry(mch_id.to_owned()).or_default())
+    }
+
+    pub(crate) fn order(&self, key: &OrderKey) -> Result<Arc<Order>, Error> {
+        let order = self.book.get(&key.mch_id, &key.out_trade_no);
+        order.ok_or_else(|| Error::UnknownOrder(key.out_trade_no.clone()))
     }
 
     /// Whether the fault strikes; if so it is counted.
@@ -169,7 +199,7 @@ impl World {
             created: self.clock.now(),
             state: TradeState::NotPay,
             paid: None,
-            refunded_fee: 0,
+            refunds: Vec::new(),
             traffic: Arc::default(),
             key,
         })?;
@@ -217,25 +247,9 @@ impl World {
         Ok(order)
     }
 
-    /// Gives back a part or all of a payment.
-    pub(crate) fn refund(&self, key: &OrderKey, refund_fee: u64) -> Result<Arc<Order>, Error> {
-        self.book.change(key, |order| {
-            if !order.state.is_paid() {
-                return Err(Error::NotPaid);
-            }
-            let left = order.total_fee.saturating_sub(order.refunded_fee);
-            if refund_fee == 0 || refund_fee > left {
-                return Err(Error::RefundAmount { left });
-            }
-            order.refunded_fee += refund_fee;
-            order.state = TradeState::Refund;
-            Ok(())
-        })
-    }
-
     /// Whether closeorder may be called for it yet.
     pub(crate) fn is_closable(&self, order: &Order) -> bool {
-        self.clock.now() >= order.created + self.clock.scaled_s(CLOSE_AGE_S)
+        self.clock.now() >= order.created + CLOSE_AGE
     }
 
     fn paid(&self, order: &Order, payment: Payment) -> Result<Paid, Error> {
@@ -243,7 +257,12 @@ impl World {
         if coupon_fee.is_none_or(|sum| sum > order.total_fee) {
             return Err(Error::CouponsTooLarge { total_fee: order.total_fee });
         }
-        let wall_ms = self.clock.wall_ms();
+        let wall_ms = match &payment.time_end {
+            None => self.clock.wall_ms(),
+            Some(text) => {
+                clock::from_compact(text).ok_or(Error::invalid("time_end", "yyyyMMddHHmmss, Beijing time"))?
+            }
+        };
         let transaction_id = payment.transaction_id.unwrap_or_else(|| transaction_id(&order.key, wall_ms));
         if !(1..=32).contains(&transaction_id.len()) {
             return Err(Error::invalid("transaction_id", "1 to 32 characters"));
@@ -253,7 +272,7 @@ impl World {
             bank_type: payment.bank_type.unwrap_or_else(|| "OTHERS".to_owned()),
             coupons: payment.coupons,
             wall_ms,
-            at: self.clock.now(),
+            at: Instant::now(),
         })
     }
 }

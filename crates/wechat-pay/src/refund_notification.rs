@@ -145,8 +145,9 @@ fn open_with(key: &ApiKey, ciphertext: Vec<u8>) -> Result<Refund, RefundNotifica
     Refund::read(&document)
 }
 
-/// The 32 ASCII bytes of the lower-case hex MD5 of the API key; not its 16 raw bytes.
-fn aes_key(key: &ApiKey) -> Zeroizing<[u8; 32]> {
+/// What `req_info` is encrypted with: the 32 ASCII bytes of the lower-case hex MD5 of the API key; not its 16 raw bytes.
+#[must_use]
+pub fn aes_key(key: &ApiKey) -> Zeroizing<[u8; 32]> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digest: [u8; 16] = Md5::digest(key.as_bytes()).into();
     let mut hex = Zeroizing::new([b'0'; 32]);

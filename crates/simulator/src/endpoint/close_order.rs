@@ -9,7 +9,9 @@ use crate::{
     world::World,
 };
 
-pub(super) fn close<'a>(call: &'a Call<'_>, world: &Arc<World>) -> Result<Fields<'a>, Refusal> {
+use super::{NOT_FOUND, is_own};
+
+pub(super) fn close(call: &Call<'_>, world: &Arc<World>) -> Result<Fields<'static>, Refusal> {
     call.check_identity()?;
     let key = OrderKey {
         mch_id: call.required("mch_id")?.to_owned(),
@@ -18,7 +20,7 @@ pub(super) fn close<'a>(call: &'a Call<'_>, world: &Arc<World>) -> Result<Fields
     let mut refusal = None;
     let closed = world.book.change(&key, |order| {
         refusal = match &order.state {
-            _ if order.sub_mch_id.as_deref() != call.get("sub_mch_id") => Some(NOT_FOUND),
+            _ if !is_own(call, order) => Some(NOT_FOUND),
             TradeState::Success | TradeState::Refund => Some(Refusal::business("ORDERPAID", "订单已支付")),
             TradeState::Closed | TradeState::Revoked => Some(Refusal::business("ORDERCLOSED", "订单已关闭")),
             _ if !world.is_closable(order) => {
@@ -43,5 +45,3 @@ pub(super) fn close<'a>(call: &'a Call<'_>, world: &Arc<World>) -> Result<Fields
         Err,
     )
 }
-
-const NOT_FOUND: Refusal = Refusal::Business { code: "ORDERNOTEXIST", text: "订单不存在" };

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use crate::{
     faults::Fault,
     order::{Order, OrderKey, TradeState},
@@ -13,9 +15,7 @@ use crate::{
     world::World,
 };
 
-use super::Answer;
-
-const NOT_FOUND: Refusal = Refusal::Business { code: "ORDERNOTEXIST", text: "order not exist" };
+use super::{Answer, FREQUENCY_LIMITED, Mishap, SYSTEM_ERROR, find_order};
 
 /// In this order; the first that strikes is played.
 const FAILURES: [Fault; 7] = [
@@ -29,7 +29,7 @@ const FAILURES: [Fault; 7] = [
 ];
 
 pub(super) fn answer(call: &Call<'_>, world: &Arc<World>) -> Answer {
-    let order = match call.check_identity().and_then(|()| find(call, world)) {
+    let order = match call.check_identity().and_then(|()| find_order(call, world)) {
         Ok(order) => order,
         Err(refusal) => return Answer::plain(call.answer(Err(refusal), world)),
     };
@@ -39,28 +39,19 @@ pub(super) fn answer(call: &Call<'_>, world: &Arc<World>) -> Answer {
     let delay = if slow { Duration::from_millis(faults.query_slow_ms) } else { Duration::ZERO };
     let fault = FAILURES.into_iter().find(|fault| world.strikes(*fault, &order.key, query));
     let body = match fault {
-        Some(Fault::QuerySystemError) => {
-            call.answer(Err(Refusal::business("SYSTEMERROR", "系统繁忙，请稍后再试。")), world)
-        }
-        Some(Fault::QueryFrequencyLimited) => {
-            call.answer(Err(Refusal::business("FREQUENCY_LIMITED", "频率限制")), world)
-        }
+        Some(Fault::QuerySystemError) => call.answer(Err(SYSTEM_ERROR), world),
+        Some(Fault::QueryFrequencyLimited) => call.answer(Err(FREQUENCY_LIMITED), world),
         Some(Fault::QueryUnsignedFail) => unsigned_fail("系统繁忙，请稍后再试"),
         Some(Fault::QueryWrongSign) => call.wrongly_signed_answer(state_of(&order, world), world),
         _ => call.answer(state_of(&order, world), world),
     };
-    Answer { body, fault, delay }
-}
-
-/// By `transaction_id` if it is given, else by `out_trade_no`; a sub merchant sees only its own.
-fn find(call: &Call<'_>, world: &World) -> Result<Arc<Order>, Refusal> {
-    let mch_id = call.required("mch_id")?;
-    let order = match call.get("transaction_id") {
-        Some(transaction_id) => world.book.by_transaction(mch_id, transaction_id),
-        None => world.book.get(mch_id, call.required("out_trade_no")?),
+    let mishap = match fault {
+        Some(Fault::QueryHttp500) => Some(Mishap::Http500),
+        Some(Fault::QueryHtml) => Some(Mishap::Html),
+        Some(Fault::QueryReset) => Some(Mishap::Cut),
+        _ => None,
     };
-    let own = |order: &Arc<Order>| order.sub_mch_id.as_deref() == call.get("sub_mch_id");
-    order.filter(own).ok_or(NOT_FOUND)
+    Answer { mishap, delay, ..Answer::plain(body) }
 }
 
 fn state_of<'a>(order: &'a Order, world: &World) -> Result<Fields<'a>, Refusal> {
@@ -84,7 +75,7 @@ fn state_of<'a>(order: &'a Order, world: &World) -> Result<Fields<'a>, Refusal> 
     Ok(fields)
 }
 
-fn lags(key: &OrderKey, paid_at: tokio::time::Instant, world: &World) -> bool {
-    let within = world.clock.now() < paid_at + Duration::from_millis(world.faults().query_lag_ms);
+fn lags(key: &OrderKey, paid_at: Instant, world: &World) -> bool {
+    let within = Instant::now() < paid_at + Duration::from_millis(world.faults().query_lag_ms);
     within && world.strikes(Fault::QueryLag, key, 0)
 }

@@ -12,7 +12,9 @@ use crate::{
     world::World,
 };
 
-pub(super) fn place<'a>(call: &'a Call<'_>, world: &Arc<World>) -> Result<Fields<'a>, Refusal> {
+use super::{PARAM_ERROR, SYSTEM_ERROR, fee};
+
+pub(super) fn place(call: &Call<'_>, world: &Arc<World>) -> Result<Fields<'static>, Refusal> {
     call.check_identity()?;
     let new = read(call)?;
     let trade_type = call.required("trade_type")?;
@@ -31,7 +33,7 @@ pub(super) fn place<'a>(call: &'a Call<'_>, world: &Arc<World>) -> Result<Fields
         },
     }
     let mut fields = Fields::new();
-    fields.put("trade_type", trade_type);
+    fields.put("trade_type", trade_type.to_owned());
     let prepay = world.nonce();
     match trade_type {
         "NATIVE" => fields
@@ -45,10 +47,6 @@ pub(super) fn place<'a>(call: &'a Call<'_>, world: &Arc<World>) -> Result<Fields
     fields.put("prepay_id", format!("wx{prepay}"));
     Ok(fields)
 }
-
-const PARAM_ERROR: Refusal = Refusal::Business { code: "PARAM_ERROR", text: "参数错误" };
-const SYSTEM_ERROR: Refusal =
-    Refusal::Business { code: "SYSTEMERROR", text: "系统繁忙，请稍后再试。" };
 
 fn repeat(known: &Order, parameters: &str) -> Result<(), Refusal> {
     match &known.state {
@@ -95,23 +93,4 @@ fn read(call: &Call<'_>) -> Result<NewOrder, Refusal> {
         trade_type: trade_type.to_owned(),
         sign_type: call.algorithm.as_str().to_owned(),
     })
-}
-
-/// `[1-9][0-9]*`
-fn fee(text: &str) -> Option<u64> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-    if plain { text.parse().ok() } else { None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fee_is_a_plain_number_of_fen() {
-        assert_eq!(fee("1999"), Some(1999));
-        for text in ["", "0", "01", "+1", "1.0", "-1", "1 ", "99999999999999999999"] {
-            assert_eq!(fee(text), None, "{text:?}");
-        }
-    }
 }

@@ -13,10 +13,8 @@ use wechat_pay::{
 };
 
 use crate::support::{
-    APP, KEY, MCH, Map, OTHER_SUB, PROVIDER, SUB, Sim, config, key as key_of_all, map, query_of,
+    APP, KEY, MCH, Map, NOWHERE, OTHER_SUB, PROVIDER, SUB, Sim, config, key as key_of_all, map, query_of,
 };
-
-const NOWHERE: &str = "http://127.0.0.1:9/notify";
 
 fn unified(number: &str) -> Map {
     map(&[

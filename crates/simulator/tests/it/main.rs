@@ -7,8 +7,11 @@
     reason = "a test drives real time"
 )]
 
+mod call_faults;
 mod control;
 mod endpoints;
 mod faults;
 mod notifications;
+mod refund_notifications;
+mod refunds;
 mod support;

@@ -29,6 +29,8 @@ pub const SUB: &str = "1900000111";
 pub const OTHER_SUB: &str = "1900000112";
 pub const APP: &str = "wx8888888888888888";
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
+/// Nobody listens there.
+pub const NOWHERE: &str = "http://127.0.0.1:9/notify";
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub type Map = BTreeMap<String, String>;
@@ -114,6 +116,20 @@ impl Sim {
         fields: &Map,
         algorithm: Algorithm,
     ) -> Result<(StatusCode, String), String> {
+        self.request(Method::POST, path, "text/xml", self.signed(fields, algorithm)).await
+    }
+
+    /// The same, showing the certificate of `mch_id` by the header.
+    pub async fn post_as(&self, mch_id: &str, path: &str, body: String) -> (StatusCode, String) {
+        let request = Request::post(format!("{}{path}", self.base_url)).header("x-sim-certificate", mch_id);
+        let response = self.client.request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    /// The body of a signed call.
+    pub fn signed(&self, fields: &Map, algorithm: Algorithm) -> String {
         let mut fields = fields.clone();
         fields.insert("nonce_str".to_owned(), "5K8264ILTKCH16CQ2502SI8ZNMTM67VS".to_owned());
         if algorithm == Algorithm::HmacSha256 {
@@ -121,11 +137,15 @@ impl Sim {
         }
         let sign = sign::sign(fields.iter().map(|(name, value)| (&**name, &**value)), &key(), algorithm);
         fields.insert("sign".to_owned(), sign);
-        self.request(Method::POST, path, "text/xml", xml::write(fields)).await
+        xml::write(fields)
     }
 
     pub async fn query(&self, order: &OrderKey, algorithm: Algorithm) -> Map {
         self.call("/pay/orderquery", &query_of(order), algorithm).await
+    }
+
+    pub fn key(&self, number: &str) -> OrderKey {
+        OrderKey { mch_id: MCH.to_owned(), out_trade_no: number.to_owned() }
     }
 
     /// An order that is to be announced at `notify_url`.

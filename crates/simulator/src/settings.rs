@@ -1,0 +1,74 @@
+//! What can be changed while the simulator runs, besides faults: how long refunds take, when bills are ready, whether a
+//! certificate is asked for. Checks itself; `world` keeps it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// Rules with numbers. Times are the simulator's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// From the acceptance of a refund to its end.
+    pub refund_delay_s: u64,
+    /// Between two refunds of one order; before that `INVALID_REQ_TOO_MUCH`. 0: no limit.
+    pub refund_interval_s: u64,
+    /// Refunds of one order at most.
+    pub refunds_per_order_max: usize,
+    /// What stands in over plain HTTP for the client certificate of refunds and reversals.
+    pub certificate: Certificate,
+    /// Where a merchant is told of the end of refunds that name no address themselves: a setting of the merchant
+    /// platform, by `mch_id`.
+    pub refund_notify_urls: BTreeMap<String, String>,
+    /// Seconds after midnight in Beijing when the bill of the day before is ready.
+    pub bill_ready_s: u32,
+}
+
+/// Who is taken for the holder of a merchant's certificate over plain HTTP. Over TLS only who shows one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Certificate {
+    /// Everybody.
+    Assumed,
+    /// Who sends the header `X-Sim-Certificate` with the merchant's number.
+    Header,
+    /// Nobody.
+    Missing,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            refund_delay_s: 60,
+            refund_interval_s: 0,
+            refunds_per_order_max: 50,
+            certificate: Certificate::Assumed,
+            refund_notify_urls: BTreeMap::new(),
+            bill_ready_s: 10 * 3600,
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.refunds_per_order_max == 0 {
+            return Err(Error::config("refunds_per_order_max", "must be at least 1"));
+        }
+        if self.bill_ready_s > 86_400 {
+            return Err(Error::config("bill_ready_s", "a day has 86400 seconds"));
+        }
+        Ok(())
+    }
+}
+
+/// What a merchant has to pay refunds with, in fen; absent means any amount.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Funds {
+    /// `REFUND_SOURCE_UNSETTLED_FUNDS`.
+    pub unsettled_fee: Option<u64>,
+    /// `REFUND_SOURCE_RECHARGE_FUNDS`.
+    pub recharge_fee: Option<u64>,
+}
