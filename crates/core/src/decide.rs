@@ -5,7 +5,10 @@
 mod denial;
 mod draft;
 mod payment;
+mod refund;
 mod undecided;
+
+pub use self::refund::{REFUND_WATCH, RefundLook, decide_refund};
 
 use crate::check::{Check, Reason};
 use crate::dead::DeadLetter;
@@ -85,6 +88,10 @@ pub struct Change {
 
 /// Decides what an answer means for an order.
 pub fn decide(record: &Record, answer: &Answer, look: &Look<'_>) -> Decision {
+    if record.progress.refund_only {
+        // Nobody told us of the payment itself, so nobody is told of it.
+        return Decision::Commit(Box::new(Change::keep(record, look, "not_looked_at", "known by a refund only")));
+    }
     let mut change = match answer {
         Answer::Transient(cause) => undecided::transient(record, cause, look),
         Answer::Refused { reason, detail } => undecided::refused(record, reason, detail, look),
@@ -110,6 +117,16 @@ impl Look<'_> {
             (_, Cause::Manual) => LearnedBy::Manual,
             (_, Cause::Billed) => LearnedBy::Bill,
             (..) => LearnedBy::Poll,
+        }
+    }
+
+    /// The same for a refund.
+    pub(crate) fn refund_learned_by(&self, refund: &Refund) -> LearnedBy {
+        match self.check.cause() {
+            _ if refund.notified => LearnedBy::Notification,
+            Cause::Manual => LearnedBy::Manual,
+            Cause::Billed => LearnedBy::Bill,
+            _ => LearnedBy::Poll,
         }
     }
 

@@ -3,6 +3,7 @@
 mod bill;
 mod kind;
 mod read;
+mod refund;
 
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, uuid};
@@ -10,6 +11,7 @@ use uuid::{Uuid, uuid};
 pub use self::bill::{BillData, BillSums};
 pub use self::kind::EventType;
 use self::read::Document;
+pub use self::refund::RefundData;
 use crate::ids::{AppId, MchId, OrderKey, OutTradeNo, TransactionId};
 use crate::money::{Currency, Fen};
 use crate::observation::{Coupon, Openid};
@@ -128,6 +130,8 @@ pub struct OrderData {
     pub openid: Option<Openid>,
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub disagreement: Option<Disagreement>,
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub refund: Option<RefundData>,
 }
 
 /// What `order.mismatch` adds.
@@ -216,7 +220,8 @@ impl Event {
 
 /// The id of an event: the same fact has the same id, whoever finds it and however often.
 ///
-/// `reference` is the transaction_id for paid, mismatch and refunded, empty for closed, failed and unpaid.
+/// `reference` is the transaction_id for paid, mismatch and refunded, the refund_id for refunds, empty for closed, failed
+/// and unpaid.
 pub fn event_id(key: &OrderKey, kind: EventType, reference: &str) -> Uuid {
     let name = format!("{}\n{}\n{}\n{}", key.mch_id, key.out_trade_no, kind.as_str(), reference);
     Uuid::new_v5(&NAMESPACE, name.as_bytes())

@@ -210,6 +210,9 @@ pub struct Refund {
     /// Answers in a row that said nothing.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: u32,
+    /// Answers in a row that knew nothing of it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unseen: u32,
     /// Wishes to look at it at once that no look has answered yet.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub hints: u32,
@@ -240,6 +243,7 @@ impl Refund {
             notified: false,
             tries: 0,
             attempts: 0,
+            unseen: 0,
             hints: 0,
             in_hand: false,
             next_at: Some(now),

@@ -52,7 +52,11 @@ impl Check {
 impl Look<'_> {
     /// Whether events of this look are told outside.
     pub(crate) fn is_told(&self, record: &Record) -> bool {
-        self.policy.mode == Mode::Live || record.progress.owed
+        self.is_live() || record.progress.owed
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.policy.mode == Mode::Live
     }
 }
 

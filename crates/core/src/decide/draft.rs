@@ -4,11 +4,13 @@ use uuid::Uuid;
 
 use crate::decide::{Change, Look};
 use crate::event::{
-    ContentType, Disagreement, Event, EventType, Mismatch, OrderData, SpecVersion, event_id, source_of,
+    ContentType, Disagreement, Event, EventType, Mismatch, OrderData, RefundData, SpecVersion, event_id,
+    source_of,
 };
 use crate::observation::{Openid, Payment};
 use crate::policy::OpenidPolicy;
 use crate::record::{Entry, Progress, Record};
+use crate::refund::{Refund, RefundFacts};
 use crate::shadow::withheld_id;
 
 impl Change {
@@ -32,9 +34,12 @@ impl Change {
     /// Adds an event, unless the same fact was ever committed, told or withheld.
     pub(super) fn emit(&mut self, record: &Record, draft: Draft<'_>, look: &Look<'_>) -> bool {
         let (told, withheld) = draft.ids(record);
-        let id = if look.is_told(record) { told } else { withheld };
+        let is_told = draft.is_told(record, look);
+        let id = if is_told { told } else { withheld };
         let is_known = |id| record.has_event(id) || self.events.iter().any(|event| event.id == id);
-        if is_known(told) || is_known(withheld) {
+        // What was withheld of an order is released whole; a refund's telling is owed by itself.
+        let is_released = draft.refund.is_some() && is_told;
+        if is_known(told) || is_known(withheld) && !is_released {
             return false;
         }
         self.version = self.version.saturating_add(1);
@@ -51,14 +56,26 @@ pub(super) struct Draft<'a> {
     /// Absent in denials.
     pub payment: Option<&'a Payment>,
     pub mismatch: Option<Mismatch>,
+    /// Only in what is told of a refund.
+    pub refund: Option<(&'a Refund, &'a RefundFacts, &'a str)>,
 }
 
 impl Draft<'_> {
     /// As it is told, and as it is withheld.
     fn ids(&self, record: &Record) -> (Uuid, Uuid) {
         let transaction_id = self.payment.and_then(|payment| payment.transaction_id.as_ref());
-        let reference = transaction_id.map_or("", |id| id.as_str());
+        let reference = match self.refund {
+            Some((_, facts, _)) => facts.refund_id.as_str(),
+            None => transaction_id.map_or("", |id| id.as_str()),
+        };
         (event_id(&record.key, self.kind, reference), withheld_id(&record.key, self.kind, reference))
+    }
+
+    fn is_told(&self, record: &Record, look: &Look<'_>) -> bool {
+        match self.refund {
+            Some((refund, ..)) => look.is_live() || refund.owed,
+            None => look.is_told(record),
+        }
     }
 
     fn event(&self, record: &Record, id: Uuid, version: u64, look: &Look<'_>) -> Event {
@@ -77,19 +94,29 @@ impl Draft<'_> {
     fn data(&self, record: &Record, version: u64, look: &Look<'_>) -> OrderData {
         let registration = record.registration.as_ref();
         let payment = self.payment;
+        let facts = self.refund.map(|(_, facts, _)| facts);
         OrderData {
             version,
             mch_id: record.key.mch_id.clone(),
             sub_mch_id: payment
                 .and_then(|payment| payment.sub_mch_id.clone())
+                .or_else(|| facts.and_then(|facts| facts.sub_mch_id.clone()))
                 .or_else(|| registration.and_then(|registration| registration.sub_mch_id.clone())),
             appid: payment
                 .and_then(|payment| payment.appid.clone())
+                .or_else(|| facts.and_then(|facts| facts.appid.clone()))
                 .or_else(|| registration.and_then(|registration| registration.appid.clone())),
             out_trade_no: record.key.out_trade_no.clone(),
-            transaction_id: payment.and_then(|payment| payment.transaction_id.clone()),
-            total_fee: payment.and_then(|payment| payment.total_fee),
-            fee_type: payment.map(|payment| payment.fee_type.clone()),
+            transaction_id: payment
+                .and_then(|payment| payment.transaction_id.clone())
+                .or_else(|| facts.and_then(|facts| facts.transaction_id.clone())),
+            total_fee: payment
+                .and_then(|payment| payment.total_fee)
+                .or_else(|| facts.and_then(|facts| facts.total_fee)),
+            fee_type: payment
+                .map(|payment| &payment.fee_type)
+                .or_else(|| facts.map(|facts| &facts.fee_type))
+                .cloned(),
             cash_fee: payment.and_then(|payment| payment.cash_fee),
             settlement_total_fee: payment.and_then(|payment| payment.settlement_total_fee),
             coupon_fee: payment.and_then(|payment| payment.coupon_fee),
@@ -99,16 +126,20 @@ impl Draft<'_> {
             bank_type: payment.and_then(|payment| payment.bank_type.clone()),
             attach: payment.and_then(|payment| payment.attach.clone()),
             paid_at: payment.and_then(|payment| payment.paid_at),
-            learned_by: look.learned_by(record),
+            learned_by: match self.refund {
+                Some((refund, ..)) => look.refund_learned_by(refund),
+                None => look.learned_by(record),
+            },
             late: self.kind == EventType::Paid && was_denied(record),
             registered: registration.is_some(),
-            shadow: !look.is_told(record),
+            shadow: !self.is_told(record, look),
             openid: self.openid(look),
             disagreement: self.mismatch.map(|mismatch| Disagreement {
                 mismatch,
                 registered_fee: registration.map(|registration| registration.total_fee),
                 registered_fee_type: registration.map(|registration| registration.fee_type.clone()),
             }),
+            refund: self.refund.map(|(refund, facts, status)| refund_data(refund, facts, status)),
         }
     }
 
@@ -117,6 +148,20 @@ impl Draft<'_> {
             OpenidPolicy::Omit | OpenidPolicy::Keep => None,
             OpenidPolicy::Include => self.payment.and_then(|payment| payment.openid.clone()),
         }
+    }
+}
+
+fn refund_data(refund: &Refund, facts: &RefundFacts, status: &str) -> RefundData {
+    RefundData {
+        out_refund_no: refund.out_refund_no.clone(),
+        refund_id: facts.refund_id.clone(),
+        refund_fee: facts.refund_fee,
+        settlement_refund_fee: facts.settlement_refund_fee,
+        cash_refund_fee: facts.cash_refund_fee,
+        refund_status: status.to_owned(),
+        refund_account: facts.account.clone(),
+        refund_recv_accout: facts.received_by.clone(),
+        refund_success_time: facts.succeeded_at,
     }
 }
 

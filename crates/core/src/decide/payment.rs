@@ -4,7 +4,7 @@
 //! order. I9: late truth wins.
 
 use crate::decide::draft::Draft;
-use crate::decide::{Change, Look, earlier, quick_after, quick_due, undecided};
+use crate::decide::{Change, Look, earlier, quick_after, quick_due, refund, undecided};
 use crate::event::{EventType, Mismatch};
 use crate::money::{Currency, Fen};
 use crate::observation::Payment;
@@ -132,6 +132,8 @@ fn known_payment(record: &Record, payment: &Payment, look: &Look<'_>, mut change
         settle_refund(record, payment, look, &mut change);
         change.payment = Some(kept(payment, look));
         change.outcome = "refunded";
+    } else if record.state == State::Paid {
+        change.due = earlier(change.due, refund::until_seen(record, look));
     }
     change
 }
@@ -183,7 +185,7 @@ fn tell(
     payment: &Payment,
     look: &Look<'_>,
 ) -> bool {
-    let draft = Draft { kind, trade_state: Some(word(payment)), payment: Some(payment), mismatch };
+    let draft = Draft { kind, trade_state: Some(word(payment)), payment: Some(payment), mismatch, refund: None };
     change.emit(record, draft, look)
 }
 

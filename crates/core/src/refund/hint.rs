@@ -51,6 +51,7 @@ pub(crate) fn want_all(record: &mut Record, now: Timestamp) {
 
 fn want(refund: &mut Refund, now: Timestamp) {
     refund.hints = refund.hints.saturating_add(1);
+    refund.unseen = 0;
     refund.next_at = Some(refund.next_at.map_or(now, |at| at.min(now)));
 }
 

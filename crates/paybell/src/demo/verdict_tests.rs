@@ -66,6 +66,7 @@ fn event(number: u32, kind: EventType, learned_by: LearnedBy) -> Event {
             shadow: false,
             openid: None,
             disagreement: None,
+            refund: None,
         }
         .into(),
     }

@@ -234,6 +234,7 @@ fn event() -> impl Strategy<Value = Event> {
                 shadow: false,
                 openid: None,
                 disagreement: None,
+                refund: None,
             }
             .into(),
         },

@@ -123,6 +123,7 @@ pub fn paid_event(key: &OrderKey) -> Event {
             shadow: false,
             openid: None,
             disagreement: None,
+            refund: None,
         }
         .into(),
     }

@@ -283,6 +283,7 @@ pub fn event(key: &OrderKey, kind: EventType, reference: &str) -> Event {
             shadow: false,
             openid: None,
             disagreement: None,
+            refund: None,
         }
         .into(),
     }

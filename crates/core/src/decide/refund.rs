@@ -1,0 +1,249 @@
+//! What an answer means for one refund.
+//!
+//! Only refundquery settles a refund: that WeChat took the request says nothing of the money. What is not known stays
+//! unknown, and is asked again. The order's own state is nobody's business here: once money went back, the order itself
+//! is looked at, and its own row of the table tells so.
+
+use crate::dead::{DeadLetter, DeadReason};
+use crate::decide::draft::Draft;
+use crate::decide::{Change, Look, QUICK_GAPS, STUCK_GAP, earlier};
+use crate::event::EventType;
+use crate::ids::OutRefundNo;
+use crate::record::{Cause, Due, Entry, Record, State};
+use crate::refund::{Refund, RefundAnswer, RefundFacts, RefundState, RefundStatus};
+use crate::time::{Millis, Timestamp};
+
+/// How long an unsettled refund is asked about; WeChat's own are settled within days.
+pub const REFUND_WATCH: Millis = Millis::seconds(30 * 86_400);
+
+/// What one look at a refund found.
+#[derive(Debug, Clone, Copy)]
+pub struct RefundLook<'a> {
+    pub number: &'a OutRefundNo,
+    /// The wishes that this look answers: those that the record held when WeChat was asked.
+    pub hints: u32,
+    pub answer: &'a RefundAnswer,
+}
+
+/// Decides what an answer means for a refund.
+pub fn decide_refund(record: &Record, found: &RefundLook<'_>, look: &Look<'_>) -> Change {
+    let mut change = Change::keep(record, look, "refund", "");
+    change.progress = record.progress.clone();
+    change.due = record.order_due;
+    let Some(known) = record.refund(found.number) else { return change };
+    let mut refund = Refund { hints: found.hints, ..known.clone() };
+    match found.answer {
+        RefundAnswer::Accepted(facts) => taken(&mut refund, facts, look, &mut change),
+        RefundAnswer::Observed(status, facts) => {
+            observed(record, &mut refund, (status, facts), look, &mut change);
+        }
+        RefundAnswer::NotExist => {
+            if !unseen(record, &mut refund, look, &mut change) {
+                change.entry = entry(known, "unknown to WeChat: forgotten", look);
+                change.refund = Some((found.number.clone(), None));
+                return change;
+            }
+        }
+        RefundAnswer::Refused(refusal) => {
+            if refund.state == RefundState::Asked {
+                refund.state = RefundState::Refused;
+                refund.refusal = Some(refusal.as_ref().clone());
+            }
+            refund.next_at = None;
+            change.outcome = "refund_refused";
+        }
+        RefundAnswer::Transient { at_least, .. } => later(&mut refund, *at_least, look, &mut change),
+        RefundAnswer::Stuck { reason, detail } => {
+            change.dead = Some(DeadLetter::about(&record.key, reason.clone(), detail, look.now));
+            change.outcome = "refund_stuck";
+            if refund.state == RefundState::Notified && *reason == DeadReason::WrongOrder {
+                // Whoever wrote the notification put another order's refund under this one.
+                change.entry = entry(known, detail, look);
+                forget(record, &mut change);
+                change.refund = Some((found.number.clone(), None));
+                return change;
+            }
+            refund.next_at = Some(look.now + STUCK_GAP);
+        }
+    }
+    end_the_watch(record, &mut refund, look, &mut change);
+    change.entry = entry(known, &words(known, &refund, found.answer), look);
+    change.refund = Some((found.number.clone(), Some(refund)));
+    change
+}
+
+/// While a paid order has a refund that succeeded, and orderquery does not say so yet, it is asked again.
+pub(super) fn until_seen(record: &Record, look: &Look<'_>) -> Option<Due> {
+    let succeeded = record.refunds.iter().filter(|refund| refund.state == RefundState::Succeeded);
+    let since = succeeded.filter_map(|refund| refund.settled_at).max()?;
+    let at = look.policy.cadence.next_point(since, None, look.now)?;
+    Some(Due { at, cause: Cause::Cadence })
+}
+
+/// WeChat took the request. It may have been settled in the meantime by what a notification made us ask.
+fn taken(refund: &mut Refund, facts: &RefundFacts, look: &Look<'_>, change: &mut Change) {
+    (refund.attempts, refund.unseen) = (0, 0);
+    change.outcome = "refund_taken";
+    if rank(refund.state) < rank(RefundState::Processing) {
+        refund.state = RefundState::Processing;
+        refund.facts = Some(facts.clone());
+    }
+    refund.next_at = next_poll(refund, look);
+}
+
+fn observed(
+    record: &Record,
+    refund: &mut Refund,
+    (status, facts): (&RefundStatus, &RefundFacts),
+    look: &Look<'_>,
+    change: &mut Change,
+) {
+    (refund.attempts, refund.unseen) = (0, 0);
+    change.outcome = "refund_observed";
+    let state = match status {
+        RefundStatus::Success => RefundState::Succeeded,
+        RefundStatus::Closed => RefundState::Closed,
+        RefundStatus::Abnormal => RefundState::Abnormal,
+        // WeChat has it, whatever it does with it.
+        RefundStatus::Processing | RefundStatus::Unknown(_) => RefundState::Processing,
+    };
+    if rank(state) > rank(refund.state) {
+        refund.state = state;
+        refund.refusal = None;
+        tell_a_difference(record, refund, facts, look, change);
+        refund.settled_at = state.is_final().then_some(look.now);
+        if state == RefundState::Succeeded && record.state == State::Paid && !record.progress.refund_only {
+            change.due = earlier(change.due, Some(Due { at: look.now, cause: Cause::Refund }));
+        }
+    }
+    if state == refund.state {
+        refund.facts = Some(facts.clone());
+        tell(record, refund, (status, facts), look, change);
+    }
+    refund.next_at = if refund.state.is_final() { None } else { next_poll(refund, look) };
+}
+
+/// Tells a refund that came to an end, or to a person; once, whoever found it.
+fn tell(
+    record: &Record,
+    refund: &Refund,
+    (status, facts): (&RefundStatus, &RefundFacts),
+    look: &Look<'_>,
+    change: &mut Change,
+) {
+    let (kind, outcome) = match refund.state {
+        RefundState::Succeeded => (EventType::RefundSucceeded, "refund_succeeded"),
+        RefundState::Abnormal => (EventType::RefundAbnormal, "refund_abnormal"),
+        RefundState::Closed => (EventType::RefundClosed, "refund_closed"),
+        _ => return,
+    };
+    let payment = record.payment.as_ref();
+    let trade_state = payment.map(|payment| if payment.refunded { "REFUND" } else { "SUCCESS" });
+    let refund = Some((refund, facts, status.as_str()));
+    if change.emit(record, Draft { kind, trade_state, payment, mismatch: None, refund }, look) {
+        change.outcome = outcome;
+    }
+}
+
+/// Somebody else used the number for another amount: a person must know, and the event says what WeChat says.
+fn tell_a_difference(
+    record: &Record,
+    refund: &Refund,
+    facts: &RefundFacts,
+    look: &Look<'_>,
+    change: &mut Change,
+) {
+    let asked = refund.request.as_ref().map(|request| request.refund_fee);
+    if let Some(asked) = asked.filter(|asked| *asked != facts.refund_fee) {
+        let number = &refund.out_refund_no;
+        let detail = format!("refund {number}: asked for {asked}, WeChat says {}", facts.refund_fee);
+        change.dead = Some(DeadLetter::about(&record.key, DeadReason::RefundDiffers, detail, look.now));
+    }
+}
+
+/// WeChat knows no such refund. `false` if it is to be forgotten.
+fn unseen(record: &Record, refund: &mut Refund, look: &Look<'_>, change: &mut Change) -> bool {
+    change.outcome = "refund_unseen";
+    let nth = usize::try_from(refund.unseen).unwrap_or(usize::MAX);
+    refund.unseen = refund.unseen.saturating_add(1);
+    match refund.state {
+        // Not sent, or not arrived: the next look sends it.
+        RefundState::Asked => refund.next_at = Some(look.now + look.retry_delay),
+        RefundState::Notified => match QUICK_GAPS.get(nth) {
+            Some(gap) => refund.next_at = Some(look.now + *gap),
+            None => {
+                forget(record, change);
+                return false;
+            }
+        },
+        // WeChat said otherwise before: one of its copies lags.
+        RefundState::Processing | RefundState::Abnormal => later(refund, Millis(0), look, change),
+        RefundState::Succeeded | RefundState::Closed | RefundState::Refused => refund.next_at = None,
+    }
+    true
+}
+
+/// With its last refund goes an order that nothing else is known of.
+fn forget(record: &Record, change: &mut Change) {
+    let is_last = record.refunds.len() == 1;
+    change.forget = record.progress.refund_only && is_last && record.events().next().is_none();
+    change.outcome = "refund_forgotten";
+}
+
+fn later(refund: &mut Refund, at_least: Millis, look: &Look<'_>, change: &mut Change) {
+    refund.attempts = refund.attempts.saturating_add(1);
+    refund.next_at = Some(look.now + Millis(look.retry_delay.0.max(at_least.0)));
+    change.outcome = "refund_transient";
+}
+
+/// The first point of the policy's cadence, counted from when the refund was asked for; then every six hours.
+fn next_poll(refund: &Refund, look: &Look<'_>) -> Option<Timestamp> {
+    let after = refund.next_at.map_or(look.now, |at| at.max(look.now));
+    let point = look.policy.cadence.next_point(refund.known_at, None, after);
+    Some(point.unwrap_or(look.now + STUCK_GAP))
+}
+
+/// After 30 days only a person can help: a letter is left, once, and the refund rests until somebody asks.
+fn end_the_watch(record: &Record, refund: &mut Refund, look: &Look<'_>, change: &mut Change) {
+    let Some(at) = refund.next_at else { return };
+    let end = refund.known_at + REFUND_WATCH;
+    if look.now < end || refund.state == RefundState::Notified {
+        refund.next_at = Some(if look.now < end { at.min(end) } else { at });
+        return;
+    }
+    refund.next_at = None;
+    let detail = format!("refund {}: still {} after 30 days", refund.out_refund_no, refund.state.as_str());
+    change.dead = Some(DeadLetter::about(&record.key, DeadReason::RefundStuck, detail, look.now));
+    change.outcome = "refund_stuck";
+}
+
+/// What WeChat says leads upwards only. A refused number may turn out to be known all the same; a closed refund that
+/// turns out to have moved money is told.
+fn rank(state: RefundState) -> u8 {
+    match state {
+        RefundState::Asked | RefundState::Notified | RefundState::Refused => 0,
+        RefundState::Processing => 1,
+        RefundState::Abnormal => 2,
+        RefundState::Closed => 3,
+        RefundState::Succeeded => 4,
+    }
+}
+
+fn words(before: &Refund, after: &Refund, answer: &RefundAnswer) -> String {
+    let said = match answer {
+        RefundAnswer::Accepted(_) => "accepted",
+        RefundAnswer::Observed(status, _) => status.as_str(),
+        RefundAnswer::NotExist => "REFUNDNOTEXIST",
+        RefundAnswer::Refused(refusal) => &refusal.code,
+        RefundAnswer::Transient { cause, .. } => cause,
+        RefundAnswer::Stuck { detail, .. } => detail,
+    };
+    match before.state == after.state {
+        true => format!("{}, {said}", after.state.as_str()),
+        false => format!("{} to {}, {said}", before.state.as_str(), after.state.as_str()),
+    }
+}
+
+fn entry(refund: &Refund, detail: &str, look: &Look<'_>) -> Entry {
+    Entry::new(look.now, "refund", format!("{}: {detail}", refund.out_refund_no))
+}
