@@ -7,6 +7,7 @@ mod answer;
 mod merchants;
 mod metrics;
 mod receive;
+mod refund;
 mod service;
 
 pub use answer::Answer;

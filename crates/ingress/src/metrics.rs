@@ -25,10 +25,18 @@ const ACK_BOUNDS_US: [u64; 14] = [
     5_000_000,
 ];
 
+/// What a notification is about. Counted apart: a shop may have the one set up and not the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Payment,
+    Refund,
+}
+
 /// What the ingress counts.
 #[derive(Clone)]
 pub struct IngressMetrics {
     notifications: Family<Labels, Counter>,
+    refund_notifications: Family<Labels, Counter>,
     key_used: KeyUsed,
     known: Arc<ArcSwap<HashMap<String, OfMerchant>>>,
     ack: AckHistogram,
@@ -55,9 +63,16 @@ impl IngressMetrics {
             "Notifications by merchant and result",
             notifications.clone(),
         );
+        let refund_notifications = Family::<Labels, Counter>::default();
+        registry.register(
+            "paybell_refund_notifications",
+            "Refund notifications by merchant and result",
+            refund_notifications.clone(),
+        );
         let ack = AckHistogram::default();
         registry.register("paybell_ack_seconds", "From the request's head to our answer", ack.clone());
-        let metrics = Self { notifications, key_used: key_used.clone(), known: Arc::default(), ack };
+        let (key_used, known) = (key_used.clone(), Arc::default());
+        let metrics = Self { notifications, refund_notifications, key_used, known, ack };
         metrics.know(mch_ids);
         metrics
     }
@@ -79,17 +94,24 @@ impl IngressMetrics {
         }
     }
 
-    pub(crate) fn accepted(&self, mch_id: &str) {
-        if let Some(merchant) = self.known.load().get(mch_id) {
-            merchant.accepted.inc();
-        } else {
-            // Removed while its notification was being stored.
-            self.refused(Some(mch_id), "accepted");
-        }
+    pub(crate) fn accepted(&self, kind: Kind, mch_id: &str) {
+        match self.known.load().get(mch_id) {
+            Some(merchant) if kind == Kind::Payment => merchant.accepted.inc(),
+            // A refund's, or one of a merchant that was removed while it was being stored.
+            _ => self.count(kind, mch_id, "accepted"),
+        };
     }
 
-    pub(crate) fn refused(&self, mch_id: Option<&str>, result: &'static str) {
-        self.notifications.get_or_create(&labels(mch_id.unwrap_or("unknown"), result)).inc();
+    pub(crate) fn refused(&self, kind: Kind, mch_id: Option<&str>, result: &'static str) {
+        self.count(kind, mch_id.unwrap_or("unknown"), result);
+    }
+
+    fn count(&self, kind: Kind, mch_id: &str, result: &'static str) -> u64 {
+        let of_kind = match kind {
+            Kind::Payment => &self.notifications,
+            Kind::Refund => &self.refund_notifications,
+        };
+        of_kind.get_or_create(&labels(mch_id, result)).inc()
     }
 
     pub(crate) fn key_used(&self, mch_id: &str, key_index: usize) {

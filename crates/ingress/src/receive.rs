@@ -7,12 +7,12 @@ use arc_swap::ArcSwap;
 use paybell_core::ports::{CheckQueue, PortError};
 use paybell_core::record::SeenAs;
 use paybell_core::{AppId, Check, MchId, Mode, OrderKey, Telling, TransactionId};
-use wechat_pay::notification::{Authentic, Notification, NotificationError, Unverified};
+use wechat_pay::notification::{Notification, NotificationError, Unverified};
 use wechat_pay::xml::XmlError;
 
 use crate::answer::Answer;
 use crate::merchants::{Merchant, Merchants};
-use crate::metrics::IngressMetrics;
+use crate::metrics::{IngressMetrics, Kind};
 
 /// What became of a notification: the answer for WeChat and a word for our counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +30,8 @@ pub struct Ingress {
     pub(crate) limits: crate::service::IngressLimits,
 }
 
-/// A notification that is authentic, for us and complete, with what is needed of it.
-struct Accepted {
-    check: Check,
-}
+/// The check that an authentic and complete notification for us becomes, or the refusal and whose it is.
+pub(crate) type Judged = Result<Check, (Reception, Option<String>)>;
 
 impl Ingress {
     /// Takes notifications of `merchants` and puts checks into `queue`.
@@ -68,44 +66,42 @@ impl Ingress {
     ///
     /// `path_mch_id` is the number in the path, if the notify_url has one.
     pub async fn receive(&self, path_mch_id: Option<&str>, body: &[u8]) -> Reception {
-        match self.judge(path_mch_id, body) {
-            Ok(accepted) => self.store(accepted.check).await,
-            Err(refused) => refused,
+        let judged = self.judge(path_mch_id, body);
+        self.conclude(Kind::Payment, judged).await
+    }
+
+    /// What follows the judgement of either kind: the durable step, or the refusal.
+    pub(crate) async fn conclude(&self, kind: Kind, judged: Judged) -> Reception {
+        match judged {
+            Ok(check) => self.store(kind, check).await,
+            Err((refused, mch_id)) => {
+                self.metrics.refused(kind, mch_id.as_deref(), refused.result);
+                refused
+            }
         }
     }
 
     /// Everything before the durable step.
-    fn judge(&self, path_mch_id: Option<&str>, body: &[u8]) -> Result<Accepted, Reception> {
-        let result = self.accept(path_mch_id, body);
-        if let Err((reception, mch_id)) = &result {
-            self.metrics.refused(mch_id.as_deref(), reception.result);
-        }
-        result.map_err(|(reception, _)| reception)
-    }
-
-    fn accept(
-        &self,
-        path_mch_id: Option<&str>,
-        body: &[u8],
-    ) -> Result<Accepted, (Reception, Option<String>)> {
+    fn judge(&self, path_mch_id: Option<&str>, body: &[u8]) -> Judged {
         let unverified = Unverified::parse(body).map_err(|error| (of_xml(error), None))?;
-        let merchant = self.merchant(path_mch_id, &unverified).map_err(|reception| (reception, None))?;
+        let merchant =
+            self.merchant(path_mch_id, unverified.mch_id()).map_err(|reception| (reception, None))?;
         let of_merchant = |reception| (reception, Some(merchant.mch_id.clone()));
         let keys = KeyRefs::of(&merchant);
         let (authentic, key_index) =
             unverified.verify(keys.as_slice(), merchant.accepted).map_err(of_error).map_err(of_merchant)?;
         self.metrics.key_used(&merchant.mch_id, key_index);
-        is_for_us(&merchant, &authentic).map_err(of_merchant)?;
+        is_listed_for(&merchant, authentic.appid(), authentic.sub_mch_id()).map_err(of_merchant)?;
         let notification = authentic.into_notification().map_err(of_error).map_err(of_merchant)?;
-        check_of(&notification).map(|check| Accepted { check }).map_err(of_merchant)
+        check_of(&notification).map_err(of_merchant)
     }
 
-    fn merchant(
+    /// The merchant that the document names, and the path too if it names one.
+    pub(crate) fn merchant(
         &self,
         path_mch_id: Option<&str>,
-        unverified: &Unverified<'_>,
+        named: Option<&str>,
     ) -> Result<Arc<Merchant>, Reception> {
-        let named = unverified.mch_id();
         if path_mch_id.is_some() && path_mch_id != named {
             return Err(Reception { answer: Answer::Unauthorized, result: "wrong_path" });
         }
@@ -114,7 +110,7 @@ impl Ingress {
             .ok_or(Reception { answer: Answer::Unauthorized, result: "unknown_merchant" })
     }
 
-    async fn store(&self, check: Check) -> Reception {
+    async fn store(&self, kind: Kind, check: Check) -> Reception {
         let (check, answer) = match self.mode {
             Mode::Live => (check, Answer::Success),
             Mode::Shadow => (check.with_telling(Telling::Copied), Answer::Shadow),
@@ -122,12 +118,12 @@ impl Ingress {
         let mch_id = check.key.mch_id.clone();
         match self.queue.publish(std::slice::from_ref(&check)).await {
             Ok(()) => {
-                self.metrics.accepted(mch_id.as_str());
+                self.metrics.accepted(kind, mch_id.as_str());
                 Reception { answer, result: "accepted" }
             }
             Err(error) => {
                 self.log_not_durable(&check, &error);
-                self.metrics.refused(Some(mch_id.as_str()), "not_durable");
+                self.metrics.refused(kind, Some(mch_id.as_str()), "not_durable");
                 Reception { answer: Answer::Unavailable, result: "not_durable" }
             }
         }
@@ -161,14 +157,19 @@ impl<'m> KeyRefs<'m> {
     }
 }
 
-fn is_for_us(merchant: &Merchant, authentic: &Authentic<'_>) -> Result<(), Reception> {
+/// Whether an app and a sub merchant are those of the merchant's configuration.
+pub(crate) fn is_listed_for(
+    merchant: &Merchant,
+    appid: Option<&str>,
+    sub_mch_id: Option<&str>,
+) -> Result<(), Reception> {
     let refused = |result| Err(Reception { answer: Answer::Unauthorized, result });
     // A missing appid is a missing field, judged after this.
-    if authentic.appid().is_some_and(|appid| !merchant.app_ids.iter().any(|ours| ours == appid)) {
+    if appid.is_some_and(|appid| !merchant.app_ids.iter().any(|ours| ours == appid)) {
         return refused("wrong_appid");
     }
     let is_listed = |id: &str| merchant.sub_mch_ids.iter().any(|listed| listed == id);
-    if !merchant.sub_mch_ids.is_empty() && !authentic.sub_mch_id().is_some_and(is_listed) {
+    if !merchant.sub_mch_ids.is_empty() && !sub_mch_id.is_some_and(is_listed) {
         return refused("wrong_sub_mch_id");
     }
     Ok(())
@@ -186,7 +187,7 @@ fn check_of(notification: &Notification<'_>) -> Result<Check, Reception> {
     Ok(Check::notified(key, transaction_id).with_seen_as(SeenAs { appid, sub_mch_id }))
 }
 
-fn of_xml(error: XmlError) -> Reception {
+pub(crate) fn of_xml(error: XmlError) -> Reception {
     let answer = match error {
         XmlError::TooLarge | XmlError::TooManyFields => Answer::TooLarge,
         _ => Answer::Malformed,

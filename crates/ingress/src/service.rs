@@ -1,4 +1,4 @@
-//! The public listener's routes: notify and `/healthz`, nothing else.
+//! The public listener's routes: notify, of payments and of refunds, and `/healthz`, nothing else.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,9 +13,10 @@ use tokio::time::Instant;
 use wechat_pay::xml::BODY_BYTES_MAX;
 
 use crate::answer::Answer;
-use crate::receive::{Ingress, Reception};
+use crate::metrics::Kind;
+use crate::receive::Ingress;
 
-const NOTIFY_PATH: &str = "/notify/pay";
+const NOTIFY_PATHS: [(&str, Kind); 2] = [("/notify/pay", Kind::Payment), ("/notify/refund", Kind::Refund)];
 const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -63,59 +64,64 @@ impl Ingress {
         B: Body<Data = Bytes> + Unpin,
     {
         let (parts, body) = request.into_parts();
-        let path_mch_id = match route(parts.uri.path()) {
+        let (kind, path_mch_id) = match route(parts.uri.path()) {
             Route::Health if parts.method == Method::GET || parts.method == Method::HEAD => return healthy(),
             Route::Health => return respond(Answer::MethodNotAllowed, Some("GET, HEAD")),
             Route::Unknown => return respond(Answer::NotFound, None),
-            Route::Notify(_) if parts.method != Method::POST => {
+            Route::Notify(..) if parts.method != Method::POST => {
                 return respond(Answer::MethodNotAllowed, Some("POST"));
             }
-            Route::Notify(path_mch_id) => path_mch_id,
+            Route::Notify(kind, path_mch_id) => (kind, path_mch_id),
         };
-        let reception = self.notified(path_mch_id, body, peer, is_draining).await;
-        respond(reception.answer, None)
-    }
-
-    async fn notified<B>(
-        &self,
-        path_mch_id: Option<&str>,
-        body: B,
-        peer: Peer,
-        is_draining: IsDraining,
-    ) -> Reception
-    where
-        B: Body<Data = Bytes> + Unpin,
-    {
         let begun = Instant::now();
         let body = match read_body(body, BODY_BYTES_MAX, peer.request_deadline).await {
             Ok(body) => body,
-            Err(error) => return self.unread(error),
+            Err(error) => return respond(self.unread(kind, error), None),
         };
+        let _place = match self.place(kind, is_draining) {
+            Ok(place) => place,
+            Err(answer) => return respond(answer, None),
+        };
+        let answer = self.notified(kind, path_mch_id, &body).await;
+        self.metrics.answered(begun.elapsed());
+        respond(answer, None)
+    }
+
+    fn place(&self, kind: Kind, is_draining: IsDraining) -> Result<Place<'_>, Answer> {
         let place = Place(&self.limits.in_flight);
         let is_full = place.0.fetch_add(1, Ordering::Relaxed) >= self.limits.in_flight_max;
         if is_full || is_draining.0 {
-            let result = if is_full { "overloaded" } else { "draining" };
-            self.metrics.refused(None, result);
-            return Reception { answer: Answer::Unavailable, result };
+            self.metrics.refused(kind, None, if is_full { "overloaded" } else { "draining" });
+            return Err(Answer::Unavailable);
         }
-        let patience = Duration::from_millis(self.limits.durable_timeout_ms);
-        let reception = tokio::time::timeout(patience, self.receive(path_mch_id, &body)).await;
-        let reception = reception.unwrap_or_else(|_| {
-            self.metrics.refused(None, "not_durable");
-            Reception { answer: Answer::Unavailable, result: "not_durable" }
-        });
-        self.metrics.answered(begun.elapsed());
-        reception
+        Ok(place)
     }
 
-    fn unread(&self, error: BodyError) -> Reception {
+    async fn notified(&self, kind: Kind, path_mch_id: Option<&str>, body: &[u8]) -> Answer {
+        let patience = Duration::from_millis(self.limits.durable_timeout_ms);
+        let received = async {
+            match kind {
+                Kind::Payment => self.receive(path_mch_id, body).await,
+                Kind::Refund => self.receive_refund(path_mch_id, body).await,
+            }
+        };
+        match tokio::time::timeout(patience, received).await {
+            Ok(reception) => reception.answer,
+            Err(_) => {
+                self.metrics.refused(kind, None, "not_durable");
+                Answer::Unavailable
+            }
+        }
+    }
+
+    fn unread(&self, kind: Kind, error: BodyError) -> Answer {
         let (answer, result) = match error {
             BodyError::TooLarge { .. } => (Answer::TooLarge, "too_large"),
             BodyError::Timeout => (Answer::TooSlow, "too_slow"),
             BodyError::Broken => (Answer::Malformed, "broken_off"),
         };
-        self.metrics.refused(None, result);
-        Reception { answer, result }
+        self.metrics.refused(kind, None, result);
+        answer
     }
 }
 
@@ -124,7 +130,7 @@ impl Ingress {
 pub struct IsDraining(pub bool);
 
 enum Route<'p> {
-    Notify(Option<&'p str>),
+    Notify(Kind, Option<&'p str>),
     Health,
     Unknown,
 }
@@ -133,10 +139,11 @@ fn route(path: &str) -> Route<'_> {
     if path == "/healthz" {
         return Route::Health;
     }
-    match path.strip_prefix(NOTIFY_PATH) {
-        Some("") => Route::Notify(None),
-        Some(rest) => match rest.strip_prefix('/') {
-            Some(mch_id) if !mch_id.is_empty() && !mch_id.contains('/') => Route::Notify(Some(mch_id)),
+    let found = NOTIFY_PATHS.iter().find_map(|(prefix, kind)| Some((path.strip_prefix(prefix)?, *kind)));
+    match found {
+        Some(("", kind)) => Route::Notify(kind, None),
+        Some((rest, kind)) => match rest.strip_prefix('/') {
+            Some(mch_id) if !mch_id.is_empty() && !mch_id.contains('/') => Route::Notify(kind, Some(mch_id)),
             _ => Route::Unknown,
         },
         None => Route::Unknown,
