@@ -31,6 +31,7 @@ impl Subject for Embedded {
             ledger: engine.clone(),
             due: engine.clone(),
             registry: engine.clone(),
+            businesses: engine.clone(),
             records: engine.clone(),
             dead: engine.clone(),
             log: engine.clone(),

@@ -31,6 +31,7 @@ impl Subject for OnRedis {
             ledger: ledger.clone(),
             due: ledger.clone(),
             registry: ledger.clone(),
+            businesses: ledger.clone(),
             records: ledger.clone(),
             dead: ledger.clone(),
             notes: ledger.clone(),

@@ -12,6 +12,7 @@
 
 mod absent;
 mod acts;
+mod businesses;
 mod claims;
 mod commits;
 mod dead;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use paybell_core::ports::{
-    Acts, CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Notes, Records, Registry,
+    Acts, Businesses, CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Notes, Records, Registry,
 };
 use paybell_core::time::Millis;
 use tokio::task::JoinSet;
@@ -47,6 +48,7 @@ pub struct Engines {
     pub ledger: Arc<dyn Ledger>,
     pub due: Arc<dyn DueSet>,
     pub registry: Arc<dyn Registry>,
+    pub businesses: Arc<dyn Businesses>,
     pub records: Arc<dyn Records>,
     pub dead: Arc<dyn DeadLetters>,
     pub log: Arc<dyn EventLog>,
@@ -111,6 +113,7 @@ impl Group {
                 races::CASES,
                 claims::CASES,
                 registry::CASES,
+                businesses::CASES,
                 listings::CASES,
                 dead::CASES,
             ],

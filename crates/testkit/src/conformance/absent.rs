@@ -7,11 +7,11 @@ use paybell_core::act::Act;
 use paybell_core::check::{Check, Lane};
 use paybell_core::dead::DeadLetter;
 use paybell_core::event::Event;
-use paybell_core::ids::{LeaseToken, OrderKey};
+use paybell_core::ids::{BusinessNo, LeaseToken, MchId, OrderKey, OutTradeNo};
 use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
 use paybell_core::place::{Step, Stepped};
 use paybell_core::ports::{
-    ActFilter, ActPage, Acts, CheckQueue, CheckSource, Cursor, DeadLetters, Delivery, DueSet, EventFilter,
+    ActFilter, ActPage, Acts, Businesses, CheckQueue, CheckSource, Cursor, DeadLetters, Delivery, DueSet, EventFilter,
     EventLog, Ledger, LogRead, Note, Notes, OrderFilter, OrderPage, PortError, Reading, Records, Registry,
     Tally,
 };
@@ -36,6 +36,7 @@ pub fn absent() -> Engines {
         ledger: absent.clone(),
         due: absent.clone(),
         registry: absent.clone(),
+        businesses: absent.clone(),
         records: absent.clone(),
         dead: absent.clone(),
         log: absent.clone(),
@@ -106,6 +107,16 @@ impl Registry for Absent {
         nothing()
     }
     async fn refund(&self, _: &OrderKey, _: &RefundApplication) -> Result<RefundAsked, PortError> {
+        nothing()
+    }
+}
+
+#[async_trait]
+impl Businesses for Absent {
+    async fn numbers(&self, _: &MchId, _: &BusinessNo) -> Result<Vec<OutTradeNo>, PortError> {
+        nothing()
+    }
+    async fn claim(&self, _: &MchId, _: &BusinessNo, _: &OutTradeNo) -> Result<OutTradeNo, PortError> {
         nothing()
     }
 }
