@@ -3,7 +3,16 @@
 use crate::finding::{Finding, Severity, Text};
 use crate::samples::Samples;
 
-const NOTIFICATIONS: &str = "paybell_notifications_total";
+const NOTIFICATIONS: Counted =
+    Counted { metric: "paybell_notifications_total", words: ["notifications", "通知"] };
+const REFUND_NOTIFICATIONS: Counted =
+    Counted { metric: "paybell_refund_notifications_total", words: ["refund notifications", "退款通知"] };
+
+/// What a service counts by its result.
+struct Counted {
+    metric: &'static str,
+    words: [&'static str; 2],
+}
 
 /// A due order that waits longer is late.
 const LATE_S: f64 = 60.0;
@@ -17,7 +26,8 @@ pub fn judge_page(page: &str, mch_ids: &[&str]) -> Vec<Finding> {
 pub(super) fn judge(samples: &Samples, mch_ids: &[&str]) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(mch_ids.iter().filter_map(|mch_id| silent_merchant(samples, mch_id)));
-    findings.extend(REFUSALS.iter().filter_map(|refusal| refusal.judge(samples)));
+    findings.extend(REFUSALS.iter().filter_map(|refusal| refusal.judge(&NOTIFICATIONS, samples)));
+    findings.extend(REFUND_REFUSALS.iter().filter_map(|refusal| refusal.judge(&REFUND_NOTIFICATIONS, samples)));
     findings.extend(mch_ids.iter().filter_map(|mch_id| old_key(samples, mch_id)));
     findings.extend(waiting(samples));
     findings
@@ -43,7 +53,7 @@ pub(super) fn parts(samples: &Samples) -> Vec<Finding> {
 
 /// No notification was ever taken: the place for what only WeChat's own consoles show.
 fn silent_merchant(samples: &Samples, mch_id: &str) -> Option<Finding> {
-    let accepted = samples.sum(NOTIFICATIONS, &[("mch_id", mch_id), ("result", "accepted")]);
+    let accepted = samples.sum(NOTIFICATIONS.metric, &[("mch_id", mch_id), ("result", "accepted")]);
     (accepted < 1.0).then(|| {
         Finding::hint("no-notification-yet", merchant(mch_id))
             .seen("no notification was accepted since the service started", "服务启动以来没有收到有效通知")
@@ -181,14 +191,37 @@ const REFUSALS: [Refusal; 9] = [
     },
 ];
 
+const REFUND_REFUSALS: [Refusal; 2] = [
+    Refusal {
+        code: "refund-notifications-v3",
+        results: &["json_body"],
+        severity: Severity::Error,
+        seen: ["came as JSON: they are of API v3", "是 JSON 格式：属于 APIv3"],
+        remedy: [
+            "the refunds are made through API v3 (/v3/refund/…), whose notifications Paybell does not take: make them through v2 or through Paybell, or leave their notify_url with the v3 handler",
+            "这些退款通过 APIv3（/v3/refund/…）发起，Paybell 不处理其通知：请改用 V2 或 Paybell 退款，或让其 notify_url 指向原 V3 程序",
+        ],
+    },
+    Refusal {
+        code: "refund-notifications-not-opened",
+        results: &["not_decrypted", "missing_req_info"],
+        severity: Severity::Warning,
+        seen: ["could not be decrypted with any key of the merchant", "用商户的所有密钥都无法解密"],
+        remedy: [
+            "they are encrypted with the API key: see the key finding above; after a change keep the one before as previous_api_key for some days. Otherwise somebody forges. Refunds made here are polled all the same",
+            "退款通知用 API 密钥加密：先看上面的密钥检查；更换密钥后请保留旧密钥（previous_api_key）几天。否则可能有人伪造。通过 Paybell 发起的退款仍会轮询",
+        ],
+    },
+];
+
 impl Refusal {
-    fn judge(&self, samples: &Samples) -> Option<Finding> {
-        let of_result = |result: &&str| samples.sum(NOTIFICATIONS, &[("result", *result)]);
+    fn judge(&self, counted: &Counted, samples: &Samples) -> Option<Finding> {
+        let of_result = |result: &&str| samples.sum(counted.metric, &[("result", *result)]);
         let count: f64 = self.results.iter().map(of_result).sum();
         if count < 1.0 {
             return None;
         }
-        let accepted = samples.sum(NOTIFICATIONS, &[("result", "accepted")]);
+        let accepted = samples.sum(counted.metric, &[("result", "accepted")]);
         let is_all = accepted < 1.0 && self.severity == Severity::Warning;
         let finding = match self.severity {
             Severity::Error => Finding::error(self.code, ""),
@@ -196,13 +229,13 @@ impl Refusal {
             Severity::Warning => Finding::warning(self.code, ""),
             _ => Finding::hint(self.code, ""),
         };
-        let [seen_en, seen_zh] = self.seen;
+        let ([of_en, of_zh], [seen_en, seen_zh]) = (counted.words, self.seen);
         let [remedy_en, remedy_zh] = self.remedy;
         Some(
             finding
                 .seen(
-                    format!("{count} notifications since the start {seen_en}; {accepted} were accepted"),
-                    format!("启动以来有 {count} 个通知{seen_zh}；{accepted} 个被接受"),
+                    format!("{count} {of_en} since the start {seen_en}; {accepted} were accepted"),
+                    format!("启动以来有 {count} 个{of_zh}{seen_zh}；{accepted} 个被接受"),
                 )
                 .remedy(remedy_en, remedy_zh),
         )

@@ -80,6 +80,24 @@ fn every_kind_of_refusal_has_its_remedy() {
 }
 
 #[test]
+fn refund_notifications_are_judged_by_themselves() {
+    let refunds = |result: &str| notifications(result, 3).replace("_notifications_", "_refund_notifications_");
+    let others = notifications("accepted", 9);
+    for (result, found) in [
+        ("json_body", "error refund-notifications-v3"),
+        ("not_decrypted", "error refund-notifications-not-opened"),
+        ("missing_req_info", "error refund-notifications-not-opened"),
+    ] {
+        let findings = judged(&(others.clone() + &refunds(result)));
+        assert_eq!(brief(&findings), [found], "{result}");
+        assert!(findings[0].seen.en.contains("3 refund notifications"), "{}", findings[0].seen.en);
+    }
+    let some = judged(&(others.clone() + &refunds("not_decrypted") + &refunds("accepted")));
+    assert_eq!(brief(&some), ["warning refund-notifications-not-opened"]);
+    assert!(judged(&(others + &refunds("accepted"))).is_empty());
+}
+
+#[test]
 fn counters_of_trouble_are_read() {
     let page = notifications("accepted", 1)
         + "paybell_dead_letters 4\npaybell_due_lag_seconds 301.5\npaybell_event_fanout_refused_total 7\n"
