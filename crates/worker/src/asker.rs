@@ -4,6 +4,10 @@
 //! one by one for a mistake in its configuration. Accounts can be replaced at any time; a call ends with the one it
 //! began with.
 
+mod place;
+
+mod refund;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +22,9 @@ use wechat_pay::sign::{Algorithm, ApiKey};
 
 use crate::metrics::WorkerMetrics;
 use crate::observe::{MerchantFacts, close_answer, observe};
-use crate::wechat::{Ask, Asked, CloseAsked, Wechat};
+use crate::wechat::{Ask, Asked, CloseAsked, RefundAsk, RefundAsked, Wechat};
+
+pub use place::{PlaceAsked, Placer};
 
 /// Refusals in a row before a merchant backs off: one odd answer must not hold up its other orders.
 const REFUSALS_BEFORE_ALARM: u32 = 3;
@@ -29,6 +35,8 @@ const ALARM_LONGEST: Duration = Duration::from_secs(300);
 pub struct Account {
     pub account: MerchantAccount,
     pub facts: MerchantFacts,
+    /// Where WeChat sends refund notifications; the merchant platform's setting if empty.
+    refund_notify_url: String,
     alarm: Arc<Mutex<Alarm>>,
 }
 
@@ -50,11 +58,17 @@ type Accounts = HashMap<String, Arc<Account>>;
 impl Account {
     /// A merchant that is not in alarm.
     pub fn new(account: MerchantAccount, facts: MerchantFacts) -> Self {
-        Self { account, facts, alarm: Arc::default() }
+        Self { account, facts, refund_notify_url: String::new(), alarm: Arc::default() }
+    }
+
+    /// The same, whose refunds are notified to that address.
+    pub fn with_refund_notify_url(self, url: impl Into<String>) -> Self {
+        Self { refund_notify_url: url.into(), ..self }
     }
 
     fn is_like(&self, other: &Account) -> bool {
-        self.account.is_like(&other.account) && self.facts == other.facts
+        let is_notified_alike = self.refund_notify_url == other.refund_notify_url;
+        self.account.is_like(&other.account) && self.facts == other.facts && is_notified_alike
     }
 
     /// In the place of `earlier`: the rate goes on. The alarm does too unless the keys are others, so that whoever
@@ -62,7 +76,7 @@ impl Account {
     fn after(self, earlier: &Account) -> Self {
         let has_same_keys = self.account.keys().has_keys_of(earlier.account.keys());
         let alarm = if has_same_keys { earlier.alarm.clone() } else { self.alarm };
-        Self { account: self.account.after(&earlier.account), facts: self.facts, alarm }
+        Self { account: self.account.after(&earlier.account), alarm, ..self }
     }
 
     fn is_in_alarm(&self, now: Instant) -> bool {
@@ -214,6 +228,14 @@ impl Wechat for Asker {
             Err(Failed::Answer(answer)) => CloseAsked::Undecided(answer),
             Err(Failed::NoSlot) => CloseAsked::NoSlot,
         }
+    }
+
+    async fn refund(&self, ask: &RefundAsk) -> RefundAsked {
+        self.request_refund(ask).await
+    }
+
+    async fn refund_query(&self, ask: &RefundAsk) -> RefundAsked {
+        self.query_refund(ask).await
     }
 }
 

@@ -42,31 +42,41 @@ pub fn close_answer(answer: &CloseAnswer) -> CloseAsked {
     }
 }
 
+/// As whose order an answer names the order that it is about.
+pub(crate) struct Named<'a> {
+    pub out_trade_no: &'a str,
+    pub appid: &'a str,
+    pub sub_mch_id: Option<&'a str>,
+}
+
 fn difference(ask: &Ask, merchant: &MerchantFacts, answer: &OrderQueryAnswer) -> Option<Answer> {
     let Some(out_trade_no) = &answer.out_trade_no else {
         return Some(Answer::Transient("malformed_answer"));
     };
+    let named = Named { out_trade_no, appid: &answer.appid, sub_mch_id: answer.sub_mch_id.as_deref() };
+    differs(ask, merchant, &named).map(wrong_order)
+}
+
+/// In what an authentic answer is about something else than was asked for.
+pub(crate) fn differs(ask: &Ask, merchant: &MerchantFacts, named: &Named<'_>) -> Option<String> {
+    let Named { out_trade_no, appid, sub_mch_id } = *named;
     if out_trade_no != ask.key.out_trade_no.as_str() {
-        return Some(wrong_order(format!("answered for out_trade_no {out_trade_no}")));
+        return Some(format!("answered for out_trade_no {out_trade_no}"));
     }
     let is_expected_appid = match &ask.appid {
-        Some(appid) if ask.must_be_appid => answer.appid == appid.as_str(),
-        _ => merchant.app_ids.contains(&answer.appid),
+        Some(expected) if ask.must_be_appid => appid == expected.as_str(),
+        _ => merchant.app_ids.iter().any(|one| one == appid),
     };
     if !is_expected_appid {
-        return Some(wrong_order(format!("answered for appid {}", answer.appid)));
+        return Some(format!("answered for appid {appid}"));
     }
-    let sub_mch_id = answer.sub_mch_id.as_ref();
     let is_expected_sub = match &ask.sub_mch_id {
-        Some(expected) if ask.must_be_sub_mch_id => {
-            sub_mch_id.is_some_and(|answered| answered == expected.as_str())
-        }
+        Some(expected) if ask.must_be_sub_mch_id => sub_mch_id == Some(expected.as_str()),
         _ if merchant.sub_mch_ids.is_empty() => true,
-        _ => sub_mch_id.is_some_and(|answered| merchant.sub_mch_ids.contains(answered)),
+        _ => sub_mch_id.is_some_and(|answered| merchant.sub_mch_ids.iter().any(|one| one == answered)),
     };
     if !is_expected_sub {
-        let answered = sub_mch_id.map_or("none", String::as_str);
-        return Some(wrong_order(format!("answered for sub_mch_id {answered}")));
+        return Some(format!("answered for sub_mch_id {}", sub_mch_id.unwrap_or("none")));
     }
     None
 }

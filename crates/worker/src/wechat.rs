@@ -1,7 +1,8 @@
 //! The question to WeChat, as the worker asks it. Two implementations: the real client, and the simulation's.
 
 use async_trait::async_trait;
-use paybell_core::{Answer, AppId, MchId, OrderKey, Record};
+use paybell_core::refund::{Refund, RefundAnswer, RefundRequest, Refusal};
+use paybell_core::{Answer, AppId, MchId, OrderKey, OutRefundNo, Record};
 
 /// Which order is asked about, and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,46 @@ pub enum CloseAsked {
     NoSlot,
 }
 
+/// Which refund is meant, of which order, and as whom it is asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundAsk {
+    pub order: Ask,
+    pub out_refund_no: OutRefundNo,
+    /// What is sent, the same on every try; absent where it was asked for elsewhere.
+    pub request: Option<RefundRequest>,
+}
+
+impl RefundAsk {
+    /// The question about a refund of the record's order.
+    pub fn about(record: &Record, refund: &Refund) -> Self {
+        let order = Ask::about(record);
+        let payment = record.payment.as_ref();
+        let order = Ask {
+            // Who was paid is known better than whom a notification named.
+            appid: match order.must_be_appid {
+                true => order.appid,
+                false => payment.and_then(|payment| payment.appid.clone()).or(order.appid),
+            },
+            sub_mch_id: match order.must_be_sub_mch_id {
+                true => order.sub_mch_id,
+                false => payment.and_then(|payment| payment.sub_mch_id.clone()).or(order.sub_mch_id),
+            },
+            ..order
+        };
+        Self { order, out_refund_no: refund.out_refund_no.clone(), request: refund.request.clone() }
+    }
+}
+
+/// What became of a call about a refund.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefundAsked {
+    Answered(RefundAnswer),
+    /// The request was refused in words that leave open whether WeChat knows a refund of this number: refundquery says.
+    Unclear(Refusal),
+    /// Nothing was sent: put the check off.
+    NoSlot,
+}
+
 /// WeChat, to a worker.
 #[async_trait]
 pub trait Wechat: Send + Sync {
@@ -61,4 +102,8 @@ pub trait Wechat: Send + Sync {
     async fn query(&self, ask: &Ask) -> Asked;
     /// closeorder.
     async fn close(&self, ask: &Ask) -> CloseAsked;
+    /// refund. The same number moves money once, however often it is sent.
+    async fn refund(&self, ask: &RefundAsk) -> RefundAsked;
+    /// refundquery, by our number.
+    async fn refund_query(&self, ask: &RefundAsk) -> RefundAsked;
 }

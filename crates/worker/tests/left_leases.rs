@@ -30,7 +30,8 @@ use paybell_core::{
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use worker::{
-    Ask, Asked, CloseAsked, KeyUsed, Policies, Settled, Wechat, Worker, WorkerMetrics, WorkerParts,
+    Ask, Asked, CloseAsked, KeyUsed, Policies, RefundAsk, RefundAsked, Settled, Wechat, Worker,
+    WorkerMetrics, WorkerParts,
 };
 
 const TX: &str = "4200001234202611200123456789";
@@ -232,6 +233,14 @@ impl Wechat for World {
 
     async fn close(&self, _: &Ask) -> CloseAsked {
         panic!("nothing is closed here")
+    }
+
+    async fn refund(&self, _: &RefundAsk) -> RefundAsked {
+        panic!("nothing is refunded here")
+    }
+
+    async fn refund_query(&self, _: &RefundAsk) -> RefundAsked {
+        panic!("nothing is refunded here")
     }
 }
 

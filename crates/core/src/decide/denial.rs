@@ -91,7 +91,8 @@ fn denied(record: &Record, observation: &Observation, state: State, look: &Look<
         _ => (EventType::Unpaid, "unpaid"),
     };
     change.outcome = outcome;
-    let draft = Draft { kind, trade_state: observation.trade_state(), payment: None, mismatch: None, refund: None };
+    let draft =
+        Draft { kind, trade_state: observation.trade_state(), payment: None, mismatch: None, refund: None };
     change.emit(record, draft, look);
     change
 }

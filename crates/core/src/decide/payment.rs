@@ -185,7 +185,8 @@ fn tell(
     payment: &Payment,
     look: &Look<'_>,
 ) -> bool {
-    let draft = Draft { kind, trade_state: Some(word(payment)), payment: Some(payment), mismatch, refund: None };
+    let draft =
+        Draft { kind, trade_state: Some(word(payment)), payment: Some(payment), mismatch, refund: None };
     change.emit(record, draft, look)
 }
 

@@ -117,8 +117,12 @@ fn observed(
         }
     }
     if state == refund.state {
+        let earlier = refund.facts.take().filter(|earlier| earlier.refund_id == facts.refund_id);
+        // Only the answer to the request has it.
+        let cash_refund_fee = facts.cash_refund_fee.or(earlier.and_then(|earlier| earlier.cash_refund_fee));
+        let facts = RefundFacts { cash_refund_fee, ..facts.clone() };
         refund.facts = Some(facts.clone());
-        tell(record, refund, (status, facts), look, change);
+        tell(record, refund, (status, &facts), look, change);
     }
     refund.next_at = if refund.state.is_final() { None } else { next_poll(refund, look) };
 }
