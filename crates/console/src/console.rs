@@ -29,7 +29,9 @@ use crate::routes::{Access, Found, Operation, Routes};
 use crate::ruling::Word;
 use crate::token::Token;
 use crate::wait::Waits;
-use crate::{audit, check, dead, endpoints, events, gate, orders, pages, problem, release, ruling, stream};
+use crate::{
+    audit, check, dead, endpoints, events, gate, orders, pages, problem, refunds, release, ruling, stream,
+};
 
 /// The largest request body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -204,6 +206,9 @@ impl Shared {
             Operation::OrderAccept => ruling::rule(self, call, Word::ACCEPT).await,
             Operation::OrderReject => ruling::rule(self, call, Word::REJECT).await,
             Operation::OrderRelease => release::release(self, call).await,
+            Operation::RefundList => refunds::list(self, call).await,
+            Operation::RefundAsk => refunds::ask(self, call).await,
+            Operation::RefundGet => refunds::get(self, call).await,
             Operation::EventList => events::list(self, call).await,
             Operation::EventStream => stream::open(self, call).await,
             Operation::DeadList => dead::list(self, call).await,

@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use paybell_core::dead::DeadReason;
 use paybell_core::ports::{Cursor, PortError};
 use paybell_core::record::State;
+use paybell_core::refund::Refusal;
 use paybell_core::register::CREATED_AHEAD_MAX;
 
 use crate::token::Scope;
@@ -70,6 +71,23 @@ pub(crate) enum Error {
         .fields.join(", ")
     )]
     Different { fields: Vec<&'static str> },
+    #[error("there is no refund of this number; GET …/refunds lists those of the order")]
+    UnknownRefund,
+    #[error(
+        "a refund of this number was asked for with a different {}; repeat it as it was, or take a new out_refund_no for \
+         another refund", .fields.join(", ")
+    )]
+    DifferentRefund { fields: Vec<&'static str> },
+    #[error("the order's state is {}: no payment is known that could go back; POST …/check asks WeChat now", .state.as_str())]
+    NotRefundable { state: State },
+    #[error("the order has 50 refunds: WeChat takes no more of one order")]
+    TooManyRefunds,
+    #[error("{other_refunds} of {paid} fen go back by other refunds already; {} are left", .paid - .other_refunds)]
+    MoreThanPaid { paid: i64, other_refunds: i64 },
+    #[error("{field}: the order was paid with {paid}; say the same, or leave it out")]
+    NotAsPaid { field: &'static str, paid: String },
+    #[error("WeChat refused the refund ({}): {}", .refusal.code, refusal_text(.refusal))]
+    RefundRefused { refusal: Box<Refusal> },
     #[error("the order's state is {}; {ruling} needs {needs}", .state.as_str())]
     NotWaiting { state: State, ruling: &'static str, needs: &'static str },
     #[error(
@@ -138,6 +156,13 @@ impl Error {
             Error::TooManyWishes => (S::CONFLICT, "too-many-wishes", "Too much is asked for already"),
             Error::Different { .. } => (S::CONFLICT, "different-registration", "Registered differently"),
             Error::NotWaiting { .. } => (S::CONFLICT, "not-waiting", "The order waits for no such word"),
+            Error::UnknownRefund => (S::NOT_FOUND, "unknown-refund", "Unknown refund"),
+            Error::DifferentRefund { .. } => (S::CONFLICT, "different-refund", "Asked for differently"),
+            Error::NotRefundable { .. } => (S::CONFLICT, "not-refundable", "Nothing to send back"),
+            Error::TooManyRefunds => (S::CONFLICT, "too-many-refunds", "Too many refunds"),
+            Error::MoreThanPaid { .. } => (S::CONFLICT, "more-than-paid", "More than was paid"),
+            Error::NotAsPaid { .. } => (S::CONFLICT, "not-as-paid", "Not as it was paid"),
+            Error::RefundRefused { .. } => (S::CONFLICT, "refund-refused", "WeChat refused the refund"),
             Error::NothingWithheld => (S::CONFLICT, "nothing-withheld", "Nothing to release"),
             Error::OtherTransaction => (S::CONFLICT, "other-transaction", "Another payment"),
             Error::NoReplay { .. } => (S::CONFLICT, "no-replay", "Nothing to replay"),
@@ -163,6 +188,11 @@ impl Error {
 /// Whole seconds, as `Retry-After` tells them: who waits so long gets through.
 pub(crate) fn seconds(wait: &Duration) -> u64 {
     wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+/// WeChat's own words, or else ours.
+fn refusal_text(refusal: &Refusal) -> &str {
+    if refusal.said.is_empty() { &refusal.cause } else { &refusal.said }
 }
 
 /// Without the engine's own words: they go to the log, which has other readers than this API.

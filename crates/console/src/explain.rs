@@ -111,6 +111,27 @@ pub static PROBLEMS: &[Explained] = &[
     row("other-transaction", "409", [
         "The record shows another payment than the request names", "Read the order again and decide on the payment that it shows now",
         "记录中的支付与请求所指的不同", "重新查看订单，按现在的支付再决定"]),
+    row("unknown-refund", "404", [
+        "The order has no refund of this number", "GET .../refunds lists those it has; check out_refund_no",
+        "该订单没有这个退款单", "GET .../refunds 会列出全部退款；核对商户退款单号"]),
+    row("different-refund", "409", [
+        "This out_refund_no was asked for with other facts; `fields` names them", "Repeat it exactly as it was: WeChat refunds a number once. For another refund take a new number",
+        "该商户退款单号已按不同内容申请，不同的字段见 fields", "按原内容重复请求：同一退款单号只会退款一次；另一笔退款请用新的退款单号"]),
+    row("not-refundable", "409", [
+        "No payment of the order is known; `state` is its state", "POST .../check asks WeChat now; refund once the order is paid",
+        "订单没有已知的支付，状态见 state", "POST .../check 立即查询；订单支付成功后再退款"]),
+    row("too-many-refunds", "409", [
+        "The order has 50 refunds, and WeChat takes no more", "Pay the rest back another way, such as a transfer",
+        "该订单已有 50 笔退款，微信支付不再受理", "剩余金额请通过转账等其他方式退还"]),
+    row("more-than-paid", "409", [
+        "Together with the order's other refunds it is more than was paid", "GET .../refunds shows them; ask for what is left at most",
+        "加上其他退款后超过了支付金额", "GET .../refunds 查看已有退款；退款金额不得超过剩余金额"]),
+    row("not-as-paid", "409", [
+        "total_fee or fee_type is not what the order was paid with; `field` names it", "Leave it out, or say what was paid",
+        "total_fee 或 fee_type 与实际支付不符，见 field", "省略该字段，或填写实际支付的内容"]),
+    row("refund-refused", "409", [
+        "WeChat refused the refund; `code` is its word, and cause and remedy are those of the code", "Do what the remedy says, then send the same refund again under the same number",
+        "微信支付拒绝了退款，错误码见 code，原因与办法以该错误码为准", "按办法处理后，用相同的退款单号重新申请"]),
     row("nothing-withheld", "409", [
         "Shadow mode withheld nothing of this order", "Nothing to do: it was told already, or there is nothing to tell yet",
         "影子模式没有扣留该订单的事件", "无需处理：事件已发出，或尚无事件"]),

@@ -23,7 +23,7 @@ pub(crate) fn reason(fields: &Fields) -> Result<String, Error> {
 }
 
 /// Whether a terminal shows the text as what it is.
-fn is_one_line(text: &str) -> bool {
+pub(crate) fn is_one_line(text: &str) -> bool {
     !text.chars().any(disguises)
 }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Body, with_type};
@@ -18,10 +19,9 @@ pub(crate) fn respond(error: &Error) -> Response<Body> {
     document.insert("title".to_owned(), json!(title));
     document.insert("status".to_owned(), json!(status.as_u16()));
     document.insert("detail".to_owned(), json!(error.to_string()));
-    if let Some(explained) = explained(slug) {
-        let in_both = |en: &str, zh: &str| json!({ "en": en, "zh": zh });
-        document.insert("cause".to_owned(), in_both(explained.cause, explained.cause_zh));
-        document.insert("remedy".to_owned(), in_both(explained.remedy, explained.remedy_zh));
+    if let Some([cause, remedy]) = explanation(error, slug) {
+        document.insert("cause".to_owned(), json!(cause));
+        document.insert("remedy".to_owned(), json!(remedy));
     }
     if let Some((name, value)) = extension(error) {
         document.insert(name.to_owned(), value);
@@ -35,12 +35,38 @@ pub(crate) fn respond(error: &Error) -> Response<Body> {
     response
 }
 
+/// A text in both languages.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct InBoth<'t> {
+    en: &'t str,
+    zh: &'t str,
+}
+
+pub(crate) fn in_both<'t>(en: &'t str, zh: &'t str) -> InBoth<'t> {
+    InBoth { en, zh }
+}
+
+/// Cause and remedy: of a refusal of WeChat's own code, else of the kind of refusal.
+fn explanation<'e>(error: &'e Error, slug: &str) -> Option<[InBoth<'e>; 2]> {
+    if let Error::RefundRefused { refusal } = error {
+        let cause = in_both(&refusal.cause, &refusal.cause_zh);
+        return Some([cause, in_both(&refusal.remedy, &refusal.remedy_zh)]);
+    }
+    let explained = explained(slug)?;
+    let cause = in_both(explained.cause, explained.cause_zh);
+    Some([cause, in_both(explained.remedy, explained.remedy_zh)])
+}
+
 /// What a program needs besides the text.
 fn extension(error: &Error) -> Option<(&'static str, Value)> {
     match error {
         Error::Field { field, .. } => Some(("field", json!(field))),
-        Error::Different { fields } => Some(("fields", json!(fields))),
-        Error::NotWaiting { state, .. } => Some(("state", json!(state.as_str()))),
+        Error::Different { fields } | Error::DifferentRefund { fields } => Some(("fields", json!(fields))),
+        Error::NotAsPaid { field, .. } => Some(("field", json!(field))),
+        Error::RefundRefused { refusal } => Some(("code", json!(refusal.code))),
+        Error::NotRefundable { state } | Error::NotWaiting { state, .. } => {
+            Some(("state", json!(state.as_str())))
+        }
         Error::Gone { oldest } => Some(("oldest", json!(oldest.to_text()))),
         Error::WrongScope { needed, .. } => Some(("scope", json!(needed.as_str()))),
         _ => None,

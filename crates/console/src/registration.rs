@@ -57,6 +57,7 @@ fn application(fields: &Fields) -> Result<Application, Error> {
             .map_err(|error| Error::field("sub_mch_id", error.to_string().replace("mch_id ", "")))?,
         created_at,
         expires_at,
+        business_no: None,
     })
 }
 
@@ -70,27 +71,30 @@ fn name_the_path(error: Error) -> Error {
     }
 }
 
-fn total_fee(fields: &Fields) -> Result<Fen, Error> {
-    let wrong = || {
-        Error::field(
-            "total_fee",
-            format!("must be a whole number of fen from 1 to {FEN_MAX}, without quotes and without a point"),
-        )
-    };
-    let Some(value) = fields.get("total_fee") else {
-        return Err(Error::field("total_fee", "is missing: give the order's amount in fen, such as 1999"));
-    };
-    let fen = value.as_i64().and_then(|fen| Fen::new(fen).ok()).ok_or_else(wrong)?;
-    if fen.is_zero() { Err(wrong()) } else { Ok(fen) }
+pub(crate) fn total_fee(fields: &Fields) -> Result<Fen, Error> {
+    fen(fields, "total_fee")?
+        .ok_or_else(|| Error::field("total_fee", "is missing: give the order's amount in fen, such as 1999"))
 }
 
-fn fee_type(fields: &Fields) -> Result<Option<Currency>, Error> {
+/// An amount that is more than nothing, if it is given.
+pub(crate) fn fen(fields: &Fields, name: &'static str) -> Result<Option<Fen>, Error> {
+    let Some(value) = fields.get(name) else { return Ok(None) };
+    let fen = value.as_i64().and_then(|fen| Fen::new(fen).ok()).filter(|fen| !fen.is_zero());
+    fen.map(Some).ok_or_else(|| {
+        let rule =
+            format!("must be a whole number of fen from 1 to {FEN_MAX}, without quotes and without a point");
+        Error::field(name, rule)
+    })
+}
+
+/// A currency, if it is given.
+pub(crate) fn fee_type(fields: &Fields) -> Result<Option<Currency>, Error> {
     let code = fields.text("fee_type")?;
     let currency = code.map(Currency::new).transpose();
     currency.map_err(|_| Error::field("fee_type", "must be three capital letters, such as CNY"))
 }
 
-fn moment(fields: &Fields, name: &'static str) -> Result<Option<Timestamp>, Error> {
+pub(crate) fn moment(fields: &Fields, name: &'static str) -> Result<Option<Timestamp>, Error> {
     let Some(text) = fields.text(name)? else { return Ok(None) };
     let time = if is_rfc3339(text) { Timestamp::parse_rfc3339(text).ok() } else { None };
     let wrong = "must be RFC 3339 with an offset, such as 2026-11-20T12:00:00+08:00";

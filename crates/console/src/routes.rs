@@ -23,6 +23,9 @@ pub(crate) enum Operation {
     OrderAccept,
     OrderReject,
     OrderRelease,
+    RefundList,
+    RefundAsk,
+    RefundGet,
     EventList,
     EventStream,
     DeadList,
@@ -63,8 +66,9 @@ const fn endpoint(method: Method, template: &'static str, operation: Operation, 
 const EVENTS: Access = Access::Scope(Scope::Events);
 const ORDERS: Access = Access::Scope(Scope::Orders);
 const OPERATE: Access = Access::Scope(Scope::Operate);
+const REFUNDS: Access = Access::Scope(Scope::Refunds);
 
-pub(crate) static ENDPOINTS: [Endpoint; 22] = [
+pub(crate) static ENDPOINTS: [Endpoint; 25] = [
     endpoint(Method::GET, "/", Operation::Index, Access::AnyToken),
     endpoint(Method::GET, "/openapi.json", Operation::OpenApi, Access::AnyToken),
     endpoint(Method::GET, "/healthz", Operation::Healthz, Access::Open),
@@ -76,6 +80,14 @@ pub(crate) static ENDPOINTS: [Endpoint; 22] = [
     endpoint(Method::POST, "/v1/orders/{mch_id}/{out_trade_no}/accept", Operation::OrderAccept, OPERATE),
     endpoint(Method::POST, "/v1/orders/{mch_id}/{out_trade_no}/reject", Operation::OrderReject, OPERATE),
     endpoint(Method::POST, "/v1/orders/{mch_id}/{out_trade_no}/release", Operation::OrderRelease, OPERATE),
+    endpoint(Method::GET, "/v1/orders/{mch_id}/{out_trade_no}/refunds", Operation::RefundList, ORDERS),
+    endpoint(Method::POST, "/v1/orders/{mch_id}/{out_trade_no}/refunds", Operation::RefundAsk, REFUNDS),
+    endpoint(
+        Method::GET,
+        "/v1/orders/{mch_id}/{out_trade_no}/refunds/{out_refund_no}",
+        Operation::RefundGet,
+        ORDERS,
+    ),
     endpoint(Method::GET, "/v1/events", Operation::EventList, EVENTS),
     endpoint(Method::GET, "/v1/events/stream", Operation::EventStream, EVENTS),
     endpoint(Method::GET, "/v1/dead", Operation::DeadList, OPERATE),

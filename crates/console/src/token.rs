@@ -15,11 +15,13 @@ pub enum Scope {
     Orders,
     /// `accept`, `reject` and dead letters.
     Operate,
+    /// Sending money back.
+    Refunds,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Scope; 3] = [Scope::Events, Scope::Orders, Scope::Operate];
+    pub const ALL: [Scope; 4] = [Scope::Events, Scope::Orders, Scope::Operate, Scope::Refunds];
 
     /// The word used in configuration and documents.
     pub fn as_str(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Scope {
             Scope::Events => "events",
             Scope::Orders => "orders",
             Scope::Operate => "operate",
+            Scope::Refunds => "refunds",
         }
     }
 

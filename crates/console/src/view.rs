@@ -9,6 +9,8 @@ use paybell_core::verdict::Verdict;
 use paybell_core::{Event, Timestamp};
 use serde::Serialize;
 
+use crate::refund_view::RefundView;
+
 /// A record at a moment of the ledger's clock.
 #[derive(Debug, Serialize)]
 pub(crate) struct RecordView<'a> {
@@ -31,6 +33,7 @@ pub(crate) struct RecordView<'a> {
     transient_answers: u32,
     held_until: Option<String>,
     outgoing: usize,
+    refunds: Vec<RefundView<'a>>,
     history: Vec<EntryView<'a>>,
 }
 
@@ -111,6 +114,7 @@ impl<'a> RecordView<'a> {
             transient_answers: record.progress.attempts,
             held_until: record.progress.held_until.map(moment),
             outgoing: record.outgoing.len(),
+            refunds: record.refunds.iter().map(|refund| RefundView::of(&record.key, refund)).collect(),
             history: record.history.iter().map(EntryView::of).collect(),
         }
     }

@@ -25,13 +25,13 @@ fn schema() -> Validator {
 }
 
 /// The OpenAPI document's schema of that name.
-fn component(document: &Value, name: &str) -> Validator {
+pub fn component(document: &Value, name: &str) -> Validator {
     let mut schema = json!({ "$ref": format!("#/components/schemas/{name}") });
     schema["components"] = document["components"].clone();
     jsonschema::options().should_validate_formats(true).build(&schema).unwrap()
 }
 
-fn refusals(validator: &Validator, document: &Value) -> Vec<String> {
+pub fn refusals(validator: &Validator, document: &Value) -> Vec<String> {
     validator.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path)).collect()
 }
 
@@ -172,7 +172,7 @@ async fn a_record_shows_what_a_shop_and_an_operator_need() {
         "due": {"at": "2026-11-20T12:00:15+08:00", "cause": "cadence"},
         "look_again": false, "leased": false, "leased_until": null, "leases_lost": 0,
         "notified": false, "looked_at": null, "transient_answers": 0, "held_until": null,
-        "outgoing": 0, "history": [],
+        "outgoing": 0, "refunds": [], "history": [],
     });
     assert_eq!(shown, pending);
     pass(1_500).await;

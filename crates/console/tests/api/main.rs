@@ -15,6 +15,7 @@ mod endpoints;
 mod engine;
 mod limits;
 mod listings;
+mod refunds;
 mod release;
 mod statuses;
 mod streams;

@@ -16,7 +16,8 @@ async fn a_withheld_order_is_asked_for_with_a_check_that_says_so() {
         let mut stored = desk.engine.stored.lock().unwrap();
         let record = stored.records.get_mut(&key("HELD")).unwrap();
         let event = record.history.iter_mut().find_map(|entry| entry.event.as_mut()).unwrap();
-        (event.id, event.order_mut().unwrap().shadow) = (withheld_id(&key("HELD"), EventType::Paid, TX), true);
+        (event.id, event.order_mut().unwrap().shadow) =
+            (withheld_id(&key("HELD"), EventType::Paid, TX), true);
     }
     let release = |order: &str| format!("POST /v1/orders/{MCH}/{order}/release\n\n{{\"reason\":\"missed\"}}");
     assert_eq!(desk.ask(&release("TOLD")).await.status, 409);
