@@ -20,6 +20,7 @@ pub mod lease;
 pub mod line;
 pub mod money;
 pub mod observation;
+pub mod paid;
 pub mod place;
 pub mod policy;
 pub mod ports;

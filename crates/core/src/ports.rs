@@ -13,6 +13,7 @@ use crate::dead::DeadLetter;
 use crate::event::{Event, EventType};
 use crate::ids::{AppId, BusinessNo, LeaseToken, MchId, OrderKey, OutTradeNo};
 use crate::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
+use crate::paid::{PaidFilter, PaidPage};
 use crate::place::{CashierError, CodeOf, Order, Placed, Step, Stepped, WhoPays};
 use crate::record::{Record, State};
 use crate::refund::{RefundApplication, RefundAsked};
@@ -222,6 +223,24 @@ pub trait Records: Send + Sync {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Option<OrderPage>, PortError>;
+    /// Several records, in the order of their keys: at most [`PAGE_ROWS_MAX`] of them.
+    async fn get_many(&self, keys: &[OrderKey]) -> Result<Vec<Option<Record>>, PortError> {
+        let mut records = Vec::with_capacity(keys.len());
+        for key in keys {
+            records.push(self.read(key).await?);
+        }
+        Ok(records)
+    }
+    /// Walks the payments that the filter lets through, in the engine's own order, by the rules of
+    /// [`Records::list`]. A payment of an order that changes meanwhile may be met twice.
+    async fn paid(
+        &self,
+        filter: &PaidFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Option<PaidPage>, PortError> {
+        filter.walk(self, after, limit).await
+    }
     /// Counts for metrics; may be as old as a few seconds.
     async fn tally(&self) -> Result<Tally, PortError>;
 }

@@ -23,6 +23,7 @@ mod ledger;
 mod lock;
 mod log;
 mod notes;
+mod paid;
 mod queue;
 mod readers;
 mod records;

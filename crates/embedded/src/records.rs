@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use paybell_core::ids::{MchId, OrderKey};
+use paybell_core::paid::{PaidFilter, PaidPage};
 use paybell_core::ports::{OrderFilter, OrderPage, PAGE_ROWS_MAX, PortError, Records, Tally};
 use paybell_core::record::{Record, State};
 use paybell_core::time::{Millis, Timestamp};
@@ -11,7 +12,7 @@ use rusqlite::{Connection, named_params};
 
 use crate::engine::Engine;
 use crate::error::StoreError;
-use crate::{row, store};
+use crate::{paid, row, store};
 
 /// A registered order that is pending for longer counts as unconfirmed.
 const UNCONFIRMED: Millis = Millis::seconds(120);
@@ -40,6 +41,26 @@ impl Records for Engine {
         let (filter, limit) = (filter.clone(), limit.min(PAGE_ROWS_MAX));
         let page = self.inner.readers.call(move |connection| page(connection, &filter, after, limit)).await?;
         Ok(Some(page))
+    }
+
+    async fn get_many(&self, keys: &[OrderKey]) -> Result<Vec<Option<Record>>, PortError> {
+        let keys: Vec<OrderKey> = keys.iter().take(PAGE_ROWS_MAX).cloned().collect();
+        let load = move |connection: &Connection| {
+            keys.iter().map(|key| store::load(connection, key)).collect::<Result<Vec<_>, _>>()
+        };
+        self.inner.readers.call(load).await
+    }
+
+    async fn paid(
+        &self,
+        filter: &PaidFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Option<PaidPage>, PortError> {
+        let Some(after) = after.map_or(Some(None), paid::place) else { return Ok(None) };
+        let (filter, limit) = (filter.clone(), limit.min(PAGE_ROWS_MAX));
+        let walk = move |connection: &Connection| paid::page(connection, &filter, after, limit);
+        self.inner.readers.call(walk).await.map(Some)
     }
 
     async fn tally(&self) -> Result<Tally, PortError> {

@@ -1,8 +1,9 @@
 //! A record as a row, and back. What is rare lies in one JSON column, absent while there is nothing of it.
 
 use paybell_core::detail::Detail;
-use paybell_core::ids::{AppId, LeaseToken, MchId, OrderKey};
+use paybell_core::ids::{AppId, LeaseToken, MchId, OrderKey, TransactionId};
 use paybell_core::money::{Currency, Fen};
+use paybell_core::paid::PaidOrder;
 use paybell_core::record::{Cause, Due, Lease, Record, State};
 use paybell_core::register::Registration;
 use paybell_core::time::Timestamp;
@@ -18,17 +19,18 @@ pub(crate) const COLUMNS: &str = "mch_id, out_trade_no, state, version, created_
 /// For [`write`], where there is no row yet.
 pub(crate) const INSERT: &str = "INSERT INTO orders (mch_id, out_trade_no, state, version, created_at, updated_at, \
      total_fee, fee_type, appid, sub_mch_id, expires_at, due_at, due_cause, claim, lease_token, lease_until, \
-     lease_committed, facts, leases_lost, detail) \
+     lease_committed, facts, leases_lost, detail, paid_at, paid_fee, paid_fee_type, transaction_id) \
      VALUES (:mch_id, :out_trade_no, :state, :version, :created_at, :updated_at, :total_fee, :fee_type, :appid, \
      :sub_mch_id, :expires_at, :due_at, :due_cause, :claim, :lease_token, :lease_until, :lease_committed, :facts, \
-     :leases_lost, :detail)";
+     :leases_lost, :detail, :paid_at, :paid_fee, :paid_fee_type, :transaction_id)";
 
 /// For [`write`], where there is a row.
 pub(crate) const UPDATE: &str = "UPDATE orders SET state = :state, version = :version, created_at = :created_at, \
      updated_at = :updated_at, total_fee = :total_fee, fee_type = :fee_type, appid = :appid, \
      sub_mch_id = :sub_mch_id, expires_at = :expires_at, due_at = :due_at, due_cause = :due_cause, claim = :claim, \
      lease_token = :lease_token, lease_until = :lease_until, lease_committed = :lease_committed, facts = :facts, \
-     leases_lost = :leases_lost, detail = :detail WHERE mch_id = :mch_id AND out_trade_no = :out_trade_no";
+     leases_lost = :leases_lost, detail = :detail, paid_at = :paid_at, paid_fee = :paid_fee, \
+     paid_fee_type = :paid_fee_type, transaction_id = :transaction_id WHERE mch_id = :mch_id AND out_trade_no = :out_trade_no";
 
 const CAUSES: [(Cause, &str); 8] = [
     (Cause::Cadence, "cadence"),
@@ -44,6 +46,8 @@ const CAUSES: [(Cause, &str); 8] = [
 /// Binds every column of the record and runs [`INSERT`] or [`UPDATE`].
 pub(crate) fn write(statement: &mut CachedStatement<'_>, record: &Record) -> Result<(), StoreError> {
     let registration = record.registration.as_ref();
+    let paid = PaidOrder::of(record);
+    let paid = paid.as_ref();
     statement.execute(named_params! {
         ":mch_id": record.key.mch_id.as_str(),
         ":out_trade_no": record.key.out_trade_no.as_str(),
@@ -65,6 +69,10 @@ pub(crate) fn write(statement: &mut CachedStatement<'_>, record: &Record) -> Res
         ":facts": record.facts,
         ":leases_lost": record.leases_lost,
         ":detail": Detail::json_of(record).map_err(|error| corrupt(&record.key, "detail", error))?,
+        ":paid_at": paid.map(|paid| paid.paid_at.millis()),
+        ":paid_fee": paid.and_then(|paid| paid.total_fee).map(Fen::get),
+        ":paid_fee_type": paid.map(|paid| paid.fee_type.as_str()),
+        ":transaction_id": paid.and_then(|paid| paid.transaction_id.as_ref()).map(TransactionId::as_str),
     })?;
     Ok(())
 }
@@ -92,6 +100,26 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Record, StoreError> {
     record.facts = row.get(17)?;
     detail.put_into(&mut record);
     Ok(record)
+}
+
+/// What [`read_paid`] needs, in a `SELECT`: the index has all of it.
+pub(crate) const PAID_COLUMNS: &str =
+    "mch_id, out_trade_no, state, transaction_id, paid_fee, paid_fee_type, paid_at";
+
+/// The payment of a row of [`PAID_COLUMNS`].
+pub(crate) fn read_paid(row: &Row<'_>) -> Result<PaidOrder, StoreError> {
+    let (mch_id, out_trade_no): (String, String) = (row.get(0)?, row.get(1)?);
+    let key = OrderKey::new(mch_id, out_trade_no).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let state = word(row, 2, &key, State::parse)?;
+    let total_fee = row.get::<_, Option<i64>>(4)?.map(Fen::new).transpose();
+    Ok(PaidOrder {
+        state: state.ok_or_else(|| corrupt(&key, "state", "absent"))?,
+        transaction_id: word(row, 3, &key, |text| TransactionId::new(text).ok())?,
+        total_fee: total_fee.map_err(|error| corrupt(&key, "paid_fee", error))?,
+        fee_type: word(row, 5, &key, |text| Currency::new(text).ok())?.unwrap_or_default(),
+        paid_at: Timestamp::from_millis(row.get(6)?),
+        out_trade_no: key.out_trade_no,
+    })
 }
 
 /// The due time in two columns.

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/4_notes.sql"),
     include_str!("schema/5_acts.sql"),
     include_str!("schema/6_businesses.sql"),
+    include_str!("schema/7_payments.sql"),
 ];
 
 /// How long a connection waits for a lock; only a foreign program can hold one against us for long.
@@ -93,7 +94,7 @@ pub(crate) fn rewrite_version(connection: &Connection) -> Result<(), StoreError>
 mod tests {
     use super::*;
 
-    const LATEST: i64 = 6;
+    const LATEST: i64 = 7;
 
     fn version(connection: &Connection) -> i64 {
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
@@ -107,11 +108,22 @@ mod tests {
         connection.execute_batch("PRAGMA user_version = 1").unwrap();
         connection
             .execute_batch(
-                "INSERT INTO orders (mch_id, out_trade_no, state, version, created_at, updated_at, claim) \
-                 VALUES ('1900000109', 'T1', 'paid', 1, 1795147200000, 1795147200000, 0)",
+                r#"INSERT INTO orders (mch_id, out_trade_no, state, version, created_at, updated_at, claim, detail)
+                   VALUES ('1900000109', 'T1', 'paid', 1, 1795147200000, 1795147200000, 0,
+                           '{"payment":{"transaction_id":"42","total_fee":1999,"paid_at":"2026-11-20T12:00:03+08:00"}}'),
+                          ('1900000109', 'T2', 'pending', 1, 1795147200000, 1795147200000, 0, NULL)"#,
             )
             .unwrap();
         migrate(&mut connection, dir.path()).unwrap();
+        let paid = |number: &str| -> (Option<i64>, Option<i64>, Option<String>, Option<String>) {
+            let sql =
+                "SELECT paid_at, paid_fee, paid_fee_type, transaction_id FROM orders WHERE out_trade_no = ?1";
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+            connection.query_row(sql, [number], read).unwrap()
+        };
+        let cny = Some("CNY".to_owned());
+        assert_eq!(paid("T1"), (Some(1_795_147_203_000), Some(1999), cny, Some("42".to_owned())));
+        assert_eq!(paid("T2"), (None, None, None, None));
         assert_eq!(version(&connection), LATEST);
         let created: String =
             connection.query_row("SELECT created_at FROM orders_readable", [], |row| row.get(0)).unwrap();

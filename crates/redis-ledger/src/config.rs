@@ -1,6 +1,7 @@
 //! What the ledger is told when it is opened. Reads no file and no environment: the binary does.
 
 use paybell_core::Cadence;
+use paybell_core::record::State;
 use paybell_core::time::Millis;
 
 use crate::address::Address;
@@ -28,6 +29,16 @@ pub struct Retention {
     pub orders: Millis,
     /// The same for orders in mismatch or rejected.
     pub disputed: Millis,
+}
+
+impl Retention {
+    /// How long a record in this state is kept.
+    pub(crate) fn of(&self, state: State) -> Millis {
+        match state {
+            State::Mismatch | State::Rejected => Millis(self.disputed.0.max(self.orders.0)),
+            _ => self.orders,
+        }
+    }
 }
 
 impl RedisConfig {

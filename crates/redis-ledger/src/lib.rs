@@ -28,6 +28,7 @@ mod holders;
 mod keys;
 mod ledger;
 mod notes;
+mod paid;
 pub mod probe;
 mod pulse;
 mod recent;

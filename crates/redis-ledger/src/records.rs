@@ -2,11 +2,15 @@
 
 use async_trait::async_trait;
 use paybell_core::ids::OrderKey;
+use paybell_core::paid::{PaidFilter, PaidPage};
 use paybell_core::ports::{OrderFilter, OrderPage, PAGE_ROWS_MAX, PortError, Records, Tally};
 use paybell_core::record::Record;
+use redis::Pipeline;
 
+use crate::change::{bytes_of, stored_of};
 use crate::cursor::Place;
 use crate::engine::RedisLedger;
+use crate::paid;
 use crate::walk::Walk;
 
 #[async_trait]
@@ -26,8 +30,34 @@ impl Records for RedisLedger {
             Some(text) => Place::parse(text, filter.state),
         };
         let Some(place) = place else { return Ok(None) };
-        let walk = Walk { inner: &self.inner, filter, limit: limit.clamp(1, PAGE_ROWS_MAX) };
+        let walk = Walk { inner: &self.inner, filter, limit: limit.clamp(1, PAGE_ROWS_MAX), score_min: None };
         walk.page(place).await.map(Some)
+    }
+
+    async fn get_many(&self, keys: &[OrderKey]) -> Result<Vec<Option<Record>>, PortError> {
+        let keys: Vec<&OrderKey> = keys.iter().take(PAGE_ROWS_MAX).collect();
+        let mut question = Pipeline::new();
+        for key in &keys {
+            question.cmd("GET").arg(self.inner.keys.record(key));
+        }
+        if question.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answers = self.inner.read(&question).await?;
+        let mut records = Vec::with_capacity(keys.len());
+        for (key, answer) in keys.into_iter().zip(answers) {
+            records.push(stored_of(key, bytes_of(answer)?)?.map(|stored| stored.record));
+        }
+        Ok(records)
+    }
+
+    async fn paid(
+        &self,
+        filter: &PaidFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Option<PaidPage>, PortError> {
+        paid::page(&self.inner, filter, after, limit).await
     }
 
     async fn tally(&self) -> Result<Tally, PortError> {

@@ -5,7 +5,7 @@ use paybell_core::check::Lane;
 use paybell_core::dead::DeadLetter;
 use paybell_core::ids::OrderKey;
 use paybell_core::record::{Record, State};
-use paybell_core::time::{Millis, Timestamp};
+use paybell_core::time::Timestamp;
 use redis::Cmd;
 use uuid::Uuid;
 
@@ -141,12 +141,7 @@ impl Planner<'_> {
     }
 
     fn expires_at(&self, record: &Record) -> i64 {
-        let age = match record.state {
-            State::Mismatch | State::Rejected => {
-                Millis(self.retention.disputed.0.max(self.retention.orders.0))
-            }
-            _ => self.retention.orders,
-        };
+        let age = self.retention.of(record.state);
         (record.updated_at + age).millis().saturating_sub(self.shift_ms)
     }
 }

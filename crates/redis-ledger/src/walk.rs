@@ -27,6 +27,8 @@ pub(crate) struct Walk<'a> {
     pub filter: &'a OrderFilter,
     /// At least 1.
     pub limit: usize,
+    /// Orders with a lower score in the index of their state are passed over unread.
+    pub score_min: Option<f64>,
 }
 
 impl Walk<'_> {
@@ -76,14 +78,22 @@ impl Walk<'_> {
         let answer = self.inner.read(&question).await?.pop().unwrap_or_default();
         let answer: Result<(u64, Vec<Vec<u8>>), _> = redis::from_redis_value(answer);
         let (next, names) = answer.map_err(|_| Fault::strange("SCAN"))?;
-        let order = |name: &Vec<u8>| match is_index {
-            true => std::str::from_utf8(name).ok().and_then(order_of),
-            false => keys.order_of(name),
-        };
-        // The index gives its scores too.
-        let names = names.iter().step_by(if is_index { 2 } else { 1 });
         let is_new = |order: &OrderKey| place.piece().is_none_or(|piece| !piece.has_shown(order));
-        Ok((next, names.filter_map(order).filter(is_new).collect()))
+        let orders = if is_index {
+            let (pairs, _) = names.as_chunks::<2>();
+            let pairs = pairs.iter().filter(|[_, score]| self.reaches(score));
+            pairs.filter_map(|[name, _]| order_of(std::str::from_utf8(name).ok()?)).filter(is_new).collect()
+        } else {
+            names.iter().filter_map(|name| keys.order_of(name)).filter(is_new).collect()
+        };
+        Ok((next, orders))
+    }
+
+    /// A score that cannot be read is high enough.
+    fn reaches(&self, score: &[u8]) -> bool {
+        let Some(min) = self.score_min else { return true };
+        let score = std::str::from_utf8(score).ok().and_then(|text| text.parse::<f64>().ok());
+        score.is_none_or(|score| score >= min)
     }
 
     async fn matching(&self, orders: Vec<OrderKey>) -> Result<Vec<Record>, PortError> {
