@@ -50,11 +50,7 @@ impl<'s> Patient<'s> {
 }
 
 fn ran(args: &[&str], environment: &[(&str, &str)]) -> Ran {
-    let mut command = paybell(args);
-    for name in ["LC_ALL", "LC_MESSAGES", "LANG"] {
-        command.env_remove(name);
-    }
-    let output = command.envs(environment.iter().copied()).output().unwrap();
+    let output = paybell(args).envs(environment.iter().copied()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
@@ -124,11 +120,16 @@ fn what_is_wrong_is_told_with_exit_codes_for_scripts() {
     let patient = Patient::of(&shop, "");
     fs::set_permissions(&patient.file, fs::Permissions::from_mode(0o644)).unwrap();
     let text = fs::read_to_string(&patient.file).unwrap();
-    fs::write(&patient.file, text.replace("admin.listen = \"127.0.0.1:0\"", "admin.listen = \"0.0.0.0:0\""))
-        .unwrap();
+    let token = shop.folder.path().join("exposed.token");
+    fs::write(&token, "0123456789abcdef0123456789abcdef").unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    let text = text.replace("admin.listen = \"127.0.0.1:0\"", "admin.listen = \"0.0.0.0:0\"");
+    let exposed = format!("console.listen = \"0.0.0.0:0\"\nconsole.token_file = {token:?}");
+    fs::write(&patient.file, text.replace("console.listen = \"127.0.0.1:0\"", &exposed)).unwrap();
     let findings = patient.findings(1);
     one(&findings, "public-url-missing");
     one(&findings, "admin-exposed");
+    one(&findings, "console-plain");
     one(&findings, "secret-readable");
     // Nothing can be looked at with a configuration that cannot be read.
     let patient = Patient::of(&shop, "nonsense = 1");

@@ -4,6 +4,7 @@
 use delivery::transport::is_public;
 use futures_util::future::join_all;
 
+use crate::beside::Beside;
 use crate::clock::wall;
 use crate::finding::Finding;
 use crate::net::{Place, Roots, Sni};
@@ -18,10 +19,12 @@ pub struct Endpoint {
     pub allows_private: bool,
 }
 
-/// Looks at all of them at once.
-pub async fn look(endpoints: &[Endpoint], roots: &Roots) -> Vec<Finding> {
-    let looks = endpoints.iter().map(|endpoint| one(endpoint, roots));
-    join_all(looks).await.into_iter().flatten().collect()
+/// Looks at all of them at once. What is found stands in `found` as soon as it is, should nobody wait for the rest.
+pub async fn look(endpoints: &[Endpoint], roots: &Roots, found: &mut Vec<Finding>) {
+    let mut beside = Beside::of(endpoints.len(), found);
+    let looks =
+        beside.each().zip(endpoints).map(async |(found, endpoint)| *found = one(endpoint, roots).await);
+    join_all(looks).await;
 }
 
 async fn one(endpoint: &Endpoint, roots: &Roots) -> Vec<Finding> {

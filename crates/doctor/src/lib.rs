@@ -4,6 +4,7 @@
 //! one thing it sends beside questions is the canary, a signed notification of an order that does not exist.
 //! It reads no configuration and prints nothing: `paybell doctor` brings the facts, and shows the [`listing`].
 
+mod beside;
 pub mod canary;
 pub mod clock;
 mod clocks;

@@ -48,33 +48,29 @@ struct Reached<'n> {
     addresses: Vec<SocketAddr>,
 }
 
-/// Looks at everything; each step has its own time.
-pub async fn look(notify: &Notify<'_>) -> Vec<Finding> {
+/// Looks at everything; each step has its own time. What is found stands in `found` as soon as it is, should nobody wait
+/// for the rest.
+pub async fn look(notify: &Notify<'_>, found: &mut Vec<Finding>) {
     let url = format!("{}/notify/pay", notify.public_url.trim_end_matches('/'));
-    let mut findings = address::of_url(&url, notify.merchants);
-    let Some(place) = Place::parse(&url) else { return findings };
-    let addresses = match address::resolve(&place, &mut findings).await {
-        Some(addresses) => addresses,
-        None => return unreached(findings, notify),
-    };
+    found.extend(address::of_url(&url, notify.merchants));
+    let Some(place) = Place::parse(&url) else { return };
+    let Some(addresses) = address::resolve(&place, found).await else { return unreached(notify, found) };
     if let Err(error) = place.connect(&addresses).await {
-        findings.push(address::unreachable(&place, &error));
-        return unreached(findings, notify);
+        found.push(address::unreachable(&place, &error));
+        return unreached(notify, found);
     }
-    if place.is_https && !certificate::look(&place, &addresses, &notify.roots, &mut findings).await {
-        return unreached(findings, notify);
+    if place.is_https && !certificate::look(&place, &addresses, &notify.roots, found).await {
+        return unreached(notify, found);
     }
     if notify.answers == Answers::OldHandler {
-        findings.push(shadow(&url));
-        return findings;
+        return found.push(shadow(&url));
     }
     let reached = Reached { notify, place, addresses };
-    if front::look(&reached, &mut findings).await {
-        findings.extend(sent::canaries(&reached).await);
+    if front::look(&reached, found).await {
+        sent::canaries(&reached, found).await;
     } else {
-        return unreached(findings, notify);
+        unreached(notify, found);
     }
-    findings
 }
 
 fn shadow(url: &str) -> Finding {
@@ -86,7 +82,7 @@ fn shadow(url: &str) -> Finding {
         .remedy("look again after the take-over", "切换到 Paybell 后请再次运行")
 }
 
-fn unreached(mut findings: Vec<Finding>, notify: &Notify<'_>) -> Vec<Finding> {
+fn unreached(notify: &Notify<'_>, found: &mut Vec<Finding>) {
     if notify.canary == Canary::Send && notify.answers == Answers::Paybell {
         let finding = Finding::unseen("canary-not-sent", notify.public_url)
             .seen(
@@ -94,7 +90,6 @@ fn unreached(mut findings: Vec<Finding>, notify: &Notify<'_>) -> Vec<Finding> {
                 "通往 Paybell 的路不通，没有发送探测通知",
             )
             .remedy("mend what is wrong above, then look again", "先解决上面的问题，再运行一次");
-        findings.push(finding);
+        found.push(finding);
     }
-    findings
 }

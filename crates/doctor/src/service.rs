@@ -3,6 +3,8 @@
 
 mod counters;
 
+use futures_util::future::join;
+
 use crate::finding::Finding;
 use crate::net::{Answer, NetError, Place, Request, Roots};
 use crate::samples::Samples;
@@ -11,11 +13,11 @@ pub use counters::judge_page;
 
 /// Looks at one process. `admin` is `HOST:PORT`; `mch_ids` are the merchants that it should know.
 pub async fn look(admin: &str, mch_ids: &[&str]) -> Vec<Finding> {
-    let ready = match ask(admin, "/readyz").await {
+    let (ready, metrics) = join(ask(admin, "/readyz"), ask(admin, "/metrics")).await;
+    let ready = match ready {
         Ok(answer) => answer,
         Err(error) => return vec![absent(admin, &error)],
     };
-    let metrics = ask(admin, "/metrics").await;
     let page =
         metrics.as_ref().map(|answer| String::from_utf8_lossy(&answer.body).into_owned()).unwrap_or_default();
     if !page.contains("paybell_") {

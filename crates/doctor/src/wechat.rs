@@ -8,6 +8,7 @@ mod words;
 use futures_util::future::join_all;
 use wechat_pay::sign::{Algorithm, ApiKey};
 
+use crate::beside::Beside;
 use crate::clocks;
 use crate::finding::Finding;
 use crate::net::{NetError, Place, Roots};
@@ -33,30 +34,33 @@ const QUESTIONS_MAX: usize = 8;
 /// Apps of one merchant that are asked about.
 const APPS_MAX: usize = 8;
 
-/// Looks at everything; at most some twenty seconds where nobody answers.
-pub async fn look(merchants: &[Merchant], base_urls: &[String], roots: &Roots) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let Some((first, key)) = merchants.iter().find_map(|one| Some((one, one.keys.first()?))) else {
-        return findings;
-    };
+/// Looks at everything; at most some twenty seconds where nobody answers. What is found stands in `found` as soon as it
+/// is, should nobody wait for the rest.
+pub async fn look(merchants: &[Merchant], base_urls: &[String], roots: &Roots, found: &mut Vec<Finding>) {
+    let Some((first, key)) = merchants.iter().find_map(|one| Some((one, one.keys.first()?))) else { return };
     let asked = join_all(base_urls.iter().map(|base| ask(base, Question::of(first, key), roots))).await;
     let mut usable = None;
     for (base, outcome) in base_urls.iter().zip(&asked) {
-        findings.push(reached(base, outcome));
+        found.push(reached(base, outcome));
         if let Ok(asked) = outcome
             && !matches!(asked.judged.verdict, Verdict::NotWeChat(_))
             && usable.is_none()
         {
             usable = Some(base);
-            findings.push(clocks::of_wechat(asked.skew_ms, base));
+            found.push(clocks::of_wechat(asked.skew_ms, base));
         }
     }
-    let Some(base) = usable else { return without_answer(findings, merchants) };
+    let Some(base) = usable else {
+        // Nobody answered: the keys cannot be judged, and one more finding says so.
+        let names: Vec<&str> = merchants.iter().map(|merchant| merchant.mch_id.as_str()).collect();
+        return found.push(words::not_asked(&names.join(", ")));
+    };
     for some in merchants.chunks(QUESTIONS_MAX) {
-        let looks = some.iter().map(|merchant| of_merchant(merchant, base, roots));
-        findings.extend(join_all(looks).await.into_iter().flatten());
+        let mut beside = Beside::of(some.len(), found);
+        let looks =
+            beside.each().zip(some).map(|(found, merchant)| of_merchant(merchant, base, roots, found));
+        join_all(looks).await;
     }
-    findings
 }
 
 fn reached(base: &str, outcome: &Result<Asked, NetError>) -> Finding {
@@ -72,23 +76,16 @@ fn reached(base: &str, outcome: &Result<Asked, NetError>) -> Finding {
     }
 }
 
-/// Nobody answered: the keys cannot be judged, and one more finding says so.
-fn without_answer(mut findings: Vec<Finding>, merchants: &[Merchant]) -> Vec<Finding> {
-    let names: Vec<&str> = merchants.iter().map(|merchant| merchant.mch_id.as_str()).collect();
-    findings.push(words::not_asked(&names.join(", ")));
-    findings
-}
-
-async fn of_merchant(merchant: &Merchant, base: &str, roots: &Roots) -> Vec<Finding> {
+async fn of_merchant(merchant: &Merchant, base: &str, roots: &Roots, found: &mut Vec<Finding>) {
     let mut tried = Vec::new();
     for key in &merchant.keys {
         let judged = judged(Question::of(merchant, key), base, roots).await;
         let other = other_algorithm(Question::of(merchant, key), &judged, base, roots).await;
         tried.push(Tried { judged, other });
     }
-    let mut findings = of_keys(merchant, &tried);
+    found.extend(of_keys(merchant, &tried));
     let Some((working, key)) = tried.iter().zip(&merchant.keys).find(|(tried, _)| tried.works()) else {
-        return findings;
+        return;
     };
     for (place, app_id) in merchant.app_ids.iter().enumerate().take(APPS_MAX) {
         let verdict = match place {
@@ -96,9 +93,8 @@ async fn of_merchant(merchant: &Merchant, base: &str, roots: &Roots) -> Vec<Find
             0 => working.judged.verdict.clone(),
             _ => judged(Question { app_id, ..Question::of(merchant, key) }, base, roots).await.verdict,
         };
-        findings.push(words::of_app(merchant, app_id, &verdict));
+        found.push(words::of_app(merchant, app_id, &verdict));
     }
-    findings
 }
 
 async fn judged(question: Question<'_>, base: &str, roots: &Roots) -> Judged {

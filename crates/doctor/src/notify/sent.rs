@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 
 use super::{Canary, Reached};
+use crate::beside::Beside;
 use crate::canary::{self, Outcome, notify_url};
 use crate::finding::Finding;
 use crate::net::Place;
@@ -14,14 +15,17 @@ const CANARIES_MAX: usize = 16;
 /// An answer later than this leaves little of WeChat's patience on a bad day.
 const SLOW_MS: u128 = 1_000;
 
-pub(super) async fn canaries(reached: &Reached<'_>) -> Vec<Finding> {
+pub(super) async fn canaries(reached: &Reached<'_>, found: &mut Vec<Finding>) {
     if reached.notify.canary == Canary::LeaveOut {
         let finding = Finding::unseen("canary-left-out", reached.notify.public_url)
             .seen("no canary was sent, as asked", "按要求未发送探测通知");
-        return vec![finding];
+        return found.push(finding);
     }
-    let sent = reached.notify.merchants.iter().take(CANARIES_MAX).map(|merchant| one(reached, merchant));
-    join_all(sent).await
+    let merchants = reached.notify.merchants;
+    let mut beside = Beside::of(merchants.len().min(CANARIES_MAX), found);
+    let sent =
+        beside.each().zip(merchants).map(async |(found, merchant)| found.push(one(reached, merchant).await));
+    join_all(sent).await;
 }
 
 async fn one(reached: &Reached<'_>, merchant: &Merchant) -> Finding {

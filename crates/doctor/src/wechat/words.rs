@@ -8,7 +8,7 @@ use wechat_pay::sign::Algorithm;
 use super::Merchant;
 use super::verdict::Verdict;
 use crate::finding::{Finding, Text};
-use crate::net::{NetError, TlsFault};
+use crate::net::{NetError, Place, TlsFault};
 
 /// Where the key is set. Only the super administrator (超级管理员) gets there, with an operation certificate or a text message.
 const WHERE_KEY_EN: &str =
@@ -58,11 +58,26 @@ pub(super) fn unreachable(base: &str, error: &NetError) -> Finding {
             "something between here and WeChat answers in its place (a proxy that inspects TLS?): let this host through",
             "中间有设备代替微信应答（例如解密 TLS 的代理）：请放行该域名",
         ),
-        _ => finding.remedy(
-            "let this machine out to port 443 of the host (firewall, security group, egress rules)",
-            "放行本机到该域名 443 端口的出站访问（防火墙、安全组）",
-        ),
+        _ => unreachable_place(finding, base),
     }
+}
+
+fn unreachable_place(finding: Finding, base: &str) -> Finding {
+    let port = Place::parse(base).map_or(443, |place| place.port);
+    if Place::parse(base).is_some_and(|place| !place.is_https) {
+        return finding.remedy(
+            format!(
+                "without TLS only a simulator can be meant: start it (`paybell simulate`) and let this machine out to its port {port}, or leave wechat.base_urls out"
+            ),
+            format!(
+                "未加密的地址只能是模拟器：请启动它（paybell simulate）并放行本机到 {port} 端口的访问，或删除 wechat.base_urls"
+            ),
+        );
+    }
+    finding.remedy(
+        format!("let this machine out to port {port} of the host (firewall, security group, egress rules)"),
+        format!("放行本机到该域名 {port} 端口的出站访问（防火墙、安全组）"),
+    )
 }
 
 pub(super) fn not_wechat(base: &str, what: &str) -> Finding {

@@ -4,14 +4,14 @@ use doctor::endpoints::{Endpoint, look};
 use doctor::net::Roots;
 
 use super::stand::{self, Authority, Stand};
-use super::{brief, complete, one};
+use super::{brief, complete, gathered, one};
 
 fn endpoint(url: String, allows_private: bool) -> Endpoint {
     Endpoint { name: "shop".to_owned(), url, allows_private }
 }
 
 async fn codes(url: String, allows_private: bool, roots: &Roots) -> Vec<String> {
-    let findings = look(&[endpoint(url, allows_private)], roots).await;
+    let findings = gathered(async |found| look(&[endpoint(url, allows_private)], roots, found).await).await;
     complete(&findings);
     brief(&findings)
 }
@@ -45,7 +45,8 @@ async fn an_endpoint_s_certificate_is_looked_at() {
         let certificate = authority.signs("localhost", days);
         let config = stand::server(&certificate, None);
         let stand = Stand::tls(config, |_| stand::answer("200 OK", "", "")).await;
-        let findings = look(&[endpoint(stand.url("https"), true)], &authority.roots()).await;
+        let shop = [endpoint(stand.url("https"), true)];
+        let findings = gathered(async |found| look(&shop, &authority.roots(), found).await).await;
         assert_eq!(brief(&findings), expected, "{days} days");
         if days < 0 {
             one(&findings, "endpoint-certificate");

@@ -19,6 +19,13 @@ mod wechat;
 
 use doctor::{Finding, Severity};
 
+/// What a look found that had all its time.
+async fn gathered(look: impl AsyncFnOnce(&mut Vec<Finding>)) -> Vec<Finding> {
+    let mut found = Vec::new();
+    look(&mut found).await;
+    found
+}
+
 /// The one finding of a code.
 #[track_caller]
 fn one<'f>(findings: &'f [Finding], code: &str) -> &'f Finding {

@@ -5,7 +5,7 @@ use doctor::net::Roots;
 use doctor::notify::{self, Answers, Canary, Notify};
 
 use super::stand::{self, Asked, Authority, FAIL, KEY, OTHER_KEY, SUCCESS, Signed, Stand, merchant};
-use super::{brief, complete, one};
+use super::{brief, complete, gathered, one};
 
 /// Answers as the ingress does, as far as a doctor sees it.
 fn paybell(key: &'static str) -> impl Fn(&Asked) -> Vec<u8> + Clone {
@@ -27,7 +27,7 @@ async fn look_at(public_url: &str, roots: Roots) -> Vec<Finding> {
     let merchants = [merchant(&[KEY])];
     let (canary, answers) = (Canary::Send, Answers::Paybell);
     let notify = Notify { public_url, merchants: &merchants, canary, answers, roots };
-    let findings = notify::look(&notify).await;
+    let findings = gathered(async |found| notify::look(&notify, found).await).await;
     complete(&findings);
     findings
 }
@@ -69,7 +69,7 @@ async fn the_text_of_a_url_is_judged() {
     let codes = async |public_url: &str| {
         let (canary, answers, roots) = (Canary::LeaveOut, Answers::Paybell, Roots::public());
         let notify = Notify { public_url, merchants: &merchants, canary, answers, roots };
-        let findings = notify::look(&notify).await;
+        let findings = gathered(async |found| notify::look(&notify, found).await).await;
         complete(&findings);
         brief(&findings)
     };
@@ -214,7 +214,7 @@ async fn no_canary_is_sent_where_none_is_wanted() {
     let (merchants, url, roots) = ([merchant(&[KEY])], stand.url("http"), Roots::public());
     let (canary, answers) = (Canary::LeaveOut, Answers::Paybell);
     let notify = Notify { public_url: &url, merchants: &merchants, canary, answers, roots };
-    one(&notify::look(&notify).await, "canary-left-out");
+    one(&gathered(async |found| notify::look(&notify, found).await).await, "canary-left-out");
     assert!(!stand.asked.lock().unwrap().iter().any(|asked| asked.body.contains("PAYBELLCANARY")));
 }
 
@@ -224,7 +224,7 @@ async fn nothing_is_sent_to_an_old_handler() {
     let (merchants, url, roots) = ([merchant(&[KEY])], stand.url("http"), Roots::public());
     let (canary, answers) = (Canary::Send, Answers::OldHandler);
     let notify = Notify { public_url: &url, merchants: &merchants, canary, answers, roots };
-    let findings = notify::look(&notify).await;
+    let findings = gathered(async |found| notify::look(&notify, found).await).await;
     complete(&findings);
     one(&findings, "shadow-mode");
     assert!(stand.asked.lock().unwrap().is_empty());

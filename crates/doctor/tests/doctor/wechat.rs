@@ -7,7 +7,7 @@ use wechat_pay::sign::{self, AcceptedAlgorithm, Algorithm};
 use wechat_pay::xml::{self, Document};
 
 use super::stand::{self, Asked, Authority, KEY, OTHER_KEY, Stand, merchant};
-use super::{brief, complete, one};
+use super::{brief, complete, gathered, one};
 
 /// Refuses other keys and algorithms as WeChat does, and answers with this code otherwise.
 fn wechat_with(
@@ -52,7 +52,10 @@ async fn look(
     handler: impl Fn(&Asked) -> Vec<u8> + Send + Sync + 'static,
 ) -> Vec<Finding> {
     let stand = Stand::plain(handler).await;
-    let findings = wechat::look(&[merchant], &[stand.url("http")], &Roots::public()).await;
+    let findings = gathered(async |found| {
+        wechat::look(&[merchant], &[stand.url("http")], &Roots::public(), found).await
+    })
+    .await;
     complete(&findings);
     findings
 }
@@ -60,7 +63,10 @@ async fn look(
 #[tokio::test]
 async fn a_good_key_and_app_are_good() {
     let stand = Stand::plain(wechat_with(KEY, None, "ORDERNOTEXIST")).await;
-    let findings = wechat::look(&[merchant(&[KEY])], &[stand.url("http")], &Roots::public()).await;
+    let findings = gathered(async |found| {
+        wechat::look(&[merchant(&[KEY])], &[stand.url("http")], &Roots::public(), found).await
+    })
+    .await;
     assert_eq!(
         brief(&findings),
         ["hint wechat-plain-http", "not-looked-at clock-unknown", "ok key-good", "ok appid-good"]
@@ -77,10 +83,16 @@ async fn over_tls_it_is_wechat_itself() {
     let certificate = authority.signs("localhost", 90);
     let config = stand::server(&certificate, Some(&certificate));
     let stand = Stand::tls(config, wechat_with(KEY, None, "ORDERNOTEXIST")).await;
-    let findings = wechat::look(&[merchant(&[KEY])], &[stand.url("https")], &authority.roots()).await;
+    let findings = gathered(async |found| {
+        wechat::look(&[merchant(&[KEY])], &[stand.url("https")], &authority.roots(), found).await
+    })
+    .await;
     one(&findings, "wechat-reachable");
     one(&findings, "key-good");
-    let findings = wechat::look(&[merchant(&[KEY])], &[stand.url("https")], &Roots::public()).await;
+    let findings = gathered(async |found| {
+        wechat::look(&[merchant(&[KEY])], &[stand.url("https")], &Roots::public(), found).await
+    })
+    .await;
     let told = one(&findings, "wechat-unreachable");
     assert!(told.remedy.en.contains("proxy that inspects TLS"), "{told:?}");
 }
@@ -151,7 +163,9 @@ async fn every_app_is_asked_about() {
         stand::xml("200 OK", &signed(KEY, Algorithm::Md5, code))
     })
     .await;
-    let findings = wechat::look(&[two], &[stand.url("http")], &Roots::public()).await;
+    let findings =
+        gathered(async |found| wechat::look(&[two], &[stand.url("http")], &Roots::public(), found).await)
+            .await;
     assert!(one(&findings, "appid-good").about.en.ends_with("wx8888888888888888"));
     assert!(one(&findings, "appid-not-bound").about.en.ends_with("wx2"));
 }
@@ -160,17 +174,32 @@ async fn every_app_is_asked_about() {
 async fn nobody_and_somebody_else_are_told_apart() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let gone = format!("http://127.0.0.1:{port}");
-    let findings = wechat::look(&[merchant(&[KEY])], std::slice::from_ref(&gone), &Roots::public()).await;
+    let findings = gathered(async |found| {
+        wechat::look(&[merchant(&[KEY])], std::slice::from_ref(&gone), &Roots::public(), found).await
+    })
+    .await;
     assert_eq!(brief(&findings), ["error wechat-unreachable", "not-looked-at key-not-asked"]);
     complete(&findings);
+    assert!(findings[0].remedy.en.contains(&format!("its port {port}")), "{:?}", findings[0]);
+    let encrypted = [gone.replace("http:", "https:")];
+    let findings =
+        gathered(async |found| wechat::look(&[merchant(&[KEY])], &encrypted, &Roots::public(), found).await)
+            .await;
+    assert!(findings[0].remedy.en.contains(&format!("out to port {port} ")), "{:?}", findings[0]);
     let page =
         Stand::plain(|_| stand::answer("200 OK", "Content-Type: text/html\r\n", "<html>login</html>")).await;
-    let findings = wechat::look(&[merchant(&[KEY])], &[page.url("http")], &Roots::public()).await;
+    let findings = gathered(async |found| {
+        wechat::look(&[merchant(&[KEY])], &[page.url("http")], &Roots::public(), found).await
+    })
+    .await;
     one(&findings, "wechat-not-there");
     one(&findings, "key-not-asked");
     // A second host that works is enough for the keys.
     let good = Stand::plain(wechat_with(KEY, None, "ORDERNOTEXIST")).await;
-    let findings = wechat::look(&[merchant(&[KEY])], &[gone, good.url("http")], &Roots::public()).await;
+    let findings = gathered(async |found| {
+        wechat::look(&[merchant(&[KEY])], &[gone, good.url("http")], &Roots::public(), found).await
+    })
+    .await;
     one(&findings, "wechat-unreachable");
     one(&findings, "key-good");
 }

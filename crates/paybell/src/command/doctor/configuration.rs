@@ -82,6 +82,15 @@ fn sound(config: &Config) -> Vec<Finding> {
             );
         findings.push(finding);
     }
+    findings.extend(exposed(config));
+    let of_clients = config.merchants.iter().filter_map(|merchant| merchant.client_certificate.as_ref());
+    findings.extend(of_clients.map(|pair| files::certificate(Path::new(&pair.cert_file))));
+    findings
+}
+
+/// Listeners that other machines reach and that say or take something in clear.
+fn exposed(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
     if !config.admin_listen.is_loopback() {
         let finding = Finding::hint("admin-exposed", config.admin_listen.as_str())
             .seen(
@@ -94,8 +103,18 @@ fn sound(config: &Config) -> Vec<Finding> {
             );
         findings.push(finding);
     }
-    let of_clients = config.merchants.iter().filter_map(|merchant| merchant.client_certificate.as_ref());
-    findings.extend(of_clients.map(|pair| files::certificate(Path::new(&pair.cert_file))));
+    if !config.console.listen.is_loopback() {
+        let finding = Finding::hint("console-plain", config.console.listen.as_str())
+            .seen(
+                "the private API is reached from other machines without TLS: tokens and orders pass in clear",
+                "其他机器未经 TLS 访问私有 API：令牌和订单信息明文传输",
+            )
+            .remedy(
+                "fine within a private network; otherwise listen on 127.0.0.1 and let nginx in front of it do TLS, or use a tunnel",
+                "内网可接受；否则请监听 127.0.0.1，由前面的 nginx 提供 TLS，或使用隧道",
+            );
+        findings.push(finding);
+    }
     findings
 }
 

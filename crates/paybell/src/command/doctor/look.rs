@@ -1,6 +1,6 @@
 //! Has every part looked at, all at once, each within a time of its own.
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 use doctor::{
     Area, Finding, Language, Report, Text, endpoints, machine,
@@ -32,13 +32,21 @@ pub(super) async fn everything(config: &Config, args: &Args, language: Language,
     let merchants: Vec<Merchant> = config.merchants.iter().map(merchant).collect();
     let is_cluster = config.engine == EngineKind::Cluster;
     let (machine, wechat, notify, service, rabbitmq, redis, endpoints) = tokio::join!(
-        bounded(of_machine(config)),
-        bounded(of_wechat(config, &merchants)),
-        bounded(of_notify(config, &merchants, args)),
-        bounded(of_service(config, args)),
-        bounded(when(is_cluster, of_rabbitmq(config, &args.subscriber_queue))),
-        bounded(when(is_cluster, of_redis(config))),
-        bounded(of_endpoints(config)),
+        bounded(async |found| of_machine(config, found).await),
+        bounded(async |found| wechat::look(&merchants, &config.base_urls, &Roots::public(), found).await),
+        bounded(async |found| of_notify(config, &merchants, args, found).await),
+        bounded(async |found| found.extend(of_service(config, args).await)),
+        bounded(async |found| {
+            if is_cluster {
+                found.extend(of_rabbitmq(config, &args.subscriber_queue).await);
+            }
+        }),
+        bounded(async |found| {
+            if is_cluster {
+                found.extend(of_redis(config).await);
+            }
+        }),
+        bounded(async |found| of_endpoints(config, found).await),
     );
     report.add(Area::Machine, machine);
     report.add(Area::WeChat, wechat);
@@ -49,47 +57,43 @@ pub(super) async fn everything(config: &Config, args: &Args, language: Language,
     report.add(Area::Endpoints, endpoints);
 }
 
-async fn bounded(look: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
-    timeout(AREA_MAX, look).await.unwrap_or_else(|_| {
+/// Each look adds what it finds as it goes, so that what hangs hides nothing that was found before.
+async fn bounded(look: impl AsyncFnOnce(&mut Vec<Finding>)) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if timeout(AREA_MAX, look(&mut found)).await.is_err() {
         let seconds = AREA_MAX.as_secs();
         let finding = Finding::unseen("took-too-long", "")
-            .seen(format!("not done within {seconds} s"), format!("{seconds} 秒内未完成"))
+            .seen(
+                format!("not done within {seconds} s; what was found until then is told"),
+                format!("{seconds} 秒内未完成；此前的检查结果仍列出"),
+            )
             .remedy(
-                "something hangs instead of refusing: look at the first error of the other areas, then again",
-                "有服务挂起而不应答：请先解决其他部分的第一个错误，再运行一次",
+                "something hangs instead of refusing: look at the first error, here or in the other areas, then again",
+                "有服务挂起而不应答：请先解决这里或其他部分的第一个错误，再运行一次",
             );
-        vec![finding]
-    })
+        found.push(finding);
+    }
+    found
 }
 
-async fn when(is_wanted: bool, look: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
-    if is_wanted { look.await } else { Vec::new() }
-}
-
-async fn of_machine(config: &Config) -> Vec<Finding> {
-    let data_dir = config.data_dir.clone();
-    let is_embedded = config.engine == EngineKind::Embedded;
-    let looked = spawn_blocking(move || {
-        let mut findings = if is_embedded { machine::folder(&data_dir) } else { Vec::new() };
-        findings.push(machine::files(&data_dir));
-        findings
-    });
+async fn of_machine(config: &Config, found: &mut Vec<Finding>) {
+    let (of_folder, of_files) = (config.data_dir.clone(), config.data_dir.clone());
     // Only a panic inside ends otherwise, and that is printed already.
-    looked.await.unwrap_or_default()
+    let files = spawn_blocking(move || machine::files(&of_files));
+    if config.engine == EngineKind::Embedded {
+        found.extend(spawn_blocking(move || machine::folder(&of_folder)).await.unwrap_or_default());
+    }
+    found.extend(files.await);
 }
 
-async fn of_wechat(config: &Config, merchants: &[Merchant]) -> Vec<Finding> {
-    wechat::look(merchants, &config.base_urls, &Roots::public()).await
-}
-
-async fn of_notify(config: &Config, merchants: &[Merchant], args: &Args) -> Vec<Finding> {
-    let Some(public_url) = &config.ingress.public_url else { return Vec::new() };
+async fn of_notify(config: &Config, merchants: &[Merchant], args: &Args, found: &mut Vec<Finding>) {
+    let Some(public_url) = &config.ingress.public_url else { return };
     let canary = if args.no_canary { Canary::LeaveOut } else { Canary::Send };
     let answers = match config.mode {
         Mode::Live => Answers::Paybell,
         Mode::Shadow => Answers::OldHandler,
     };
-    notify::look(&Notify { public_url, merchants, canary, answers, roots: Roots::public() }).await
+    notify::look(&Notify { public_url, merchants, canary, answers, roots: Roots::public() }, found).await;
 }
 
 async fn of_service(config: &Config, args: &Args) -> Vec<Finding> {
@@ -115,14 +119,14 @@ async fn of_redis(config: &Config) -> Vec<Finding> {
     }
 }
 
-async fn of_endpoints(config: &Config) -> Vec<Finding> {
+async fn of_endpoints(config: &Config, found: &mut Vec<Finding>) {
     let endpoint = |endpoint: &delivery::Endpoint| endpoints::Endpoint {
         name: endpoint.name.to_string(),
         url: endpoint.url.uri().to_string(),
         allows_private: endpoint.url.reach.allow_private,
     };
     let all: Vec<_> = config.endpoints.iter().map(endpoint).collect();
-    endpoints::look(&all, &Roots::public()).await
+    endpoints::look(&all, &Roots::public(), found).await;
 }
 
 #[cfg(test)]
@@ -137,8 +141,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_hangs_is_told_and_holds_nothing_up() {
-        let findings = bounded(std::future::pending()).await;
-        assert_eq!(findings[0].code, "took-too-long");
+    async fn what_hangs_is_told_and_hides_nothing_that_was_found_before() {
+        let findings = bounded(async |found| {
+            found.push(Finding::ok("key-good", ""));
+            std::future::pending().await
+        })
+        .await;
+        let codes: Vec<&str> = findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, ["key-good", "took-too-long"]);
     }
 }
