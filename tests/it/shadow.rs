@@ -215,6 +215,15 @@ fn before_the_first_payment_the_report_knows_the_orders_all_the_same() {
     report.expect(0, &["未支付 (2)", "订单状态 pending", "订单状态 unknown"]);
     let args = ["shadow", "report", "--handler", &table, "--mch-id", MCH, "--lang", "zh", "--api", &api];
     run(&args).expect(0, &["订单状态 pending", "订单状态 unknown"]);
+    // More than are asked about one by one.
+    let many: String = (0..1_001).map(|number| format!("FORGED{number},{now}\n")).collect();
+    std::fs::write(&table, format!("order_no,time\n{many}")).unwrap();
+    let report = run(&["shadow", "report", "--handler", &table, "--json", "--api", &api]);
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    assert_eq!((&report["totals"]["not_paid"]["count"], &report["not_asked"]), (&json!(1_001), &json!(1)));
+    let states =
+        report["findings"].as_array().unwrap().iter().map(|finding| finding["detail"].as_str().unwrap());
+    assert_eq!(states.filter(|detail| detail.starts_with("order not looked up")).count(), 1);
 }
 
 #[test]

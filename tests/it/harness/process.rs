@@ -21,11 +21,12 @@ fn binary() -> PathBuf {
     path
 }
 
-/// A command with nothing of ours in its environment.
+/// A command with nothing of ours in its environment, and no language.
 pub fn paybell(args: &[&str]) -> Command {
     let mut command = Command::new(binary());
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PAYBELL") || name == "RUST_LOG" {
+        let is_language = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().any(|language| name == *language);
+        if name.to_string_lossy().starts_with("PAYBELL") || name == "RUST_LOG" || is_language {
             command.env_remove(name);
         }
     }

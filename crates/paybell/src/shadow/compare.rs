@@ -103,6 +103,8 @@ pub struct Report {
     pub paybell: Delays,
     /// With a bare access log: at least so many payments have no accepted hit. Then nothing is said of single orders.
     pub missed_at_least: Option<usize>,
+    /// Orders of [`Kind::NotPaid`] that Paybell was not asked about: there are too many of them.
+    pub not_asked: usize,
 }
 
 impl Report {

@@ -67,7 +67,7 @@ async fn merchants(api: &Api, payments: &[Payment], mch_id: Option<&str>) -> Res
 }
 
 /// Asks what is known of the orders that the handler saw and WeChat was not known to have taken a payment for. A
-/// payment whose event is no longer kept is no finding.
+/// payment whose event is no longer kept is no finding. How many are too many to ask about is told in the report.
 pub async fn look_up_strange(
     api: &Api,
     payments: &[Payment],
@@ -77,6 +77,7 @@ pub async fn look_up_strange(
     if report.count(Kind::NotPaid) == 0 {
         return Ok(());
     }
+    report.not_asked = report.count(Kind::NotPaid).saturating_sub(ASKED_MAX);
     let all = merchants(api, payments, mch_id).await?;
     let strange = report.findings.iter_mut().filter(|finding| finding.kind == Kind::NotPaid);
     for finding in strange.take(ASKED_MAX) {

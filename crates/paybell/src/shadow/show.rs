@@ -91,6 +91,18 @@ fn head(report: &Report, frame: Frame, language: Language) -> String {
             ),
         });
     }
+    if report.not_asked > 0 {
+        let count = report.not_asked;
+        text.push_str(&match language {
+            Language::En => format!(
+                "not asked   about {count} of the orders below that no payment is known of: too many; they may be paid. \
+                 Look at shorter times with --from and --to\n"
+            ),
+            Language::Zh => {
+                format!("未查询      下列没有支付记录的订单中有 {count} 个因数量过多未查询，可能已支付；请用 --from 和 --to 缩短时间段\n")
+            }
+        });
+    }
     text
 }
 
@@ -135,7 +147,7 @@ fn detail(finding: &Finding, language: Language) -> String {
         }
         (Kind::Mismatch, Some(payment)) => payment.mismatch.clone().unwrap_or_default(),
         (Kind::NotPaid, _) => {
-            let state = finding.state.as_deref().unwrap_or("-");
+            let state = finding.state.as_deref().unwrap_or(language.pick("not looked up", "未查询"));
             format!("{} {state}, {}", language.pick("order", "订单状态"), lines())
         }
         (Kind::Refused, _) => finding.hit.as_ref().map_or(String::new(), |hit| {
@@ -162,6 +174,7 @@ pub fn document(report: &Report, frame: Frame) -> Value {
         "total_fee": report.total_fee,
         "handler_lines": report.rows,
         "missed_at_least": report.missed_at_least,
+        "not_asked": report.not_asked,
         "paybell_delay": delays(&report.paybell),
         "handler_delay": delays(&report.handler),
         "totals": totals,
@@ -291,7 +304,14 @@ mod tests {
         insta::assert_snapshot!("report_english", text(&report, frame, Language::En, SHOWN_MAX));
         insta::assert_snapshot!("report_chinese", text(&report, frame, Language::Zh, SHOWN_MAX));
         let short = text(&report, frame, Language::En, 0);
-        assert!(short.contains("… 1 more"), "{short}");
+        assert!(short.contains("… 1 more") && !short.contains("not asked"), "{short}");
+        let many = Report { not_asked: 7, ..report };
+        for (language, said) in
+            [(Language::En, "not asked   about 7 "), (Language::Zh, "有 7 个因数量过多未查询")]
+        {
+            let text = text(&many, frame, language, SHOWN_MAX);
+            assert!(text.contains(said), "{text}");
+        }
     }
 
     #[test]
