@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use delivery::{Begin, Endpoint, EndpointName, EndpointUrl, Kind, Reach, Refunded, Wanted, WebhookSecret};
+use paybell_core::event::EventType;
 use paybell_core::ports::{Note, Notes, PortError};
 use serde_json::{Value, json};
 
@@ -36,20 +37,20 @@ impl Notes for Memory {
     }
 }
 
-/// A webhook and an old handler.
+/// A webhook that wants everything, and an old handler that wants refunds only.
 pub fn configured() -> Vec<Endpoint> {
     let reach = Reach { allow_private: true, allow_http: false };
-    let of = |name: &str, url: &str, kind| Endpoint {
+    let of = |name: &str, url: &str, types: &[EventType], kind| Endpoint {
         name: EndpointName::new(name).unwrap(),
         url: EndpointUrl::parse(url, reach).unwrap(),
-        wanted: Wanted::default(),
+        wanted: Wanted { types: types.to_vec(), ..Wanted::default() },
         begin: Begin::Now,
         kind,
     };
     let secret = WebhookSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     vec![
-        of("shop", "https://shop.example/hook?token=hunter2", Kind::Webhook(vec![secret].into())),
-        of("old", "http://10.0.0.7/notify.php", Kind::Legacy(Refunded::HoldBack)),
+        of("shop", "https://shop.example/hook?token=hunter2", &[], Kind::Webhook(vec![secret].into())),
+        of("old", "http://10.0.0.7/notify.php", &[EventType::Refunded], Kind::Legacy(Refunded::HoldBack)),
     ]
 }
 
@@ -106,6 +107,9 @@ async fn an_event_or_a_part_of_the_log_is_asked_for() {
     assert_eq!(wishes.as_array().unwrap().len(), 3, "{wishes}");
     assert_eq!(position(&wishes[0]), position(&wishes[2]), "the event lies at its own cursor");
     assert_eq!(desk.status("POST /v1/endpoints/old/enable\n\n{\"reason\":\"mended\"}").await.0, 202);
+    let refused = desk.status(&format!("POST /v1/endpoints/old/resend\n\n{}", json!({"event": event}))).await;
+    assert_eq!((refused.0, &refused.1["type"]), (409, &json!("urn:paybell:problem:unwanted-event")));
+    assert_eq!(desk.wishes("old").as_array().unwrap().len(), 1, "{:?}", desk.wishes("old"));
     assert_eq!(desk.wishes("old")[0][1], "enable");
 }
 
