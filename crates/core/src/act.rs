@@ -25,8 +25,12 @@ pub enum Action {
     Reject,
     /// Asked WeChat about an order by hand.
     Check,
+    /// Closed an order at WeChat by hand.
+    Close,
     /// Had an order told outside that was decided in shadow mode.
     Release,
+    /// Asked for a refund.
+    Refund,
     /// Had a dead letter handled again.
     DeadReplay,
     /// Forgot a dead letter.
@@ -39,11 +43,13 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 8] = [
+    pub const ALL: [Action; 10] = [
         Action::Accept,
         Action::Reject,
         Action::Check,
+        Action::Close,
         Action::Release,
+        Action::Refund,
         Action::DeadReplay,
         Action::DeadDrop,
         Action::EndpointResend,
@@ -56,7 +62,9 @@ impl Action {
             Action::Accept => "accept",
             Action::Reject => "reject",
             Action::Check => "check",
+            Action::Close => "close",
             Action::Release => "release",
+            Action::Refund => "refund",
             Action::DeadReplay => "dead.replay",
             Action::DeadDrop => "dead.drop",
             Action::EndpointResend => "endpoint.resend",

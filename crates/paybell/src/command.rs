@@ -10,6 +10,7 @@ pub mod events;
 pub mod healthcheck;
 pub mod operations;
 pub mod order;
+pub mod refund;
 pub mod rehearse;
 pub mod republish;
 pub mod rows;

@@ -1,4 +1,5 @@
-//! What a report tells of a certificate: until when it is good, and whether it vouches for itself. Verifies nothing.
+//! What a report tells of a certificate: whose it is, until when it is good, and whether it vouches for itself. Verifies
+//! nothing.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub struct Certificate {
     /// Seconds since 1970.
     pub not_after: i64,
     pub is_self_signed: bool,
+    /// Whom it names: of a merchant's API certificate the merchant number.
+    pub common_name: Option<String>,
 }
 
 impl Certificate {
@@ -26,6 +29,12 @@ impl Certificate {
             der: der.to_vec(),
             not_after: parsed.validity().not_after.timestamp(),
             is_self_signed: parsed.issuer() == parsed.subject(),
+            common_name: parsed
+                .subject()
+                .iter_common_name()
+                .next()
+                .and_then(|name| name.as_str().ok())
+                .map(str::to_owned),
         })
     }
 

@@ -1,15 +1,16 @@
 //! The configuration as each role knows it. Used at the start and whenever a changed configuration is taken; checks
 //! nothing that the configuration has checked.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use console::{Rate, Secret, Token};
 use ingress::Merchants;
 use paybell_core::{MchId, Policy, Unregistered};
-use wechat_pay::client::{KeyRing, MerchantAccount};
+use wechat_pay::client::{ClientCertificate, KeyRing, MerchantAccount};
 use worker::{Account, MerchantFacts};
 
 use crate::{
+    clock::whole_seconds_since_1970,
     config::{self, Config, Merchant},
     error::Error,
 };
@@ -27,12 +28,12 @@ pub fn ingress_merchants(config: &Config) -> Result<Merchants, Error> {
     merchants.map_err(|error| Error::Usage(error.to_string()))
 }
 
-/// In whose name WeChat is asked.
-pub fn accounts(config: &Config) -> Vec<Account> {
+/// In whose name WeChat is asked; reads their certificates.
+pub fn accounts(config: &Config) -> Result<Vec<Account>, Error> {
     config.merchants.iter().map(account).collect()
 }
 
-fn account(merchant: &Merchant) -> Account {
+fn account(merchant: &Merchant) -> Result<Account, Error> {
     let mut keys = merchant.keys.iter().cloned();
     let current = keys.next().expect("a checked merchant has a current key");
     let (app_ids, sub_mch_ids) = (texts(&merchant.app_ids), texts(&merchant.sub_mch_ids));
@@ -44,7 +45,33 @@ fn account(merchant: &Merchant) -> Account {
         merchant.algorithm,
         merchant.queries_per_second,
     );
-    Account::new(account, facts)
+    let account = match certificate(merchant)? {
+        Some(certificate) => account.with_certificate(Arc::new(certificate)),
+        None => account,
+    };
+    Ok(Account::new(account, facts))
+}
+
+/// With the addresses where WeChat tells how refunds end; without a public URL the merchant platform's setting holds.
+pub fn notified_of_refunds(accounts: Vec<Account>, public_url: Option<&str>) -> Vec<Account> {
+    let Some(public_url) = public_url else { return accounts };
+    let with_url = |account: Account| {
+        let url = format!("{public_url}/notify/refund/{}", account.account.mch_id());
+        account.with_refund_notify_url(url)
+    };
+    accounts.into_iter().map(with_url).collect()
+}
+
+fn certificate(merchant: &Merchant) -> Result<Option<ClientCertificate>, Error> {
+    let Some(pair) = &merchant.client_certificate else { return Ok(None) };
+    if pair.days_left(whole_seconds_since_1970()).is_some_and(|days| days < 0) {
+        let (mch_id, file) = (&merchant.mch_id, pair.cert_file.display());
+        tracing::warn!(
+            merchant.mch_id = %mch_id,
+            "the API certificate of merchant {mch_id} has ended: WeChat will refuse its refunds until {file} is renewed"
+        );
+    }
+    pair.client_certificate().map(Some).map_err(Error::Usage)
 }
 
 /// What the operator decided for orders of merchants that are not configured.
@@ -82,6 +109,7 @@ fn token(token: &config::Token) -> Result<Token, Error> {
         config::Scope::Events => console::Scope::Events,
         config::Scope::Orders => console::Scope::Orders,
         config::Scope::Operate => console::Scope::Operate,
+        config::Scope::Refunds => console::Scope::Refunds,
     };
     Ok(Token {
         name: token.name.clone(),

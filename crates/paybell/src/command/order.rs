@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     asking::{AskArgs, PageArgs, given, table},
+    refund,
     rows::{card, cell, entries, row},
 };
 use crate::{api::escaped, error::Error, output};
@@ -28,6 +29,10 @@ pub enum Command {
     Reject(Judge),
     /// List orders
     List(List),
+    /// Ask WeChat to send money back; the same number again refunds nothing twice
+    Refund(refund::Ask),
+    /// Show the refunds of an order, or one of them
+    Refunds(refund::Show),
 }
 
 #[derive(Debug, Args)]
@@ -126,6 +131,8 @@ pub async fn run(command: Command) -> Result<(), Error> {
         Command::Accept(args) => judge(args, "accept").await,
         Command::Reject(args) => judge(args, "reject").await,
         Command::List(args) => list(args).await,
+        Command::Refund(args) => refund::ask(args).await,
+        Command::Refunds(args) => refund::show(args).await,
     }
 }
 

@@ -8,13 +8,13 @@ use delivery::{Endpoint, Kind, WebhookSecrets};
 use http_server::TlsConfig;
 use ingress::Ingress;
 use tokio::sync::Notify;
-use worker::{Asker, Policies};
+use worker::{Account, Asker, Policies};
 
 use crate::{
     boot::{
         merchants::LiveMerchants,
         proxy,
-        views::{accounts, ingress_merchants, mch_ids, policies, tokens},
+        views::{accounts, ingress_merchants, mch_ids, notified_of_refunds, policies, tokens},
     },
     config::{Config, ListenAddress},
     error::Error,
@@ -53,6 +53,7 @@ pub struct Worker {
 pub struct Prepared {
     ingress: ingress::Merchants,
     proxy: Vec<::proxy::Merchant>,
+    accounts: Vec<Account>,
     tokens: Vec<Token>,
 }
 
@@ -62,6 +63,7 @@ impl Prepared {
         Ok(Self {
             ingress: ingress_merchants(config)?,
             proxy: proxy::merchants(&config.merchants)?,
+            accounts: accounts(config)?,
             tokens: tokens(config)?,
         })
     }
@@ -113,7 +115,8 @@ impl Targets {
         if let Some(worker) = &self.worker {
             let in_effect = Config { merchants: config.merchants.clone(), ..self.began.clone() };
             worker.policies.replace(policies(&in_effect));
-            worker.asker.replace_accounts(accounts(config));
+            let public_url = self.began.ingress.public_url.as_deref();
+            worker.asker.replace_accounts(notified_of_refunds(prepared.accounts, public_url));
             worker.news.notify_one();
         }
         if let Some(console) = &self.console {
