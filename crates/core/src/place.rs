@@ -21,6 +21,9 @@ pub use refused::{CashierError, Refusal, RefusalKind, Words};
 /// When an order that was just placed for the first time is looked at, at the latest.
 pub const FIRST_LOOK: Millis = Millis::seconds(15);
 
+/// How long after its begin a call may still be on its way; who calls sees to it that it is not for longer.
+pub const CALL_MAX: Millis = Millis::seconds(30);
+
 /// What is placed: by what a repeat is told from another order under the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
@@ -52,6 +55,9 @@ pub struct Placing {
     pub since: Timestamp,
     /// Before the last call.
     pub begun_at: Timestamp,
+    /// Until then somebody may be calling WeChat: who places another number of the same business order keeps off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calling_until: Option<Timestamp>,
     /// Absent until WeChat's answer is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<Offer>,
@@ -64,6 +70,8 @@ pub enum Step {
     Begin(Wish),
     /// WeChat answered.
     Offered(Wish, Offer),
+    /// WeChat was not called after all, or refused: nobody is calling.
+    Ended(Wish),
 }
 
 /// What a step did.
@@ -77,7 +85,7 @@ pub enum Stepped {
     Settled(State),
     /// There is no such order, or nobody registered it: register first.
     Unregistered,
-    /// The offer is of a wish that another took the place of: good, but not kept.
+    /// It is of a wish that another took the place of, or of a slower call: good, but not kept.
     Outdated,
 }
 
@@ -89,6 +97,7 @@ pub fn place(stored: Option<&Record>, step: &Step, now: Timestamp) -> (Option<Re
     match step {
         Step::Begin(wish) => begin(record, wish, now),
         Step::Offered(wish, offer) => offered(record, wish, offer, now),
+        Step::Ended(wish) => ended(record, wish, now),
     }
 }
 
@@ -110,6 +119,7 @@ fn begin(stored: &Record, wish: &Wish, now: Timestamp) -> (Option<Record>, Stepp
         wish: wish.clone(),
         since: earlier.map_or(now, |earlier| earlier.since),
         begun_at: now,
+        calling_until: Some(now + CALL_MAX),
         offer: earlier.and_then(|earlier| earlier.offer.clone()),
     };
     record.placing = Some(Box::new(placing));
@@ -131,7 +141,18 @@ fn offered(stored: &Record, wish: &Wish, offer: &Offer, now: Timestamp) -> (Opti
         return (None, Stepped::Outdated);
     }
     let mut record = stored.clone();
-    record.placing = Some(Box::new(Placing { offer: Some(offer.clone()), ..placing.clone() }));
+    let offered = Placing { offer: Some(offer.clone()), calling_until: None, ..placing.clone() };
+    record.placing = Some(Box::new(offered));
+    record.updated_at = now;
+    (Some(record.clone()), Stepped::Stored(Box::new(record)))
+}
+
+fn ended(stored: &Record, wish: &Wish, now: Timestamp) -> (Option<Record>, Stepped) {
+    let Some(placing) = stored.placing.as_deref().filter(|placing| placing.wish == *wish) else {
+        return (None, Stepped::Outdated);
+    };
+    let mut record = stored.clone();
+    record.placing = Some(Box::new(Placing { calling_until: None, ..placing.clone() }));
     record.updated_at = now;
     (Some(record.clone()), Stepped::Stored(Box::new(record)))
 }
@@ -153,6 +174,13 @@ impl Wish {
     }
 }
 
+impl Placing {
+    /// Whether somebody may be calling WeChat.
+    pub fn is_calling(&self, now: Timestamp) -> bool {
+        self.calling_until.is_some_and(|until| until > now)
+    }
+}
+
 impl Record {
     /// Not after WeChat came to know the order: the cadence counts from here, and so does WeChat's own rule that an
     /// order younger than five minutes is not closed.
@@ -165,5 +193,92 @@ impl Record {
 impl std::fmt::Debug for Offer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Offer").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::*;
+
+    fn wish(body: &str) -> Wish {
+        let parts = BTreeMap::from([("body".to_owned(), body.to_owned())]);
+        Wish { trade_type: TradeType::Jsapi, parts }
+    }
+
+    fn offer(at: Timestamp) -> Offer {
+        Offer { prepay_id: "wx20".into(), code_url: None, mweb_url: None, at, payer: None }
+    }
+
+    fn stored(stepped: (Option<Record>, Stepped)) -> Record {
+        match stepped.1 {
+            Stepped::Stored(record) => {
+                assert_eq!(stepped.0.as_ref(), Some(&*record));
+                *record
+            }
+            other => panic!("it was to be stored: {other:?}"),
+        }
+    }
+
+    fn begin(record: &Record, body: &str, now: Timestamp) -> Record {
+        stored(place(Some(record), &Step::Begin(wish(body)), now))
+    }
+
+    #[test]
+    fn only_a_registered_and_pending_order_is_placed() {
+        assert_eq!(place(None, &Step::Begin(wish("a")), T0), (None, Stepped::Unregistered));
+        for state in State::ALL {
+            for is_registered in [true, false] {
+                let desk = Desk::in_state(state, is_registered);
+                let (record, stepped) = place(desk.stored.as_ref(), &Step::Begin(wish("a")), at(80));
+                match (is_registered, state) {
+                    (false, _) => assert_eq!((record, stepped), (None, Stepped::Unregistered)),
+                    (true, State::Pending) => assert!(matches!(stepped, Stepped::Stored(_))),
+                    (true, state) => assert_eq!((record, stepped), (None, Stepped::Settled(state))),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_offered_stands_against_another_wish_and_names_what_differs() {
+        let desk = Desk::registered();
+        let begun = begin(desk.record(), "a", T0);
+        let begun = begin(&begun, "b", at(1));
+        assert_eq!(
+            place(Some(&begun), &Step::Offered(wish("a"), offer(T0)), at(2)),
+            (None, Stepped::Outdated),
+            "another wish took its place"
+        );
+        let offered = stored(place(Some(&begun), &Step::Offered(wish("b"), offer(at(1))), at(2)));
+        let other = Wish { trade_type: TradeType::App, ..wish("c") };
+        assert_eq!(
+            place(Some(&offered), &Step::Begin(other), at(3)).1,
+            Stepped::Different(vec!["trade_type".to_owned(), "body".to_owned()])
+        );
+        let slower = place(Some(&offered), &Step::Offered(wish("b"), offer(T0)), at(3));
+        assert_eq!(slower, (None, Stepped::Outdated));
+    }
+
+    #[test]
+    fn somebody_calls_from_the_begin_to_an_answer_or_for_half_a_minute() {
+        let desk = Desk::registered();
+        let begun = begin(desk.record(), "a", T0);
+        let is_calling = |record: &Record, seconds| record.placing.as_ref().unwrap().is_calling(at(seconds));
+        assert!(is_calling(&begun, 29) && !is_calling(&begun, 30));
+        let offered = stored(place(Some(&begun), &Step::Offered(wish("a"), offer(T0)), at(1)));
+        assert!(!is_calling(&offered, 1));
+        let ended = stored(place(Some(&begun), &Step::Ended(wish("a")), at(1)));
+        assert!(!is_calling(&ended, 1));
+        assert_eq!(place(Some(&begun), &Step::Ended(wish("b")), at(1)), (None, Stepped::Outdated));
+        let again = begin(&offered, "a", at(100));
+        let placing = again.placing.as_ref().unwrap();
+        assert_eq!((placing.since, placing.begun_at), (T0, at(100)));
+        assert!(is_calling(&again, 100) && placing.offer.is_some(), "the earlier offer stays good");
+    }
+
+    #[test]
+    fn debug_output_shows_no_link() {
+        assert!(!format!("{:?}", offer(T0)).contains("wx20"));
     }
 }

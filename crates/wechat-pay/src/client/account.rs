@@ -141,6 +141,16 @@ impl KeyRing {
         self.worked_last.store(key, Ordering::Relaxed);
     }
 
+    /// The key that WeChat has, as far as that is sure: the only one, or the one that worked last.
+    #[must_use]
+    pub fn certain(&self) -> Option<&ApiKey> {
+        match (self.worked_last.load(Ordering::Relaxed), &self.previous) {
+            (_, None) | (CURRENT_WORKED, _) => Some(&self.current),
+            (PREVIOUS_WORKED, previous) => previous.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether both have the same keys in the same places.
     #[must_use]
     pub fn has_keys_of(&self, other: &KeyRing) -> bool {
@@ -183,6 +193,17 @@ mod tests {
         let single = KeyRing::new(key(), None);
         single.worked(KeyUsed::Previous);
         assert_eq!(order(&single), [KeyUsed::Current]);
+    }
+
+    #[test]
+    fn of_two_keys_the_one_that_wechat_has_is_certain_once_it_worked() {
+        let ring = KeyRing::new(named("new"), Some(named("old")));
+        assert_eq!(ring.certain(), None);
+        ring.worked(KeyUsed::Previous);
+        assert_eq!(ring.certain(), Some(&named("old")));
+        ring.worked(KeyUsed::Current);
+        assert_eq!(ring.certain(), Some(&named("new")));
+        assert_eq!(KeyRing::new(named("only"), None).certain(), Some(&named("only")));
     }
 
     #[test]
