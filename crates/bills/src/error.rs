@@ -1,0 +1,26 @@
+//! Why a bill could not be worked on. Every one of them leaves the day as it was: it is tried again.
+
+use paybell_core::ports::PortError;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An engine is away: later.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// A note that another version, or somebody else, wrote: for an operator.
+    #[error("the note {name} cannot be read: {cause}")]
+    Unreadable { name: String, cause: String },
+    /// Somebody else changed the note again and again: later.
+    #[error("the note {0} is changed by others all the time")]
+    Contended(String),
+    /// Another process took the day over, because this one was too slow.
+    #[error("another process works on the day by now")]
+    LeaseLost,
+    /// The process ends.
+    #[error("stopped before the end")]
+    Stopped,
+    /// The folder of bills: for an operator.
+    #[error("{what}: {cause}")]
+    Folder { what: String, cause: std::io::Error },
+}

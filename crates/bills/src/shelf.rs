@@ -1,0 +1,138 @@
+//! Keeps the book of one merchant as a note, and each day's result as another. The note's version is the fence:
+//! a change is made on what was read, or made again.
+
+use std::sync::Arc;
+
+use paybell_core::ports::{NOTE_BYTES_MAX, Notes};
+use paybell_core::{Day, MchId, Timestamp};
+use reconcile::{Carry, Reconciliation};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::book::{Book, DAYS_KEPT};
+use crate::error::Error;
+
+/// What the names of books begin with.
+pub(crate) const PREFIX: &str = "bills/";
+/// Changes of one note that are tried before somebody else is let on.
+const TRIES_MAX: usize = 20;
+
+/// Who else may work on the same days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Company {
+    /// Other processes: a lease that runs is theirs.
+    Others,
+    /// Nobody, because nobody else can open the store: a lease that runs was left by a process that is dead.
+    Alone,
+}
+
+/// The notes of one merchant.
+#[derive(Clone)]
+pub(crate) struct Shelf {
+    notes: Arc<dyn Notes>,
+    name: String,
+}
+
+/// A day's result as it is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    pub date: Day,
+    pub at: Timestamp,
+    /// A [`Reconciliation`]; of very many differences only the first.
+    pub result: Value,
+    /// Differences that were listed and found no room here.
+    #[serde(default)]
+    pub left_out: usize,
+}
+
+impl Kept {
+    /// As much of the result as a note can hold.
+    pub fn of(date: Day, at: Timestamp, result: &Reconciliation) -> Result<Self, Error> {
+        let value = serde_json::to_value(result).map_err(|error| unreadable("a result", &error))?;
+        let mut kept = Self { date, at, result: value, left_out: 0 };
+        while kept.text()?.len() > NOTE_BYTES_MAX {
+            let Some(listed) = kept.result.get_mut("differences").and_then(Value::as_array_mut) else {
+                break;
+            };
+            let half = listed.len() / 2;
+            if listed.is_empty() {
+                break;
+            }
+            kept.left_out += listed.len() - half;
+            listed.truncate(half);
+        }
+        Ok(kept)
+    }
+
+    /// What the next day has to know.
+    pub fn carry(&self) -> Carry {
+        let carry = self.result.get("carry").cloned();
+        carry.and_then(|carry| serde_json::from_value(carry).ok()).unwrap_or_default()
+    }
+
+    fn text(&self) -> Result<String, Error> {
+        serde_json::to_string(self).map_err(|error| unreadable("a result", &error))
+    }
+}
+
+fn unreadable(name: &str, cause: &dyn std::fmt::Display) -> Error {
+    Error::Unreadable { name: name.to_owned(), cause: cause.to_string() }
+}
+
+impl Shelf {
+    pub fn new(notes: Arc<dyn Notes>, mch_id: &MchId) -> Self {
+        Self { notes, name: format!("{PREFIX}{mch_id}") }
+    }
+
+    /// The book as it was last kept.
+    pub async fn read(&self) -> Result<Option<(u64, Book)>, Error> {
+        let Some(note) = self.notes.read(&self.name).await? else { return Ok(None) };
+        let book = serde_json::from_str(&note.text).map_err(|error| unreadable(&self.name, &error))?;
+        Ok(Some((note.version, book)))
+    }
+
+    /// Changes the book, which begins now if there is none. `None` from the change leaves it as it is.
+    pub async fn change<T>(
+        &self,
+        now: Timestamp,
+        mut change: impl FnMut(&mut Book) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        for _ in 0..TRIES_MAX {
+            let stored = self.read().await?;
+            let version = stored.as_ref().map(|(version, _)| *version);
+            let mut book = stored.map_or_else(|| Book::new(now), |(_, book)| book);
+            let Some(told) = change(&mut book) else { return Ok(None) };
+            let text = serde_json::to_string(&book).map_err(|error| unreadable(&self.name, &error))?;
+            if self.notes.write(&self.name, version, &text).await? {
+                return Ok(Some(told));
+            }
+        }
+        Err(Error::Contended(self.name.clone()))
+    }
+
+    /// The result of a day, if it is still kept.
+    pub async fn kept(&self, day: Day) -> Result<Option<Kept>, Error> {
+        let Some(note) = self.notes.read(&self.slot(day)).await? else { return Ok(None) };
+        let kept: Kept =
+            serde_json::from_str(&note.text).map_err(|error| unreadable(&self.slot(day), &error))?;
+        Ok((kept.date == day).then_some(kept))
+    }
+
+    /// Keeps a result, in the place of one that is as many days older as are kept.
+    pub async fn keep(&self, kept: &Kept) -> Result<(), Error> {
+        let (name, text) = (self.slot(kept.date), kept.text()?);
+        for _ in 0..TRIES_MAX {
+            let version = self.notes.read(&name).await?.map(|note| note.version);
+            if self.notes.write(&name, version, &text).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Contended(name))
+    }
+
+    /// Notes are never removed, so the places of old results are used again.
+    fn slot(&self, day: Day) -> String {
+        let number = day.days_since(Day::of(Timestamp::from_millis(0))).rem_euclid(DAYS_KEPT + 1);
+        format!("{}/{number:02}", self.name)
+    }
+}
