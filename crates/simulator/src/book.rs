@@ -44,6 +44,12 @@ impl Book {
         self.tables().get(mch_id, out_trade_no)
     }
 
+    /// All orders of a merchant, in no order.
+    pub(crate) fn of_merchant(&self, mch_id: &str) -> Vec<Arc<Order>> {
+        let tables = self.tables();
+        tables.orders.get(mch_id).into_iter().flat_map(HashMap::values).cloned().collect()
+    }
+
     pub(crate) fn by_transaction(&self, mch_id: &str, transaction_id: &str) -> Option<Arc<Order>> {
         let tables = self.tables();
         let key = tables.by_transaction.get(transaction_id).filter(|key| key.mch_id == mch_id)?;

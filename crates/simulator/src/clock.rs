@@ -4,7 +4,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jiff::{Timestamp, civil::DateTime, tz::Offset};
+use jiff::{
+    Timestamp,
+    civil::{Date, DateTime, Time},
+    tz::Offset,
+};
 use tokio::{
     select,
     sync::watch,
@@ -92,6 +96,13 @@ pub(crate) fn from_compact(text: &str) -> Option<i64> {
     Some(Offset::constant(8).to_timestamp(time).ok()?.as_millisecond())
 }
 
+/// The beginning of a day `yyyyMMdd` of Beijing.
+pub(crate) fn day_begin(text: &str) -> Option<i64> {
+    let plain = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let day = Date::strptime("%Y%m%d", text).ok().filter(|_| plain)?;
+    Some(Offset::constant(8).to_timestamp(day.to_datetime(Time::midnight())).ok()?.as_millisecond())
+}
+
 fn beijing(wall_ms: i64) -> DateTime {
     Offset::constant(8).to_datetime(Timestamp::from_millisecond(wall_ms).unwrap_or(Timestamp::MAX))
 }
@@ -106,6 +117,8 @@ mod tests {
         assert_eq!(spaced(1_795_147_203_456), "2026-11-20 12:00:03");
         assert_eq!(rfc3339(1_795_147_203_456), "2026-11-20T12:00:03.456+08:00");
         assert_eq!(from_compact("20261120120003"), Some(1_795_147_203_000));
+        assert_eq!(day_begin("20261120"), Some(1_795_147_203_000 - (12 * 3600 + 3) * 1000));
+        assert_eq!(day_begin("20261131").or(day_begin("2026-11-2")), None);
         for text in ["", "20261120", "2026112012000", "20261131120003", "20261120 20003", "+0261120120003"] {
             assert_eq!(from_compact(text), None, "{text}");
         }

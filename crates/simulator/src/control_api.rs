@@ -21,7 +21,7 @@ const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 1000;
 
 const ROUTES: &[(&str, &str)] = &[
-    ("POST /pay/unifiedorder | orderquery | closeorder | refundquery", "WeChat Pay API v2"),
+    ("POST /pay/unifiedorder | orderquery | closeorder | refundquery | downloadbill", "WeChat Pay API v2"),
     ("POST /secapi/pay/refund", "the same, with a certificate"),
     ("POST /_sim/orders", "place: {mch_id, out_trade_no, total_fee, notify_url, …}"),
     ("GET /_sim/orders?after=&limit=", "what is true about all orders"),
@@ -41,6 +41,9 @@ const ROUTES: &[(&str, &str)] = &[
     ("GET /_sim/refunds/{mch_id}/{out_refund_no}", "what is true about one"),
     ("POST /_sim/refunds/{mch_id}/{out_refund_no}/end", "{state}: SUCCESS, CHANGE or REFUNDCLOSE, now"),
     ("POST /_sim/refunds/{mch_id}/{out_refund_no}/notify", "notify again"),
+    ("GET /_sim/bills/{mch_id}", "the days that have bills"),
+    ("GET /_sim/bills/{mch_id}/{bill_date}", "what the bill of a day sums up to, in fen"),
+    ("PUT /_sim/bills/{mch_id}/{bill_date}/padding", "{rows, prefix, refund_every}: made-up rows"),
     ("GET /_sim/clock", "the simulator's time"),
     ("POST /_sim/clock", "{advance_s}: lets time pass"),
     (
@@ -110,6 +113,7 @@ async fn on_all(request: &Request<'_>, control: &Control, segments: &[&str]) -> 
             let after = parameter(request, "after")?.unwrap_or(0);
             ok(control.refund_page(after, limit(request)?))
         }
+        (_, ["bills", mch_id, rest @ ..]) => on_bills(request, control, mch_id, rest),
         (_, ["clock" | "settings"] | ["merchants", _, "funds"]) => on_rules(request, control, segments),
         ("GET", ["faults"]) => ok(control.faults()),
         ("PUT", ["faults"]) => {
@@ -176,6 +180,18 @@ fn on_refund(
         ("POST", ["notify"]) => {
             control.notify_refund_again(key).map_err(refused)?;
             Ok((StatusCode::ACCEPTED, None))
+        }
+        _ => Err(problem(StatusCode::NOT_FOUND, "no such route; GET /_sim/ lists them")),
+    }
+}
+
+fn on_bills(request: &Request<'_>, control: &Control, mch_id: &str, rest: &[&str]) -> Result<Reply, Reply> {
+    match (request.method.as_str(), rest) {
+        ("GET", []) => ok(json!({"bill_dates": control.bill_days(mch_id).map_err(refused)?})),
+        ("GET", [date]) => ok(control.bill_totals(mch_id, date).map_err(refused)?),
+        ("PUT", [date, "padding"]) => {
+            control.pad_bill(mch_id, date, read(request)?).map_err(refused)?;
+            ok(control.bill_totals(mch_id, date).map_err(refused)?)
         }
         _ => Err(problem(StatusCode::NOT_FOUND, "no such route; GET /_sim/ lists them")),
     }

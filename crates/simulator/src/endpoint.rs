@@ -2,6 +2,7 @@
 //! certificate where one is needed, and plays what is to go wrong. Sockets are `http`'s.
 
 mod close_order;
+mod download_bill;
 mod order_query;
 mod refund;
 mod refund_query;
@@ -10,6 +11,7 @@ mod unified_order;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    bill::BillStream,
     call_faults::{CallFault, CallName},
     order::{Order, OrderKey},
     stats::{Counter, Counters},
@@ -33,6 +35,7 @@ pub(crate) struct Answer {
 /// What an answer is made of.
 pub(crate) enum Content {
     Xml(String),
+    Bill(Box<BillStream>),
     /// The web server's own page, before the request reaches the API.
     NoCertificate,
 }
@@ -46,6 +49,8 @@ pub(crate) enum Mishap {
     Cut,
     /// The connection breaks off before it.
     Lost,
+    /// It ends in its middle, as if it were whole.
+    Short,
 }
 
 /// Which client certificate was shown.
@@ -114,6 +119,10 @@ pub(crate) fn answer(path: &str, body: &[u8], shown: &Shown, world: &Arc<World>)
         return Some(
             read(body, world).map_or_else(|answer| answer, |call| order_query::answer(&call, world)),
         );
+    }
+    if path == "/pay/downloadbill" {
+        world.counters.bill_downloads.add_one();
+        return Some(download_bill::answer(body, world));
     }
     let route = route(path)?;
     (route.counter)(&world.counters).add_one();

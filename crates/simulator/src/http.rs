@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use wechat_pay::xml::BODY_BYTES_MAX;
 
 use crate::{
+    bill::BillStream,
     config::SimulatorConfig,
     control::Control,
     control_api,
@@ -34,6 +35,8 @@ use crate::{
 const CERTIFICATE: &str = "x-sim-certificate";
 const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const GZIP: HeaderValue = HeaderValue::from_static("application/x-gzip");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -121,16 +124,39 @@ async fn play(answer: Answer) -> Response<AnswerBody> {
     if !answer.delay.is_zero() {
         sleep(answer.delay).await;
     }
-    let Content::Xml(body) = answer.content else {
-        return whole(StatusCode::BAD_REQUEST, HTML, page("400 No required SSL certificate was sent"));
-    };
     match answer.mishap {
-        Some(Mishap::Http500) => whole(StatusCode::INTERNAL_SERVER_ERROR, XML, String::new()),
-        Some(Mishap::Html) => whole(StatusCode::BAD_GATEWAY, HTML, page("502 Bad Gateway")),
-        Some(Mishap::Cut) => with_type(StatusCode::OK, XML, AnswerBody::Broken(Bytes::from(body))),
-        Some(Mishap::Lost) => with_type(StatusCode::OK, XML, AnswerBody::Broken(Bytes::new())),
-        None => whole(StatusCode::OK, XML, body),
+        Some(Mishap::Http500) => return whole(StatusCode::INTERNAL_SERVER_ERROR, XML, String::new()),
+        Some(Mishap::Html) => return whole(StatusCode::BAD_GATEWAY, HTML, page("502 Bad Gateway")),
+        Some(Mishap::Lost) => {
+            return with_type(StatusCode::OK, XML, AnswerBody::Half(Bytes::new(), Ending::Break));
+        }
+        Some(Mishap::Cut | Mishap::Short) | None => {}
     }
+    let ending = match answer.mishap {
+        Some(Mishap::Cut) => Some(Ending::Break),
+        Some(Mishap::Short) => Some(Ending::Quiet),
+        _ => None,
+    };
+    match (answer.content, ending) {
+        (Content::NoCertificate, _) => {
+            whole(StatusCode::BAD_REQUEST, HTML, page("400 No required SSL certificate was sent"))
+        }
+        (Content::Xml(body), None) => whole(StatusCode::OK, XML, body),
+        (Content::Xml(body), Some(ending)) => {
+            with_type(StatusCode::OK, XML, AnswerBody::Half(Bytes::from(body), ending))
+        }
+        (Content::Bill(bill), ending) => of_bill(bill, ending),
+    }
+}
+
+fn of_bill(mut bill: Box<BillStream>, ending: Option<Ending>) -> Response<AnswerBody> {
+    let content_type = if bill.is_packed() { GZIP } else { TEXT };
+    let body = match ending {
+        None => AnswerBody::Bill(bill),
+        // A bill that cannot be written breaks off, too.
+        Some(ending) => AnswerBody::Half(bill.begin().unwrap_or_default(), ending),
+    };
+    with_type(StatusCode::OK, content_type, body)
 }
 
 /// Whose certificate a request over plain HTTP is taken to come with.
@@ -177,10 +203,21 @@ fn with_type(status: StatusCode, content_type: HeaderValue, body: AnswerBody) ->
     response
 }
 
-/// An answer's body: whole, or one that ends the connection in its middle.
+/// An answer's body: whole, a bill piece by piece, or one that ends in its middle.
 enum AnswerBody {
     Whole(Option<Bytes>),
-    Broken(Bytes),
+    Bill(Box<BillStream>),
+    Half(Bytes, Ending),
+    Ended,
+}
+
+/// How a body ends that is not whole.
+#[derive(Clone, Copy)]
+enum Ending {
+    /// The connection breaks.
+    Break,
+    /// As if that were all.
+    Quiet,
 }
 
 impl Body for AnswerBody {
@@ -190,17 +227,24 @@ impl Body for AnswerBody {
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         Poll::Ready(match &mut *self {
             AnswerBody::Whole(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
-            AnswerBody::Broken(bytes) if bytes.is_empty() => Some(Err(io::ErrorKind::ConnectionReset.into())),
-            AnswerBody::Broken(bytes) => {
+            AnswerBody::Bill(bill) => bill.piece().transpose().map(|piece| piece.map(Frame::data)),
+            AnswerBody::Half(bytes, Ending::Break) if bytes.is_empty() => {
+                Some(Err(io::ErrorKind::ConnectionReset.into()))
+            }
+            AnswerBody::Half(bytes, ending) => {
                 let half = bytes.split_to(bytes.len() / 2);
                 bytes.clear();
+                if matches!(ending, Ending::Quiet) {
+                    *self = AnswerBody::Ended;
+                }
                 Some(Ok(Frame::data(half)))
             }
+            AnswerBody::Ended => None,
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, AnswerBody::Whole(None))
+        matches!(self, AnswerBody::Whole(None) | AnswerBody::Ended)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -209,7 +253,7 @@ impl Body for AnswerBody {
             AnswerBody::Whole(Some(bytes)) => SizeHint::with_exact(
                 u64::try_from(bytes.len()).expect("a body in memory has a length of 64 bits"),
             ),
-            AnswerBody::Broken(_) => SizeHint::default(),
+            _ => SizeHint::default(),
         }
     }
 }

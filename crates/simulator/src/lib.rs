@@ -25,6 +25,7 @@
 //! # Ok(()) }
 //! ```
 
+mod bill;
 mod book;
 mod call_faults;
 mod clock;
@@ -46,6 +47,7 @@ mod stats;
 mod wire;
 mod world;
 
+pub use bill::{BillTotals, Padding};
 pub use call_faults::{CallFault, CallFaults, CallName};
 pub use config::{MerchantConfig, SecretKey, SimulatorConfig};
 pub use control::{ClockReading, Control, Custom, Page, RefundPage, SignAs};

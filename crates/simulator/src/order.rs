@@ -124,6 +124,9 @@ pub struct NewOrder {
     pub fee_type: Option<String>,
     #[serde(default)]
     pub attach: Option<String>,
+    /// What is bought, as the payer and the bill see it.
+    #[serde(default)]
+    pub body: Option<String>,
     #[serde(default)]
     pub device_info: Option<String>,
     /// Absent: one made up from the order's number.
@@ -150,6 +153,7 @@ impl NewOrder {
             sub_mch_id: None,
             fee_type: None,
             attach: None,
+            body: None,
             device_info: None,
             openid: None,
             trade_type: jsapi(),
@@ -261,6 +265,7 @@ pub(crate) struct Order {
     pub(crate) total_fee: u64,
     pub(crate) fee_type: String,
     pub(crate) attach: Option<String>,
+    pub(crate) body: Option<String>,
     pub(crate) device_info: Option<String>,
     pub(crate) openid: String,
     pub(crate) notify_url: String,
@@ -273,6 +278,8 @@ pub(crate) struct Order {
     pub(crate) created: Duration,
     pub(crate) state: TradeState,
     pub(crate) paid: Option<Paid>,
+    /// When a payment was reversed.
+    pub(crate) revoked_ms: Option<i64>,
     /// In the order of acceptance.
     pub(crate) refunds: Vec<Arc<Refund>>,
     pub(crate) traffic: Arc<Traffic>,

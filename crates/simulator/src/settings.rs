@@ -24,6 +24,16 @@ pub struct Settings {
     pub refund_notify_urls: BTreeMap<String, String>,
     /// Seconds after midnight in Beijing when the bill of the day before is ready.
     pub bill_ready_s: u32,
+    /// A day without trade has a bill without rows instead of `No Bill Exist`.
+    pub empty_bills: bool,
+    /// With a byte order mark,
+    pub bill_bom: bool,
+    /// with CR LF at line ends,
+    pub bill_crlf: bool,
+    /// in the layout until about 2018: fewer columns, other names.
+    pub bill_old_layout: bool,
+    /// WeChat's fee in hundredths of a percent.
+    pub fee_rate_bp: u32,
 }
 
 /// Who is taken for the holder of a merchant's certificate over plain HTTP. Over TLS only who shows one.
@@ -47,6 +57,11 @@ impl Default for Settings {
             certificate: Certificate::Assumed,
             refund_notify_urls: BTreeMap::new(),
             bill_ready_s: 10 * 3600,
+            empty_bills: false,
+            bill_bom: true,
+            bill_crlf: true,
+            bill_old_layout: false,
+            fee_rate_bp: 60,
         }
     }
 }
@@ -58,6 +73,9 @@ impl Settings {
         }
         if self.bill_ready_s > 86_400 {
             return Err(Error::config("bill_ready_s", "a day has 86400 seconds"));
+        }
+        if self.fee_rate_bp > 10_000 {
+            return Err(Error::config("fee_rate_bp", "at most 10000, which is all of it"));
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ pub struct Stats {
     /// Requests to `/secapi/pay/refund`, whatever came of them.
     pub refund_requests: u64,
     pub refund_queries: u64,
+    pub bill_downloads: u64,
     /// Refunds taken, each once.
     pub refunds: u64,
     /// Genuine notifications of refunds posted, copies included.
@@ -66,6 +67,7 @@ pub(crate) struct Counters {
     pub(crate) close_orders: Counter,
     pub(crate) refund_requests: Counter,
     pub(crate) refund_queries: Counter,
+    pub(crate) bill_downloads: Counter,
     pub(crate) refunds: Counter,
     pub(crate) refund_notifications_sent: Counter,
     pub(crate) refund_notifications_acknowledged: Counter,
@@ -88,6 +90,7 @@ impl Default for Counters {
             close_orders: Counter::default(),
             refund_requests: Counter::default(),
             refund_queries: Counter::default(),
+            bill_downloads: Counter::default(),
             refunds: Counter::default(),
             refund_notifications_sent: Counter::default(),
             refund_notifications_acknowledged: Counter::default(),
@@ -118,6 +121,7 @@ impl Counters {
             close_orders: self.close_orders.get(),
             refund_requests: self.refund_requests.get(),
             refund_queries: self.refund_queries.get(),
+            bill_downloads: self.bill_downloads.get(),
             refunds: self.refunds.get(),
             refund_notifications_sent: self.refund_notifications_sent.get(),
             refund_notifications_acknowledged: self.refund_notifications_acknowledged.get(),

@@ -123,13 +123,19 @@ impl<'d> Call<'d> {
         self.get(name).ok_or(Refusal::business("LACK_PARAMS", "缺少参数"))
     }
 
-    /// `appid` and `sub_mch_id` must belong to the merchant.
-    pub(crate) fn check_identity(&self) -> Result<(), Refusal> {
+    /// `appid` must belong to the merchant.
+    pub(crate) fn check_app(&self) -> Result<(), Refusal> {
         let appid = self.required("appid")?;
         self.required("nonce_str")?;
         if !self.merchant.app_ids.is_empty() && !self.merchant.app_ids.iter().any(|id| id == appid) {
             return Err(Refusal::business("APPID_MCHID_NOT_MATCH", "appid和mch_id不匹配"));
         }
+        Ok(())
+    }
+
+    /// `appid` and `sub_mch_id` must belong to the merchant.
+    pub(crate) fn check_identity(&self) -> Result<(), Refusal> {
+        self.check_app()?;
         let sub_mch_ids = &self.merchant.sub_mch_ids;
         if sub_mch_ids.is_empty() {
             return Ok(());

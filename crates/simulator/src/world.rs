@@ -18,6 +18,7 @@ use wechat_pay::{
 };
 
 use crate::{
+    bill::Padding,
     book::Book,
     call_faults::CallLog,
     clock::{self, Clock},
@@ -48,6 +49,8 @@ pub(crate) struct World {
     faults: RwLock<Arc<Faults>>,
     settings: RwLock<Arc<Settings>>,
     funds: Mutex<HashMap<String, Funds>>,
+    /// By merchant and beginning of the day.
+    paddings: Mutex<HashMap<(String, i64), Padding>>,
     nonces: AtomicU64,
 }
 
@@ -100,6 +103,7 @@ impl World {
             clock,
             settings: RwLock::new(Arc::new(config.settings)),
             funds: Mutex::default(),
+            paddings: Mutex::default(),
             faults: RwLock::new(Arc::new(config.faults)),
         }))
     }
@@ -147,6 +151,23 @@ impl World {
         act(funds.entry(mch_id.to_owned()).or_default())
     }
 
+    pub(crate) fn pad_bill(&self, mch_id: &str, day_begin_ms: i64, padding: Padding) -> Result<(), Error> {
+        padding.check()?;
+        let mut paddings = self.paddings.lock().unwrap_or_else(PoisonError::into_inner);
+        paddings.insert((mch_id.to_owned(), day_begin_ms), padding);
+        Ok(())
+    }
+
+    pub(crate) fn padding(&self, mch_id: &str, day_begin_ms: i64) -> Option<Padding> {
+        let paddings = self.paddings.lock().unwrap_or_else(PoisonError::into_inner);
+        paddings.get(&(mch_id.to_owned(), day_begin_ms)).cloned()
+    }
+
+    pub(crate) fn padded_days(&self, mch_id: &str) -> Vec<i64> {
+        let paddings = self.paddings.lock().unwrap_or_else(PoisonError::into_inner);
+        paddings.keys().filter(|(of, _)| of == mch_id).map(|(_, day)| *day).collect()
+    }
+
     pub(crate) fn order(&self, key: &OrderKey) -> Result<Arc<Order>, Error> {
         let order = self.book.get(&key.mch_id, &key.out_trade_no);
         order.ok_or_else(|| Error::UnknownOrder(key.out_trade_no.clone()))
@@ -189,6 +210,7 @@ impl World {
             total_fee: new.total_fee,
             fee_type: new.fee_type.unwrap_or_else(|| "CNY".to_owned()),
             attach: new.attach,
+            body: new.body,
             device_info: new.device_info,
             openid,
             notify_url: new.notify_url,
@@ -199,6 +221,7 @@ impl World {
             created: self.clock.now(),
             state: TradeState::NotPay,
             paid: None,
+            revoked_ms: None,
             refunds: Vec::new(),
             traffic: Arc::default(),
             key,
@@ -238,6 +261,8 @@ impl World {
             if newly_paid {
                 order.paid = Some(self.paid(order, Payment::default())?);
             }
+            order.revoked_ms = (state == TradeState::Revoked && order.paid.is_some())
+                .then(|| order.revoked_ms.unwrap_or_else(|| self.clock.wall_ms()));
             order.state = state;
             Ok(())
         })?;

@@ -1,4 +1,5 @@
-//! Control over what comes after a payment: refunds, the merchants' funds, the settings, and the simulator's time.
+//! Control over what comes after a payment: refunds, bills, the merchants' funds, the settings, and the
+//! simulator's time.
 
 use std::time::Duration;
 
@@ -6,6 +7,7 @@ use serde::Serialize;
 
 use super::Control;
 use crate::{
+    bill::{BillOf, BillTotals, BillType, Padding},
     clock,
     error::Error,
     order::OrderKey,
@@ -87,6 +89,30 @@ impl Control {
         self.0.merchant(mch_id).ok_or_else(|| Error::UnknownMerchant(mch_id.to_owned()))?;
         self.0.with_funds(mch_id, |funds| *funds = new);
         Ok(())
+    }
+
+    /// What the bill of a day (`yyyyMMdd`) sums up to, ready or not.
+    pub fn bill_totals(&self, mch_id: &str, bill_date: &str) -> Result<BillTotals, Error> {
+        let day_begin_ms = self.day_of(mch_id, bill_date)?;
+        let of = BillOf { mch_id: mch_id.to_owned(), sub_mch_id: None, day_begin_ms, kind: BillType::All };
+        Ok(self.0.bill_totals(&of))
+    }
+
+    /// Adds made-up rows to the bill of a day (`yyyyMMdd`), in place of those added before.
+    pub fn pad_bill(&self, mch_id: &str, bill_date: &str, padding: Padding) -> Result<(), Error> {
+        let day_begin_ms = self.day_of(mch_id, bill_date)?;
+        self.0.pad_bill(mch_id, day_begin_ms, padding)
+    }
+
+    /// The days (`yyyyMMdd`) on which the merchant's bills have rows.
+    pub fn bill_days(&self, mch_id: &str) -> Result<Vec<String>, Error> {
+        self.0.merchant(mch_id).ok_or_else(|| Error::UnknownMerchant(mch_id.to_owned()))?;
+        Ok(self.0.bill_days(mch_id).into_iter().collect())
+    }
+
+    fn day_of(&self, mch_id: &str, bill_date: &str) -> Result<i64, Error> {
+        self.0.merchant(mch_id).ok_or_else(|| Error::UnknownMerchant(mch_id.to_owned()))?;
+        clock::day_begin(bill_date).ok_or(Error::invalid("bill_date", "yyyyMMdd"))
     }
 
     /// The rules in force.

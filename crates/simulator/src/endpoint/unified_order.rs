@@ -88,6 +88,7 @@ fn read(call: &Call<'_>) -> Result<NewOrder, Refusal> {
         sub_mch_id: owned("sub_mch_id"),
         fee_type: owned("fee_type"),
         attach: owned("attach"),
+        body: owned("body"),
         device_info: owned("device_info"),
         openid: owned("openid"),
         trade_type: trade_type.to_owned(),

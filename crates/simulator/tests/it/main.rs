@@ -7,6 +7,7 @@
     reason = "a test drives real time"
 )]
 
+mod bills;
 mod call_faults;
 mod control;
 mod endpoints;

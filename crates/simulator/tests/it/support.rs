@@ -119,6 +119,17 @@ impl Sim {
         self.request(Method::POST, path, "text/xml", self.signed(fields, algorithm)).await
     }
 
+    /// The same with an answer in bytes and its content type; an error is a broken connection.
+    pub async fn download(&self, path: &str, fields: &Map) -> Result<(StatusCode, String, Bytes), String> {
+        let body = self.signed(fields, Algorithm::Md5);
+        let request = Request::post(format!("{}{path}", self.base_url)).body(Full::new(body.into())).unwrap();
+        let response = self.client.request(request).await.map_err(|error| error.to_string())?;
+        let status = response.status();
+        let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
+        let bytes = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        Ok((status, content_type, bytes))
+    }
+
     /// The same, showing the certificate of `mch_id` by the header.
     pub async fn post_as(&self, mch_id: &str, path: &str, body: String) -> (StatusCode, String) {
         let request = Request::post(format!("{}{path}", self.base_url)).header("x-sim-certificate", mch_id);
