@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use paybell_core::act::{Act, ActEntry};
+use paybell_core::decide::{Change, RefundLook, decide_refund};
 use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken, Write};
 use paybell_core::ports::*;
-use paybell_core::refund::{self, RefundApplication, RefundAsked};
+use paybell_core::refund::{self, RefundAnswer, RefundApplication, RefundAsked};
 use paybell_core::register::{Application, Registered, register};
 use paybell_core::time::Millis;
 use paybell_core::verdict::{Judged, Judgement, judge};
@@ -80,6 +81,29 @@ impl Engine {
     }
 
     fn look(&self, check: Check, token: LeaseToken, answer: &Answer) {
+        self.under_lease(check, token, |record, look| match decide(record, answer, look) {
+            Decision::Commit(change) => *change,
+            _ => panic!("no closing here"),
+        });
+    }
+
+    /// What a worker does when a notification names a refund.
+    pub fn work_refund(&self, key: &OrderKey, number: &OutRefundNo, answer: &RefundAnswer) {
+        let token = LeaseToken(self.tokens.fetch_add(1, Ordering::SeqCst).into());
+        let check = Check::refund_notified(key.clone(), number.clone());
+        self.under_lease(check, token, |record, look| {
+            let refund = record.refund_in_hand().expect("the lease is for the refund");
+            let found = RefundLook { number, hints: refund.hints, answer };
+            decide_refund(record, &found, look)
+        });
+    }
+
+    fn under_lease(
+        &self,
+        check: Check,
+        token: LeaseToken,
+        decided: impl FnOnce(&Record, &Look<'_>) -> Change,
+    ) {
         let request = LeaseRequest {
             check,
             token,
@@ -110,11 +134,11 @@ impl Engine {
             retry_delay: Millis::seconds(2),
             closing: paybell_core::decide::Closing::NotTried,
         };
-        let Decision::Commit(change) = decide(&record, answer, &look) else { panic!("no closing here") };
+        let change = decided(&record, &look);
         if let Some(letter) = change.dead.clone() {
             self.bury_now(letter);
         }
-        let (facts, change) = (record.facts, *change);
+        let facts = record.facts;
         let commit = Commit { key: key.clone(), token, facts, change };
         let committed = self.change(&key, |stored| lease::commit(stored, &commit, now));
         if committed == Committed::Outgoing {
