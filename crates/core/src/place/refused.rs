@@ -162,6 +162,12 @@ impl RefusalKind {
         }
     }
 
+    /// The kind in words, the same for every refusal of it.
+    pub fn title(self) -> &'static str {
+        let [cause, ..] = words_of(self);
+        cause
+    }
+
     /// Cause and remedy where nothing more exact is known.
     pub fn words(self) -> Words {
         let [cause, remedy, cause_zh, remedy_zh] = words_of(self);
