@@ -17,7 +17,7 @@ pub const PAGE_ROWS: usize = 1000;
 /// What the bill is held against, of one merchant.
 pub trait Ledger {
     /// Walks the payments that are held with a moment of success from `from` to before `until`, in its own order. A
-    /// walk meets every payment that is there from its beginning to its end, and none twice.
+    /// walk meets every payment that is there from its beginning to its end.
     fn held(
         &mut self,
         from: Timestamp,

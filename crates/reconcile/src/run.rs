@@ -164,7 +164,8 @@ impl<'a> Comparison<'a> {
         if findings.is_empty() {
             self.result.agreed += 1;
         }
-        if let (Sort::Payment, Some(standing)) = (&row.sort, standing) {
+        // A reversed payment may have no other row.
+        if let (Sort::Payment | Sort::Reversal, Some(standing)) = (&row.sort, standing) {
             self.place(row, standing, findings.is_empty());
         }
         for Finding { kind, here } in findings {
@@ -213,7 +214,9 @@ impl<'a> Comparison<'a> {
         }
         let open: Vec<Held> = self.task.carry.iter().flat_map(|carry| carry.open.clone()).collect();
         for open in open {
-            if self.met.is_waiting(self.printer.of_held(&open)) {
+            let print = self.printer.of_held(&open);
+            if self.met.is_waiting(print) {
+                self.met.mark(print);
                 self.report_missing(&open)?;
             }
         }
@@ -222,7 +225,10 @@ impl<'a> Comparison<'a> {
         loop {
             let page = self.ledger.held(self.from(), self.until(), after.as_deref())?;
             for held in page.held {
-                if self.met.is_waiting(self.printer.of_held(&held)) {
+                // Marked at once: a walk may meet an order twice that changes meanwhile.
+                let print = self.printer.of_held(&held);
+                if self.met.is_waiting(print) {
+                    self.met.mark(print);
                     done += 1;
                     self.missing(held)?;
                 }

@@ -2,6 +2,7 @@
 
 use paybell_core::money::{Currency, Fen};
 use paybell_core::record::{Record, State};
+use paybell_core::refund::{Refund, RefundState as Known};
 use paybell_core::time::Timestamp;
 
 /// How an order stands in the ledger.
@@ -67,13 +68,15 @@ impl Standing {
             fee_type: payment.fee_type,
             paid_at: payment.paid_at,
         });
+        let refunds: Vec<RefundStanding> = record.refunds.iter().map(RefundStanding::of).collect();
         Self {
             out_trade_no: record.key.out_trade_no.into(),
             state: record.state,
             payment,
             second_transactions,
-            refunds: None,
-            by_refund_only: false,
+            // That some money went back may be known from the order alone.
+            refunds: Some(refunds).filter(|all| !all.is_empty()),
+            by_refund_only: record.progress.refund_only,
             updated_at: record.updated_at,
         }
     }
@@ -85,5 +88,22 @@ impl Standing {
         matches!(self.state, Paid | Refunded | Mismatch | Rejected)
             && self.payment.is_some()
             && !self.by_refund_only
+    }
+}
+
+impl RefundStanding {
+    fn of(refund: &Refund) -> Self {
+        let told = refund.facts.as_ref().map(|facts| facts.refund_fee);
+        Self {
+            out_refund_no: refund.out_refund_no.as_str().to_owned(),
+            refund_id: refund.facts.as_ref().map(|facts| facts.refund_id.as_str().to_owned()),
+            fee: told.or_else(|| refund.request.as_ref().map(|request| request.refund_fee)),
+            state: match refund.state {
+                Known::Succeeded => RefundState::Done,
+                Known::Closed | Known::Refused => RefundState::NotMade,
+                Known::Asked | Known::Notified | Known::Processing | Known::Abnormal => RefundState::Open,
+            },
+            word: refund.state.as_str(),
+        }
     }
 }
