@@ -138,6 +138,7 @@ fn empty_result(task: &Task, survey: &Survey) -> Reconciliation {
         sums: survey.sums.clone(),
         by_sub_merchant: survey.by_sub_merchant.clone(),
         agreed: 0,
+        not_compared: 0,
         counts: BTreeMap::new(),
         checks: 0,
         checks_fen: 0,

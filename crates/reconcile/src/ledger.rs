@@ -28,8 +28,8 @@ pub trait Ledger {
     /// How these orders stand, in their order; `None` for one that is not known. At most [`PAGE_ROWS`] at once.
     fn standings(&mut self, numbers: &[OutTradeNo]) -> Result<Vec<Option<Standing>>, LedgerError>;
 
-    /// Whether it knows WeChat's own numbers; a shop's list may not.
-    fn knows_transactions(&self) -> bool {
+    /// Whether it knows what was refunded; a shop's list may not.
+    fn knows_refunds(&self) -> bool {
         true
     }
 }

@@ -23,6 +23,7 @@ mod scope;
 mod standing;
 mod sums;
 mod survey;
+mod words;
 
 pub use carry::{CARRIED_MAX, Carry, EDGE, Early};
 pub use compare::{Failure, Listener, Progress, Stage, Stopped, Task, compare};

@@ -15,13 +15,6 @@ use crate::standing::Standing;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Print(u64);
 
-/// Makes fingerprints that both sides can have.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Printer {
-    /// Whether both sides know WeChat's numbers.
-    pub with_transactions: bool,
-}
-
 /// What has to agree.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(crate) struct Facts<'a> {
@@ -33,17 +26,15 @@ pub(crate) struct Facts<'a> {
     pub is_held_back: bool,
 }
 
-impl Printer {
-    pub fn print(self, facts: Facts<'_>) -> Print {
-        let facts =
-            Facts { transaction_id: facts.transaction_id.filter(|_| self.with_transactions), ..facts };
+impl Print {
+    pub fn of(facts: Facts<'_>) -> Self {
         let mut hasher = DefaultHasher::new();
         facts.hash(&mut hasher);
         Print(hasher.finish())
     }
 
-    pub fn of_held(self, held: &Held) -> Print {
-        self.print(Facts {
+    pub fn of_held(held: &Held) -> Self {
+        Self::of(Facts {
             out_trade_no: &held.out_trade_no,
             transaction_id: held.transaction_id.as_deref(),
             fee: fen_of(held.fee),
@@ -53,9 +44,9 @@ impl Printer {
     }
 
     /// `None` without a payment.
-    pub fn of_standing(self, standing: &Standing) -> Option<Print> {
+    pub fn of_standing(standing: &Standing) -> Option<Self> {
         let payment = standing.payment.as_ref()?;
-        Some(self.print(Facts {
+        Some(Self::of(Facts {
             out_trade_no: &standing.out_trade_no,
             transaction_id: payment.transaction_id.as_deref(),
             fee: fen_of(payment.fee),
@@ -140,8 +131,7 @@ mod tests {
 
     #[test]
     fn what_was_shown_is_remembered() {
-        let printer = Printer { with_transactions: true };
-        let print = |out_trade_no| printer.print(Facts { out_trade_no, ..USUAL });
+        let print = |out_trade_no| Print::of(Facts { out_trade_no, ..USUAL });
         let mut met = Met::new(vec![print("T1"), print("T2"), print("T2")]);
         assert_eq!(met.waiting(), 2);
         assert_eq!(met.mark(print("T2")), Marked::First);
@@ -153,7 +143,6 @@ mod tests {
 
     #[test]
     fn whatever_differs_gives_another_fingerprint() {
-        let printer = Printer { with_transactions: true };
         for other in [
             Facts { out_trade_no: "T2", ..USUAL },
             Facts { transaction_id: Some("43"), ..USUAL },
@@ -162,9 +151,7 @@ mod tests {
             Facts { fee_type: "HKD", ..USUAL },
             Facts { is_held_back: true, ..USUAL },
         ] {
-            assert_ne!(printer.print(USUAL), printer.print(other), "{other:?}");
+            assert_ne!(Print::of(USUAL), Print::of(other), "{other:?}");
         }
-        let without = Printer { with_transactions: false };
-        assert_eq!(without.print(USUAL), without.print(Facts { transaction_id: None, ..USUAL }));
     }
 }

@@ -27,6 +27,8 @@ pub struct Reconciliation {
     pub by_sub_merchant: Vec<SubSums>,
     /// Rows that agree with the ledger.
     pub agreed: u64,
+    /// Rows of refunds that were not compared, because nothing is known of refunds here.
+    pub not_compared: u64,
     /// Differences by kind; kinds without any are left out.
     pub counts: BTreeMap<Kind, u64>,
     /// Checks that were handed out.

@@ -11,9 +11,9 @@ use crate::carry::{CARRIED_MAX, EDGE, Early};
 use crate::compare::{Failure, Listener, Progress, ROWS_BETWEEN, Stage, Task};
 use crate::difference::{Difference, Healing, Kind, Side};
 use crate::heal;
-use crate::judge::{Finding, Row, Sort, fee_of, judge};
+use crate::judge::{Finding, Row, Sort, fee_of, judge, side_of};
 use crate::ledger::{Held, Ledger, PAGE_ROWS};
-use crate::met::{Facts, Marked, Met, Print, Printer};
+use crate::met::{Facts, Marked, Met, Print};
 use crate::result::{LISTED_MAX, Reconciliation, TotalOff};
 use crate::standing::Standing;
 use crate::survey::{Source, Survey};
@@ -22,7 +22,6 @@ pub(crate) struct Comparison<'a> {
     task: &'a Task,
     ledger: &'a mut dyn Ledger,
     listener: &'a mut dyn Listener,
-    printer: Printer,
     met: Met,
     /// Rows that met no payment, to be asked for together.
     odd: Vec<Row>,
@@ -38,9 +37,8 @@ impl<'a> Comparison<'a> {
         listener: &'a mut dyn Listener,
         result: Reconciliation,
     ) -> Self {
-        let printer = Printer { with_transactions: ledger.knows_transactions() };
         let (met, odd, odd_seen) = (Met::default(), Vec::new(), HashSet::new());
-        Self { task, ledger, listener, printer, met, odd, odd_seen, result }
+        Self { task, ledger, listener, met, odd, odd_seen, result }
     }
 
     fn from(&self) -> Timestamp {
@@ -54,11 +52,11 @@ impl<'a> Comparison<'a> {
     pub fn gather(&mut self) -> Result<(), Failure> {
         let mut prints: Vec<Print> = Vec::new();
         let open = self.task.carry.iter().flat_map(|carry| &carry.open);
-        prints.extend(open.map(|open| self.printer.of_held(open)));
+        prints.extend(open.map(Print::of_held));
         let mut after: Option<String> = None;
         loop {
             let page = self.ledger.held(self.from(), self.until(), after.as_deref())?;
-            prints.extend(page.held.iter().map(|held| self.printer.of_held(held)));
+            prints.extend(page.held.iter().map(Print::of_held));
             let done = u64::try_from(prints.len()).unwrap_or(u64::MAX);
             self.listener.progress(Progress { stage: Stage::Gathering, done, total: None })?;
             after = page.next;
@@ -101,7 +99,7 @@ impl<'a> Comparison<'a> {
             if at < self.from() - EDGE || at >= self.until() + EDGE {
                 self.report_entry(entry, Kind::OtherDay)?;
             }
-            let print = self.printer.print(Facts {
+            let print = Print::of(Facts {
                 out_trade_no: entry.out_trade_no,
                 transaction_id: Some(entry.transaction_id),
                 fee: fee_of(entry),
@@ -137,7 +135,7 @@ impl<'a> Comparison<'a> {
             Sort::Reversal => ("reversal", &row.transaction_id),
             Sort::Refund(refund) => ("refund", &refund.refund_id),
         };
-        Printer { with_transactions: true }.print(Facts {
+        Print::of(Facts {
             out_trade_no: sort,
             transaction_id: Some(number),
             fee: 0,
@@ -160,13 +158,21 @@ impl<'a> Comparison<'a> {
     }
 
     fn judge_row(&mut self, row: &Row, standing: Option<&Standing>) -> Result<(), Failure> {
-        let findings = judge(row, standing);
-        if findings.is_empty() {
-            self.result.agreed += 1;
+        if matches!(row.sort, Sort::Refund(_)) && !self.ledger.knows_refunds() {
+            self.result.not_compared += 1;
+            return Ok(());
         }
+        let mut findings = judge(row, standing);
         // A reversed payment may have no other row.
         if let (Sort::Payment | Sort::Reversal, Some(standing)) = (&row.sort, standing) {
-            self.place(row, standing, findings.is_empty());
+            let was_shown = self.place(row, standing, findings.is_empty());
+            // Where WeChat's number is not known here, two payments of one order look alike.
+            if was_shown && row.sort == Sort::Payment && findings.is_empty() {
+                findings.push(Finding { kind: Kind::SecondPayment, here: Some(side_of(standing)) });
+            }
+        }
+        if findings.is_empty() {
+            self.result.agreed += 1;
         }
         for Finding { kind, here } in findings {
             let healing = heal::healing(self.task, kind, row, standing);
@@ -185,18 +191,18 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
-    /// The bill shows the order's payment: it is not missing, on this day or the next.
-    fn place(&mut self, row: &Row, standing: &Standing, agrees: bool) {
-        let Some(payment) = standing.payment.as_ref().filter(|_| standing.is_paid()) else { return };
+    /// The bill shows the order's payment: it is not missing, on this day or the next. Whether another row did before.
+    fn place(&mut self, row: &Row, standing: &Standing, agrees: bool) -> bool {
+        let Some(payment) = standing.payment.as_ref().filter(|_| standing.is_paid()) else { return false };
         if payment.transaction_id.as_ref().is_some_and(|id| *id != row.transaction_id) {
-            return;
+            return false;
         }
-        let marked = self.printer.of_standing(standing).map(|print| self.met.mark(print));
-        let Some(paid_at) = payment.paid_at else { return };
+        let marked = Print::of_standing(standing).map(|print| self.met.mark(print));
+        let Some(paid_at) = payment.paid_at else { return marked == Some(Marked::Again) };
         if (self.until()..self.until() + EDGE).contains(&paid_at) {
             if self.result.carry.early.len() < CARRIED_MAX {
                 let out_trade_no = standing.out_trade_no.clone();
-                let transaction_id = Some(row.transaction_id.clone());
+                let transaction_id = payment.transaction_id.clone();
                 self.result.carry.early.push(Early { out_trade_no, transaction_id });
             }
         } else if agrees
@@ -206,6 +212,7 @@ impl<'a> Comparison<'a> {
         {
             self.result.missed_by_walk += 1;
         }
+        marked == Some(Marked::Again)
     }
 
     pub fn find_missing(&mut self) -> Result<(), Failure> {
@@ -214,7 +221,7 @@ impl<'a> Comparison<'a> {
         }
         let open: Vec<Held> = self.task.carry.iter().flat_map(|carry| carry.open.clone()).collect();
         for open in open {
-            let print = self.printer.of_held(&open);
+            let print = Print::of_held(&open);
             if self.met.is_waiting(print) {
                 self.met.mark(print);
                 self.report_missing(&open)?;
@@ -226,7 +233,7 @@ impl<'a> Comparison<'a> {
             let page = self.ledger.held(self.from(), self.until(), after.as_deref())?;
             for held in page.held {
                 // Marked at once: a walk may meet an order twice that changes meanwhile.
-                let print = self.printer.of_held(&held);
+                let print = Print::of_held(&held);
                 if self.met.is_waiting(print) {
                     self.met.mark(print);
                     done += 1;

@@ -104,6 +104,21 @@ fn a_second_payment_is_asked_about_until_it_is_told() {
 }
 
 #[test]
+fn a_list_without_wechat_s_numbers_is_compared_by_order_and_sees_a_second_payment() {
+    let second = Line { transaction_id: tx(99), ..paid(1, "08:01:00", 100) };
+    let lines = [paid(1, "08:00:00", 100), paid(2, "08:00:00", 100), second];
+    let mut ledger = Memory::like(&lines[..2]);
+    ledger.orders.push(order(3, State::Paid, 100, EIGHT));
+    for order in &mut ledger.orders {
+        let payment = order.payment.as_mut().unwrap();
+        (payment.transaction_id, payment.paid_at) = (None, Some(at(EIGHT)));
+    }
+    let (result, heard) = run(&task(), &lines, &mut ledger).unwrap();
+    assert_eq!(found(&heard), [(Kind::SecondPayment, "T1"), (Kind::PaymentOnlyHere, "T3")]);
+    assert_eq!(result.agreed, 2);
+}
+
+#[test]
 fn a_payment_that_no_bill_shows_is_only_here() {
     let lines: Vec<Line> = (0..5).map(|number| paid(number, "08:00:00", 100)).collect();
     let mut ledger = Memory::like(&lines);

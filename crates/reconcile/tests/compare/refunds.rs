@@ -70,3 +70,11 @@ fn a_refund_that_nobody_here_knows_is_named_with_its_numbers() {
     let bill = heard[0].bill.clone().unwrap();
     assert_eq!((bill.fee, bill.state.as_deref()), (Fen::new(40).ok(), Some("SUCCESS")));
 }
+
+#[test]
+fn where_nothing_is_known_of_refunds_none_is_compared() {
+    let lines = [paid(1, "08:00:00", 100), refunded(1, "R1", 40, "SUCCESS")];
+    let mut ledger = Memory { knows_no_refunds: true, ..Memory::like(&lines) };
+    let (result, heard) = run(&task(), &lines, &mut ledger).unwrap();
+    assert_eq!((heard.len(), result.agreed, result.not_compared), (0, 1, 1));
+}

@@ -134,11 +134,12 @@ pub struct Memory {
     pub orders: Vec<Standing>,
     /// Orders that the walk leaves out.
     pub hidden: Vec<String>,
+    pub knows_no_refunds: bool,
 }
 
 impl Memory {
     pub fn of(orders: impl IntoIterator<Item = Standing>) -> Self {
-        Self { orders: orders.into_iter().collect(), hidden: Vec::new() }
+        Self { orders: orders.into_iter().collect(), ..Self::default() }
     }
 
     /// One that agrees with the payments of these lines.
@@ -216,6 +217,10 @@ impl Ledger for Memory {
             self.orders.iter().find(|order| order.out_trade_no == number.as_str()).cloned()
         };
         Ok(numbers.iter().map(find).collect())
+    }
+
+    fn knows_refunds(&self) -> bool {
+        !self.knows_no_refunds
     }
 }
 
