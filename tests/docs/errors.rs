@@ -4,6 +4,7 @@
 use std::{fs, path::PathBuf};
 
 use console::PROBLEMS;
+use paybell_core::place::RefusalKind;
 use wechat_pay::check::{Fault, FieldError};
 use wechat_pay::error_code::{ErrCode, ErrorClass, Explanation, Interface, KNOWN_MESSAGES};
 use wechat_pay::openid::KNOWN_ERRCODES;
@@ -115,6 +116,14 @@ impl Language {
             let (cause, remedy) = (self.of(row.cause, row.cause_zh), self.of(row.remedy, row.remedy_zh));
             format!("`{}` | {} | {cause} | {remedy}", row.word, row.status)
         });
+        let of_the_api = |kind: &RefusalKind| PROBLEMS.iter().any(|row| row.word == kind.slug());
+        let demands = RefusalKind::ALL.into_iter().filter(|kind| !of_the_api(kind)).map(|kind| {
+            let words = kind.words();
+            let (cause, remedy) =
+                (self.of(&words.cause, &words.cause_zh), self.of(&words.remedy, &words.remedy_zh));
+            format!("`{}` | {} | {cause} | {remedy}", kind.slug(), kind.status())
+        });
+        let rows = rows.chain(demands);
         self.table(&[("word", "类型"), ("status", "状态码")], rows)
     }
 }

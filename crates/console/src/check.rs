@@ -64,7 +64,7 @@ async fn look(
 }
 
 /// Waits for the order's look in hand, and joins the next one if that one gave up before this request's time.
-async fn look_until(
+pub(crate) async fn look_until(
     deadline: Instant,
     key: &OrderKey,
     shared: &Shared,

@@ -13,7 +13,8 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use paybell_core::OrderKey;
 use paybell_core::ids::{MchId, OutTradeNo};
-use paybell_core::ports::{Acts, CheckQueue, DeadLetters, EventLog, Ledger, Records, Registry};
+use paybell_core::place::CodeOf;
+use paybell_core::ports::{Acts, Cashier, CheckQueue, DeadLetters, EventLog, Ledger, Records, Registry};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +31,8 @@ use crate::ruling::Word;
 use crate::token::Token;
 use crate::wait::Waits;
 use crate::{
-    audit, check, dead, endpoints, events, gate, orders, pages, problem, refunds, release, ruling, stream,
+    audit, check, dead, endpoints, events, gate, orders, pages, payer, problem, refunds, release, ruling,
+    stream, till,
 };
 
 /// The largest request body.
@@ -51,6 +53,8 @@ pub struct Ports {
     pub endpoints: Desk,
     /// For its clock only: the console takes no lease.
     pub ledger: Arc<dyn Ledger>,
+    /// Calls WeChat while a shop waits.
+    pub cashier: Arc<dyn Cashier>,
     pub acts: Arc<dyn Acts>,
 }
 
@@ -209,6 +213,11 @@ impl Shared {
             Operation::RefundList => refunds::list(self, call).await,
             Operation::RefundAsk => refunds::ask(self, call).await,
             Operation::RefundGet => refunds::get(self, call).await,
+            Operation::OrderPlace => till::place(self, call).await,
+            Operation::OrderClose => till::close(self, call).await,
+            Operation::OpenIdUrl => payer::authorize_url(self, call).await,
+            Operation::OpenIdCode => payer::exchange(self, call, CodeOf::Page).await,
+            Operation::OpenIdJscode => payer::exchange(self, call, CodeOf::MiniProgram).await,
             Operation::EventList => events::list(self, call).await,
             Operation::EventStream => stream::open(self, call).await,
             Operation::DeadList => dead::list(self, call).await,

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use paybell_core::dead::DeadReason;
+use paybell_core::place;
+use paybell_core::place::CashierError;
 use paybell_core::ports::{Cursor, PortError};
 use paybell_core::record::State;
 use paybell_core::refund::Refusal;
@@ -121,8 +123,19 @@ pub(crate) enum Error {
     StreamsExhausted { max: usize },
     #[error("this process is stopping; call another one or try again")]
     Draining,
+    #[error("{}", refusal_in_words(.0))]
+    Demand(Box<place::Refusal>),
     #[error("{}", engine_text(.0))]
     Engine(#[from] PortError),
+}
+
+impl From<CashierError> for Error {
+    fn from(error: CashierError) -> Self {
+        match error {
+            CashierError::Refused(refusal) => Error::Demand(refusal),
+            CashierError::Engine(error) => Error::Engine(error),
+        }
+    }
 }
 
 impl Error {
@@ -175,6 +188,10 @@ impl Error {
             }
             Error::StreamsExhausted { .. } => (S::SERVICE_UNAVAILABLE, "streams", "Too many streams"),
             Error::Draining => (S::SERVICE_UNAVAILABLE, "draining", "Stopping"),
+            Error::Demand(refusal) => {
+                let status = StatusCode::from_u16(refusal.kind.status());
+                (status.unwrap_or(StatusCode::CONFLICT), refusal.kind.slug(), refusal.kind.title())
+            }
             Error::Engine(PortError::Unavailable { .. }) => {
                 (S::SERVICE_UNAVAILABLE, "engine-away", "An engine is unavailable")
             }
@@ -193,6 +210,25 @@ pub(crate) fn seconds(wait: &Duration) -> u64 {
 /// WeChat's own words, or else ours.
 fn refusal_text(refusal: &Refusal) -> &str {
     if refusal.said.is_empty() { &refusal.cause } else { &refusal.said }
+}
+
+/// Cause and remedy in one line, and whom WeChat's words came from.
+fn refusal_in_words(refusal: &place::Refusal) -> String {
+    let mut words = refusal.words.cause.to_string();
+    if let Some(code) = &refusal.err_code {
+        words.push_str(&format!(" ({code}"));
+        if let Some(described) = &refusal.err_code_des {
+            words.push_str(&format!(": {described}"));
+        }
+        words.push(')');
+    }
+    if let Some(other) = &refusal.out_trade_no {
+        words.push_str(&format!("; the other order is {other}"));
+    }
+    if !refusal.fields.is_empty() {
+        words.push_str(&format!("; it is about {}", refusal.fields.join(", ")));
+    }
+    format!("{words}; {}", refusal.words.remedy)
 }
 
 /// Without the engine's own words: they go to the log, which has other readers than this API.

@@ -42,6 +42,24 @@ impl Fields {
         let Some(value) = self.get(name) else { return Ok(None) };
         value.as_str().map(Some).ok_or_else(|| Error::field(name, "must be a text in quotes"))
     }
+
+    /// True or false.
+    pub(crate) fn boolean(&self, name: &str) -> Result<Option<bool>, Error> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        value.as_bool().map(Some).ok_or_else(|| Error::field(name, "must be true or false, without quotes"))
+    }
+
+    /// An object with keys out of `known`.
+    pub(crate) fn object(&self, name: &str, known: &[&str]) -> Result<Option<Fields>, Error> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let Some(object) = value.as_object() else { return Err(Error::field(name, "must be an object")) };
+        match object.keys().find(|key| !known.contains(&key.as_str())) {
+            Some(unknown) => Err(Error::field(name, unknown_key(unknown, known).to_string())),
+            None => {
+                Ok(Some(Self(object.iter().map(|(name, value)| (name.clone(), value.clone())).collect())))
+            }
+        }
+    }
 }
 
 fn unknown_key(key: &str, known: &[&str]) -> Error {

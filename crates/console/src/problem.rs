@@ -1,9 +1,12 @@
 //! RFC 9457 problem documents. Writes what an [`Error`] says; decides nothing.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
+use paybell_core::place::Refusal;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -25,6 +28,9 @@ pub(crate) fn respond(error: &Error) -> Response<Body> {
     }
     if let Some((name, value)) = extension(error) {
         document.insert(name.to_owned(), value);
+    }
+    if let Error::Demand(refusal) = error {
+        document.extend(particulars(refusal));
     }
     let text = Value::Object(document).to_string();
     let body = Full::new(Bytes::from(text)).boxed_unsync();
@@ -52,6 +58,11 @@ fn explanation<'e>(error: &'e Error, slug: &str) -> Option<[InBoth<'e>; 2]> {
         let cause = in_both(&refusal.cause, &refusal.cause_zh);
         return Some([cause, in_both(&refusal.remedy, &refusal.remedy_zh)]);
     }
+    if let Error::Demand(refusal) = error {
+        let words = &refusal.words;
+        let cause = in_both(&words.cause, &words.cause_zh);
+        return Some([cause, in_both(&words.remedy, &words.remedy_zh)]);
+    }
     let explained = explained(slug)?;
     let cause = in_both(explained.cause, explained.cause_zh);
     Some([cause, in_both(explained.remedy, explained.remedy_zh)])
@@ -73,6 +84,18 @@ fn extension(error: &Error) -> Option<(&'static str, Value)> {
     }
 }
 
+/// The same of a refused demand; what is not known is left out.
+fn particulars(refusal: &Refusal) -> Map<String, Value> {
+    let named = [
+        ("fields", (!refusal.fields.is_empty()).then(|| json!(refusal.fields))),
+        ("err_code", refusal.err_code.as_ref().map(|code| json!(code))),
+        ("err_code_des", refusal.err_code_des.as_ref().map(|words| json!(words))),
+        ("out_trade_no", refusal.out_trade_no.as_ref().map(|number| json!(number.as_str()))),
+        ("state", refusal.state.map(|state| json!(state.as_str()))),
+    ];
+    named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
 fn header(error: &Error, status: StatusCode) -> Option<(hyper::header::HeaderName, HeaderValue)> {
     match error {
         Error::NoToken => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"paybell\""))),
@@ -83,6 +106,11 @@ fn header(error: &Error, status: StatusCode) -> Option<(hyper::header::HeaderNam
         Error::Method { allow } => HeaderValue::from_str(allow).ok().map(|allow| (ALLOW, allow)),
         Error::ShutOut { wait, .. } | Error::TooFast { wait, .. } => {
             Some((RETRY_AFTER, HeaderValue::from(seconds(wait))))
+        }
+        Error::Demand(refusal) if refusal.retry_after.is_some() => {
+            let millis = refusal.retry_after.map_or(0, |wait| wait.0);
+            let wait = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
+            Some((RETRY_AFTER, HeaderValue::from(seconds(&wait))))
         }
         Error::OwnStreams { .. } => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
         _ if status == StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, HeaderValue::from_static("1"))),

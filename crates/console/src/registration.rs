@@ -1,7 +1,7 @@
 //! The body that registers an order, parsed into core's terms. Amounts are whole fen: a float, a text or a zero is
 //! refused, never rounded.
 
-use paybell_core::ids::{AppId, MchId, OutTradeNo};
+use paybell_core::ids::{AppId, BusinessNo, MchId, OutTradeNo};
 use paybell_core::money::FEN_MAX;
 use paybell_core::register::Application;
 use paybell_core::{Currency, Fen, OrderKey, Timestamp};
@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::fields::Fields;
 use crate::query::id_error;
 
-const KNOWN: [&str; 6] = ["total_fee", "fee_type", "appid", "sub_mch_id", "created_at", "expires_at"];
+const KNOWN: [&str; 7] =
+    ["total_fee", "fee_type", "appid", "sub_mch_id", "created_at", "expires_at", "business_no"];
 
 /// Reads a registration body.
 pub(crate) fn read(body: &[u8]) -> Result<Application, Error> {
@@ -57,7 +58,10 @@ fn application(fields: &Fields) -> Result<Application, Error> {
             .map_err(|error| Error::field("sub_mch_id", error.to_string().replace("mch_id ", "")))?,
         created_at,
         expires_at,
-        business_no: None,
+        business_no: id("business_no")?
+            .map(BusinessNo::new)
+            .transpose()
+            .map_err(|error| id_error("business_no", &error))?,
     })
 }
 

@@ -23,6 +23,11 @@ pub(crate) enum Operation {
     OrderAccept,
     OrderReject,
     OrderRelease,
+    OrderPlace,
+    OrderClose,
+    OpenIdUrl,
+    OpenIdCode,
+    OpenIdJscode,
     RefundList,
     RefundAsk,
     RefundGet,
@@ -68,7 +73,7 @@ const ORDERS: Access = Access::Scope(Scope::Orders);
 const OPERATE: Access = Access::Scope(Scope::Operate);
 const REFUNDS: Access = Access::Scope(Scope::Refunds);
 
-pub(crate) static ENDPOINTS: [Endpoint; 25] = [
+pub(crate) static ENDPOINTS: [Endpoint; 30] = [
     endpoint(Method::GET, "/", Operation::Index, Access::AnyToken),
     endpoint(Method::GET, "/openapi.json", Operation::OpenApi, Access::AnyToken),
     endpoint(Method::GET, "/healthz", Operation::Healthz, Access::Open),
@@ -79,6 +84,11 @@ pub(crate) static ENDPOINTS: [Endpoint; 25] = [
     endpoint(Method::POST, "/v1/orders/{mch_id}/{out_trade_no}/check", Operation::OrderCheck, ORDERS),
     endpoint(Method::POST, "/v1/orders/{mch_id}/{out_trade_no}/accept", Operation::OrderAccept, OPERATE),
     endpoint(Method::POST, "/v1/orders/{mch_id}/{out_trade_no}/reject", Operation::OrderReject, OPERATE),
+    endpoint(Method::POST, "/v1/orders/{mch_id}/{out_trade_no}/place", Operation::OrderPlace, ORDERS),
+    endpoint(Method::POST, "/v1/orders/{mch_id}/{out_trade_no}/close", Operation::OrderClose, ORDERS),
+    endpoint(Method::GET, "/v1/openid/authorize-url", Operation::OpenIdUrl, ORDERS),
+    endpoint(Method::POST, "/v1/openid/code", Operation::OpenIdCode, ORDERS),
+    endpoint(Method::POST, "/v1/openid/jscode", Operation::OpenIdJscode, ORDERS),
     endpoint(Method::POST, "/v1/orders/{mch_id}/{out_trade_no}/release", Operation::OrderRelease, OPERATE),
     endpoint(Method::GET, "/v1/orders/{mch_id}/{out_trade_no}/refunds", Operation::RefundList, ORDERS),
     endpoint(Method::POST, "/v1/orders/{mch_id}/{out_trade_no}/refunds", Operation::RefundAsk, REFUNDS),

@@ -3,6 +3,7 @@
 
 use jiff::tz::{Offset, TimeZone};
 use paybell_core::observation::{Coupon, Openid, Payment};
+use paybell_core::place::Placing;
 use paybell_core::record::{Entry, Record};
 use paybell_core::register::Registration;
 use paybell_core::verdict::Verdict;
@@ -21,6 +22,7 @@ pub(crate) struct RecordView<'a> {
     created_at: String,
     updated_at: String,
     registration: Option<RegistrationView<'a>>,
+    placing: Option<PlacingView>,
     payment: Option<PaymentView<'a>>,
     verdict: Option<VerdictView<'a>>,
     due: Option<DueView>,
@@ -44,6 +46,16 @@ struct RegistrationView<'a> {
     appid: Option<&'a str>,
     sub_mch_id: Option<&'a str>,
     expires_at: Option<String>,
+    business_no: Option<&'a str>,
+}
+
+/// How far a placed order came. What the payer needs is given to the shop that places, and to nobody else.
+#[derive(Debug, Serialize)]
+struct PlacingView {
+    trade_type: &'static str,
+    since: String,
+    begun_at: String,
+    offered_at: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -102,6 +114,7 @@ impl<'a> RecordView<'a> {
             created_at: moment(record.created_at),
             updated_at: moment(record.updated_at),
             registration: record.registration.as_ref().map(RegistrationView::of),
+            placing: record.placing.as_deref().map(PlacingView::of),
             payment: record.payment.as_ref().map(PaymentView::of),
             verdict: record.verdict.as_ref().map(VerdictView::of),
             due: record.due.map(|due| DueView { at: moment(due.at), cause: due.cause }),
@@ -128,6 +141,18 @@ impl<'a> RegistrationView<'a> {
             appid: registration.appid.as_ref().map(|id| id.as_str()),
             sub_mch_id: registration.sub_mch_id.as_ref().map(|id| id.as_str()),
             expires_at: registration.expires_at.map(moment),
+            business_no: registration.business_no.as_ref().map(|number| number.as_str()),
+        }
+    }
+}
+
+impl PlacingView {
+    fn of(placing: &Placing) -> Self {
+        Self {
+            trade_type: placing.wish.trade_type.as_str(),
+            since: moment(placing.since),
+            begun_at: moment(placing.begun_at),
+            offered_at: placing.offer.as_ref().map(|offer| moment(offer.at)),
         }
     }
 }

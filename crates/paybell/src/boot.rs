@@ -12,6 +12,7 @@
 
 mod admin;
 pub(crate) mod canary;
+mod cashier;
 mod deliveries;
 pub(crate) mod listeners;
 pub(crate) mod merchants;

@@ -10,6 +10,7 @@ pub mod events;
 pub mod healthcheck;
 pub mod operations;
 pub mod order;
+pub mod placing;
 pub mod refund;
 pub mod rehearse;
 pub mod republish;

@@ -7,7 +7,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use paybell_core::Lane;
 use paybell_core::ports::{
-    Acts, CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Notes, PortError, Records, Registry,
+    Acts, Businesses, CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Notes, PortError, Records, Registry,
 };
 use tokio::time::timeout;
 
@@ -59,6 +59,7 @@ pub struct LedgerPorts {
     pub dead: Arc<dyn DeadLetters>,
     pub notes: Arc<dyn Notes>,
     pub acts: Arc<dyn Acts>,
+    pub businesses: Arc<dyn Businesses>,
 }
 
 /// An open engine, as far as it is needed.

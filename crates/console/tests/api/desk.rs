@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::cashier::Scripted;
 use crate::endpoints::{Memory, configured};
 use crate::engine::Engine;
 
@@ -25,6 +26,7 @@ pub const TX: &str = "4200001234202611200123456789";
 pub struct Desk {
     pub engine: Arc<Engine>,
     pub notes: Arc<Memory>,
+    pub cashier: Arc<Scripted>,
     pub console: Console,
     pub drain: CancellationToken,
     pub metrics: Registry,
@@ -58,7 +60,7 @@ impl Desk {
             ..ConsoleConfig::default()
         };
         configure(&mut config);
-        let notes = Arc::new(Memory::default());
+        let (notes, cashier) = (Arc::new(Memory::default()), Arc::new(Scripted::default()));
         let ports = Ports {
             queue: engine.clone(),
             registry: engine.clone(),
@@ -68,10 +70,11 @@ impl Desk {
             endpoints: delivery::Desk::new(&configured(), notes.clone(), engine.clone()),
             ledger: engine.clone(),
             acts: engine.clone(),
+            cashier: cashier.clone(),
         };
         let mut metrics = Registry::default();
         let console = Console::new(ports, config, ConsoleMetrics::register(&mut metrics));
-        Self { engine, notes, console, drain: CancellationToken::new(), metrics }
+        Self { engine, notes, cashier, console, drain: CancellationToken::new(), metrics }
     }
 
     /// `"PUT /path\nHeader: value\n\nbody"`: a `Host`, and for changes the content type, are added where they are missing.

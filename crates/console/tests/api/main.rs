@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod cashier;
 mod desk;
 mod documents;
 mod endpoints;
@@ -19,5 +20,6 @@ mod refunds;
 mod release;
 mod statuses;
 mod streams;
+mod till;
 mod tokens;
 mod waits;

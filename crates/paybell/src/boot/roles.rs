@@ -14,16 +14,19 @@ use wechat_pay::client::{Client, ClientConfig};
 use worker::{Asker, Policies, Worker, WorkerLimits, WorkerMetrics, WorkerParts};
 
 use super::{
-    Role, canary, deliveries,
+    Role, canary, cashier, deliveries,
     listeners::Listeners,
     merchants::LiveMerchants,
     proxy, registrations,
     reload::{self, Targets},
     revival,
     tasks::Tasks,
-    views::{accounts, ingress_merchants, mch_ids, policies, policy_of_others, tokens},
+    views::{accounts, ingress_merchants, mch_ids, notified_of_refunds, policies, policy_of_others, tokens},
 };
 use crate::{config::Config, engine::Engine, error::Error, keys::KeyCounts};
+
+/// Whoever asks WeChat in this process, and its counts.
+type Asking = (Arc<Asker>, WorkerMetrics);
 
 /// What every role is connected to.
 pub struct Wiring<'w> {
@@ -48,6 +51,8 @@ pub fn start(
     tasks.spawn("keys", keys.clone().watch_previous(wiring.drain.clone()));
     let mut targets = Targets::new(config, wiring.merchants.clone(), keys);
     let (engine, drain) = (wiring.engine, wiring.drain);
+    let bound = listeners.ingress.as_ref().map(Listener::local_addr);
+    targets.notify_base = cashier::notify_base(config, bound);
     if let Some(listener) = listeners.ingress {
         let ingress = Arc::new(build_ingress(config, engine, wiring.registry, &targets.keys)?);
         targets.serve_ingress(&ingress);
@@ -59,13 +64,18 @@ pub fn start(
         targets.serve_proxy(&proxy);
         tasks.spawn("proxy", proxy::serve(listener, proxy, drain.clone()));
     }
-    if let Some(listener) = listeners.console {
-        let console = build_console(config, engine, wiring.registry, &targets.known)?;
+    let calls = [Role::Worker, Role::Console].iter().any(|role| roles.contains(role));
+    let asking = calls.then(|| build_asker(config, wiring.registry, &targets.keys)).transpose()?;
+    targets.asker = asking.as_ref().map(|(asker, _)| asker.clone());
+    if let (Some(listener), Some((asker, _))) = (listeners.console, &asking) {
+        let desk = cashier::build(config, targets.notify_base.as_deref(), engine, asker)?;
+        let desk = targets.cashier.insert(Arc::new(desk)).clone();
+        let console = build_console(config, engine, wiring.registry, (&targets.known, desk))?;
         targets.console = Some(console.clone());
         tasks.spawn("console", serve_console(listener, console, drain.clone()));
     }
-    if roles.contains(&Role::Worker) {
-        start_worker(config, &mut wiring, &mut targets, tasks)?;
+    if let Some(asking) = asking.filter(|_| roles.contains(&Role::Worker)) {
+        start_worker(config, &mut wiring, (&mut targets, asking), tasks)?;
     }
     if roles.contains(&Role::Scheduler) {
         let metrics = SchedulerMetrics::register(wiring.registry);
@@ -82,11 +92,11 @@ pub fn start(
 fn start_worker(
     config: &Config,
     wiring: &mut Wiring<'_>,
-    targets: &mut Targets,
+    (targets, (asker, metrics)): (&mut Targets, Asking),
     tasks: &mut Tasks,
 ) -> Result<(), Error> {
     let Wiring { engine, registry, merchants, drain } = wiring;
-    let (worker, lookups) = build_worker(config, engine, registry, &targets.keys)?;
+    let (worker, lookups) = build_worker(config, engine, &asker, metrics)?;
     let (worker, source) = (Arc::new(worker), engine.source().clone());
     if let Some(given_up) = engine.given_up() {
         tasks.spawn("rescue", worker::rescue(worker.clone(), given_up.clone(), drain.clone()));
@@ -95,7 +105,7 @@ fn start_worker(
         let (posted, count) = (posted(engine, &targets.known), registrations::count(registry));
         tasks.spawn("registrations", registrations::take_in(orders.clone(), posted, count, drain.clone()));
     }
-    if let Some(deliveries) = deliveries::build(config, engine, registry, &lookups.asker)? {
+    if let Some(deliveries) = deliveries::build(config, engine, registry, &asker)? {
         tasks.spawn("deliveries", deliveries::run(deliveries, drain.clone()));
     }
     let store = (engine.ledger().dead.clone(), engine.queue.clone());
@@ -132,7 +142,7 @@ fn build_console(
     config: &Config,
     engine: &Engine,
     registry: &mut Registry,
-    known: &KnownMerchants,
+    (known, cashier): (&KnownMerchants, Arc<::cashier::Desk>),
 ) -> Result<Console, Error> {
     let mut allowed_hosts = AllowedHosts::loopback();
     allowed_hosts.allow(config.console.listen.as_str());
@@ -157,6 +167,7 @@ fn build_console(
         endpoints: deliveries::desk(config, engine),
         acts: engine.ledger().acts.clone(),
         ledger: engine.ledger().ledger.clone(),
+        cashier,
     };
     Ok(Console::new(ports, console_config, ConsoleMetrics::register(registry)))
 }
@@ -183,17 +194,22 @@ async fn serve_console(listener: Listener, console: Console, drain: Cancellation
     listener.serve(service, drain).await;
 }
 
-fn build_worker(
-    config: &Config,
-    engine: &Engine,
-    registry: &mut Registry,
-    keys: &KeyCounts,
-) -> Result<(Worker, reload::Worker), Error> {
+/// What calls WeChat, and what is counted of it: one of each in a process, so that all its roles keep to one rate.
+fn build_asker(config: &Config, registry: &mut Registry, keys: &KeyCounts) -> Result<Asking, Error> {
     let metrics = WorkerMetrics::register(registry, mch_ids(config), &keys.answers);
     let client_config = ClientConfig { base_urls: config.base_urls.clone(), ..ClientConfig::default() };
     let client =
         Client::new(client_config).map_err(|error| Error::Usage(format!("wechat.base_urls: {error}")))?;
-    let asker = Arc::new(Asker::new(client, accounts(config), metrics.clone()));
+    let accounts = notified_of_refunds(accounts(config)?, config.ingress.public_url.as_deref());
+    Ok((Arc::new(Asker::new(client, accounts, metrics.clone())), metrics))
+}
+
+fn build_worker(
+    config: &Config,
+    engine: &Engine,
+    asker: &Arc<Asker>,
+    metrics: WorkerMetrics,
+) -> Result<(Worker, reload::Worker), Error> {
     let policies = Arc::new(Policies::new(policies(config), policy_of_others(config)));
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)
@@ -206,5 +222,5 @@ fn build_worker(
         metrics,
         seed,
     });
-    Ok((worker, reload::Worker { asker, policies, news: Arc::default() }))
+    Ok((worker, reload::Worker { policies, news: Arc::default() }))
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     asking::{AskArgs, PageArgs, given, table},
-    refund,
+    placing, refund,
     rows::{card, cell, entries, row},
 };
 use crate::{api::escaped, error::Error, output};
@@ -23,6 +23,10 @@ pub enum Command {
     Show(One),
     /// Have one order looked at now
     Check(Check),
+    /// Have an order placed at WeChat, and print what the payer needs
+    Place(Box<placing::Place>),
+    /// Close an unpaid order at WeChat
+    Close(placing::Close),
     /// Take a payment that disagrees with its order; the next check emits order.paid
     Accept(Judge),
     /// Refuse a payment that disagrees with its order
@@ -65,6 +69,9 @@ pub struct Register {
     /// When the order can no longer be paid, RFC 3339 with an offset
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
+    /// Your own order, which several numbers may pay
+    #[arg(long, value_name = "NUMBER")]
+    business_no: Option<String>,
     #[command(flatten)]
     ask: AskArgs,
 }
@@ -128,6 +135,8 @@ pub async fn run(command: Command) -> Result<(), Error> {
             print_record(&record, &ask)
         }
         Command::Check(args) => check(args).await,
+        Command::Place(args) => placing::place(*args).await,
+        Command::Close(args) => placing::close(args).await,
         Command::Accept(args) => judge(args, "accept").await,
         Command::Reject(args) => judge(args, "reject").await,
         Command::List(args) => list(args).await,
@@ -149,6 +158,7 @@ async fn register(args: Register) -> Result<(), Error> {
         ("sub_mch_id", &args.sub_mch_id),
         ("created_at", &args.created_at),
         ("expires_at", &args.expires_at),
+        ("business_no", &args.business_no),
     ]);
     body.insert("total_fee".to_owned(), json!(args.total_fee));
     let api = args.ask.api()?;
@@ -239,6 +249,7 @@ fn print_record(record: &Value, ask: &AskArgs) -> Result<(), Error> {
             ("merchant", "mch_id"),
             ("state", "state"),
             ("registered fen", "registration.total_fee"),
+            ("business order", "registration.business_no"),
             ("paid fen", "payment.total_fee"),
             ("transaction", "payment.transaction_id"),
             ("paid at", "payment.paid_at"),

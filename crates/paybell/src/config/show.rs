@@ -43,10 +43,12 @@ pub fn as_json(shown: &[Shown]) -> serde_json::Value {
     shown.iter().map(entry).collect()
 }
 
-/// `merchant[0]` is one of a list of sections.
+/// `merchant[0]` is one of a list of sections, `merchant[0].app[1]` of one within it.
 fn header(section: &str) -> String {
-    match section.split_once('[') {
-        Some((list, _)) => format!("[[{list}]]"),
-        None => format!("[{section}]"),
+    if !section.contains('[') {
+        return format!("[{section}]");
     }
+    let name = |part: &str| part.split('[').next().unwrap_or_default().to_owned();
+    let names: Vec<String> = section.split('.').map(name).collect();
+    format!("[[{}]]", names.join("."))
 }

@@ -44,6 +44,18 @@ pub(super) fn duration_from(least: &'static str) -> impl Fn(&str) -> Result<Mill
     }
 }
 
+/// The same, with an upper bound.
+pub(super) fn duration_to(most: &'static str) -> impl Fn(&str) -> Result<Millis, String> {
+    move |text| {
+        let (length, most_length) = (duration(text)?, duration(most)?);
+        if length > most_length {
+            Err(format!("\"{text}\" is too long: at most \"{most}\""))
+        } else {
+            Ok(length)
+        }
+    }
+}
+
 /// `50/s`: how many in a second.
 pub(super) fn per_second(text: &str) -> Result<u32, String> {
     let number = text.strip_suffix("/s").and_then(|number| number.parse().ok());
@@ -199,6 +211,8 @@ mod tests {
         }
         assert!(duration_from("16d")("383h").is_err());
         assert_eq!(duration_from("16d")("384h"), Ok(Millis(1_382_400_000)));
+        assert!(duration_to("5m")("301s").is_err());
+        assert_eq!(duration_to("5m")("300s"), Ok(Millis(300_000)));
     }
 
     #[test]

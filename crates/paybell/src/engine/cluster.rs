@@ -80,7 +80,8 @@ pub async fn open(config: &Config, needs: Needs) -> Result<Engine, Error> {
         records: shared.clone(),
         dead: shared.clone(),
         notes: shared.clone(),
-        acts: shared,
+        acts: shared.clone(),
+        businesses: shared,
     });
     let letters =
         ports.as_ref().map(|ports| Letters { dead: ports.dead.clone(), ledger: ports.ledger.clone() });

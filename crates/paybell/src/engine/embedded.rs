@@ -44,6 +44,7 @@ pub(super) async fn open(config: &Config) -> Result<Engine, Error> {
             dead: shared.clone(),
             notes: shared.clone(),
             acts: shared.clone(),
+            businesses: shared.clone(),
         }),
         log: Some(shared.clone()),
         source: Some(shared),

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ::cashier::Desk;
 use console::{Console, KnownMerchants, Token};
 use delivery::{Endpoint, Kind, WebhookSecrets};
 use http_server::TlsConfig;
@@ -12,6 +13,7 @@ use worker::{Account, Asker, Policies};
 
 use crate::{
     boot::{
+        cashier,
         merchants::LiveMerchants,
         proxy,
         views::{accounts, ingress_merchants, mch_ids, notified_of_refunds, policies, tokens},
@@ -29,7 +31,12 @@ pub struct Targets {
     proxy: Option<Arc<::proxy::Proxy>>,
     /// What a listener and the configuration that it was bound with share.
     certificates: Vec<(TlsConfig, CertificateOf)>,
+    /// Calls WeChat, for whoever does in this process.
+    pub asker: Option<Arc<Asker>>,
     pub worker: Option<Worker>,
+    pub cashier: Option<Arc<Desk>>,
+    /// Where WeChat reaches the ingress, since the start.
+    pub notify_base: Option<String>,
     pub console: Option<Console>,
     /// For the private API and for registrations by message.
     pub known: KnownMerchants,
@@ -43,7 +50,6 @@ type CertificateOf = fn(&Config) -> Option<&TlsConfig>;
 
 /// What the worker role looks up.
 pub struct Worker {
-    pub asker: Arc<Asker>,
     pub policies: Arc<Policies>,
     /// Told when merchants may have come.
     pub news: Arc<Notify>,
@@ -77,7 +83,10 @@ impl Targets {
             ingress: None,
             proxy: None,
             certificates: Vec::new(),
+            asker: None,
             worker: None,
+            cashier: None,
+            notify_base: None,
             console: None,
             known: config.merchants.iter().map(|merchant| merchant.mch_id.clone()).collect(),
             merchants,
@@ -112,11 +121,16 @@ impl Targets {
         self.keys.know(mch_ids(config));
         self.merchants.store(Arc::new(config.merchants.clone()));
         self.known.replace(config.merchants.iter().map(|merchant| merchant.mch_id.clone()));
+        if let Some(asker) = &self.asker {
+            let public_url = self.began.ingress.public_url.as_deref();
+            asker.replace_accounts(notified_of_refunds(prepared.accounts, public_url));
+        }
+        if let Some(cashier) = &self.cashier {
+            cashier.replace(cashier::settings(&config.merchants, self.notify_base.as_deref()));
+        }
         if let Some(worker) = &self.worker {
             let in_effect = Config { merchants: config.merchants.clone(), ..self.began.clone() };
             worker.policies.replace(policies(&in_effect));
-            let public_url = self.began.ingress.public_url.as_deref();
-            worker.asker.replace_accounts(notified_of_refunds(prepared.accounts, public_url));
             worker.news.notify_one();
         }
         if let Some(console) = &self.console {
