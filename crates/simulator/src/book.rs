@@ -44,6 +44,12 @@ impl Book {
         self.tables().get(mch_id, out_trade_no)
     }
 
+    /// Looks at every order until one is it.
+    pub(crate) fn find(&self, is_it: impl Fn(&Order) -> bool) -> Option<Arc<Order>> {
+        let tables = self.tables();
+        tables.orders.values().flat_map(HashMap::values).find(|order| is_it(order)).cloned()
+    }
+
     /// All orders of a merchant, in no order.
     pub(crate) fn of_merchant(&self, mch_id: &str) -> Vec<Arc<Order>> {
         let tables = self.tables();

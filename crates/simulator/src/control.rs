@@ -18,6 +18,7 @@ use crate::{
     faults::Faults,
     notifier::Notifier,
     order::{NewOrder, OrderKey, Payment, TradeState, Truth},
+    placing::{Device, DeviceOutcome},
     poster::{Kind, Outcome, Post},
     refund::NewRefund,
     stats::Stats,
@@ -69,12 +70,28 @@ pub enum SignAs {
 impl Control {
     /// Places an order without a signed request.
     pub fn create_order(&self, order: NewOrder) -> Result<OrderKey, Error> {
-        self.0.place(order, String::new()).map(|order| order.key.clone())
+        self.0.place(order, None).map(|order| order.key.clone())
     }
 
     /// Pays an open order and starts its notifications.
     pub fn pay(&self, order: &OrderKey, payment: Payment) -> Result<Truth, Error> {
         self.0.pay(order, payment).map(|order| order.truth())
+    }
+
+    /// Pays as the payer's device does: what it is handed must be right.
+    pub fn pay_by_device(&self, device: Device) -> Result<DeviceOutcome, Error> {
+        self.0.pay_by_device(device)
+    }
+
+    /// The openid of a person under an app; the same every time. From then on it is refused under another app.
+    #[must_use]
+    pub fn openid(&self, appid: &str, person: &str) -> String {
+        self.0.people.openid(appid, person)
+    }
+
+    /// What an order was placed with: sorted, as it is signed, without what may change.
+    pub fn parameters(&self, order: &OrderKey) -> Result<String, Error> {
+        self.0.order(order).map(|order| order.parameters.clone())
     }
 
     /// Puts an order into any state, without a notification. From then on queries say so.

@@ -31,6 +31,11 @@ const ROUTES: &[(&str, &str)] = &[
         "POST /_sim/orders/{mch_id}/{out_trade_no}/pay",
         "{coupons, bank_type, transaction_id, time_end, silent}, all optional",
     ),
+    ("GET /_sim/orders/{mch_id}/{out_trade_no}/parameters", "what it was placed with"),
+    (
+        "POST /_sim/device",
+        "pay as a device: {params} or {code_url} or {mweb_url, referer, ip}; optional {page, payment}",
+    ),
     ("POST /_sim/orders/{mch_id}/{out_trade_no}/state", "{trade_state}"),
     (
         "POST /_sim/orders/{mch_id}/{out_trade_no}/refund",
@@ -109,6 +114,7 @@ async fn on_all(request: &Request<'_>, control: &Control, segments: &[&str]) -> 
             let truth = control.truth(&key).map_err(refused)?;
             Ok((StatusCode::CREATED, Some(to_json(truth))))
         }
+        ("POST", ["device"]) => ok(control.pay_by_device(read(request)?).map_err(refused)?),
         ("GET", ["refunds"]) => {
             let after = parameter(request, "after")?.unwrap_or(0);
             ok(control.refund_page(after, limit(request)?))
@@ -144,6 +150,7 @@ async fn on_all(request: &Request<'_>, control: &Control, segments: &[&str]) -> 
 fn on_order(request: &Request<'_>, control: &Control, key: &OrderKey, rest: &[&str]) -> Result<Reply, Reply> {
     match (request.method.as_str(), rest) {
         ("GET", []) => ok(control.truth(key).map_err(refused)?),
+        ("GET", ["parameters"]) => ok(json!({"parameters": control.parameters(key).map_err(refused)?})),
         ("DELETE", []) => {
             control.forget(key).map_err(refused)?;
             Ok((StatusCode::NO_CONTENT, None))

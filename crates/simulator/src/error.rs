@@ -36,6 +36,9 @@ pub enum Error {
     RefundState(RefundState, RefundState),
     #[error("refused as WeChat does: {0}")]
     Refused(Refused),
+    /// In the words that the payer sees.
+    #[error("the payer's device says: {0}")]
+    Device(&'static str),
     #[error("the coupons' sum is over the order's amount of {total_fee} fen")]
     CouponsTooLarge { total_fee: u64 },
     #[error("{field}: {problem}")]
@@ -79,7 +82,9 @@ impl Error {
         match self {
             Error::UnknownMerchant(_) | Error::UnknownOrder(_) | Error::UnknownRefund(_) => 404,
             Error::OrderExists(_) | Error::NotPayable(_) | Error::NotPaid | Error::TransactionTaken(_) => 409,
-            Error::RefundNumberTaken(_) | Error::RefundState(..) | Error::Refused(_) => 409,
+            Error::RefundNumberTaken(_) | Error::RefundState(..) | Error::Refused(_) | Error::Device(_) => {
+                409
+            }
             Error::Full(_) => 507,
             Error::Listen(_) => 500,
             _ => 400,

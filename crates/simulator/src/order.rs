@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use wechat_pay::sign::Algorithm;
 
-use crate::{clock, error::Error, refund::Refund};
+use crate::{clock, error::Error, placing::Prepay, refund::Refund};
 
 /// An order's name: unique per merchant number, also for service providers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -132,6 +132,12 @@ pub struct NewOrder {
     /// Absent: one made up from the order's number.
     #[serde(default)]
     pub openid: Option<String>,
+    /// Under `sub_appid`.
+    #[serde(default)]
+    pub sub_openid: Option<String>,
+    /// `yyyyMMddHHmmss` of Beijing: no device pays after it.
+    #[serde(default)]
+    pub time_expire: Option<String>,
     #[serde(default = "jsapi")]
     pub trade_type: String,
     /// `MD5` or `HMAC-SHA256`: how notifications are signed.
@@ -156,6 +162,8 @@ impl NewOrder {
             body: None,
             device_info: None,
             openid: None,
+            sub_openid: None,
+            time_expire: None,
             trade_type: jsapi(),
             sign_type: md5(),
         }
@@ -268,9 +276,13 @@ pub(crate) struct Order {
     pub(crate) body: Option<String>,
     pub(crate) device_info: Option<String>,
     pub(crate) openid: String,
+    pub(crate) sub_openid: Option<String>,
+    pub(crate) expire_ms: Option<i64>,
     pub(crate) notify_url: String,
     pub(crate) trade_type: String,
     pub(crate) algorithm: Algorithm,
+    /// None if placed by control.
+    pub(crate) prepay: Option<Prepay>,
     /// The signed parameters that must not change on a repeat; empty if placed by control.
     pub(crate) parameters: String,
     pub(crate) created_ms: i64,

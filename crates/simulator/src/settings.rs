@@ -11,6 +11,16 @@ use crate::error::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// The least life of an order that names its `time_expire`.
+    pub time_expire_min_s: u32,
+    /// No order is closed before it is that old.
+    pub close_age_s: u64,
+    /// Ways of paying that a merchant has not opened, by `mch_id`: `NOAUTH`.
+    pub closed_products: BTreeMap<String, Vec<String>>,
+    /// Domains from which an `mweb_url` may be opened, by `mch_id`; absent: from any.
+    pub h5_domains: BTreeMap<String, Vec<String>>,
+    /// What the addresses of pages begin with that may call JSAPI, by `mch_id`; absent: any.
+    pub pay_directories: BTreeMap<String, Vec<String>>,
     /// From the acceptance of a refund to its end.
     pub refund_delay_s: u64,
     /// Between two refunds of one order; before that `INVALID_REQ_TOO_MUCH`. 0: no limit.
@@ -51,6 +61,11 @@ pub enum Certificate {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
+            time_expire_min_s: 300,
+            close_age_s: 300,
+            closed_products: BTreeMap::new(),
+            h5_domains: BTreeMap::new(),
+            pay_directories: BTreeMap::new(),
             refund_delay_s: 60,
             refund_interval_s: 0,
             refunds_per_order_max: 50,

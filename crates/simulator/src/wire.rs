@@ -128,7 +128,12 @@ impl<'d> Call<'d> {
         let appid = self.required("appid")?;
         self.required("nonce_str")?;
         if !self.merchant.app_ids.is_empty() && !self.merchant.app_ids.iter().any(|id| id == appid) {
-            return Err(Refusal::business("APPID_MCHID_NOT_MATCH", "appid和mch_id不匹配"));
+            let like_one = appid.starts_with("wx") && appid.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            return Err(if like_one {
+                Refusal::business("APPID_MCHID_NOT_MATCH", "appid和mch_id不匹配")
+            } else {
+                Refusal::business("APPID_NOT_EXIST", "APPID不存在")
+            });
         }
         Ok(())
     }
@@ -208,6 +213,10 @@ pub(crate) fn payment_block<'a>(order: &'a Order, paid: &'a Paid) -> Fields<'a> 
     fields.put_some("device_info", order.device_info.as_deref());
     fields.put("openid", &*order.openid);
     fields.put("is_subscribe", "N");
+    if let Some(sub_openid) = &order.sub_openid {
+        fields.put("sub_openid", &**sub_openid);
+        fields.put("sub_is_subscribe", "N");
+    }
     fields.put("trade_type", &*order.trade_type);
     fields.put("bank_type", &*paid.bank_type);
     fields.put("total_fee", order.total_fee.to_string());

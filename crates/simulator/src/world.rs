@@ -1,5 +1,5 @@
-//! What every part of the simulator shares, and WeChat's rules for an order: placing, paying, closing (refunds are in
-//! `refunding`). Speaks no HTTP; endpoints and the control API call it, and it hands payments to the notifier.
+//! What every part of the simulator shares, and WeChat's rules for an order: placing, paying, closing (the rest is in `placing`,
+//! `refunding` and `bill`). Speaks no HTTP; endpoints and the control API call it, and it hands payments to the notifier.
 
 use std::{
     collections::HashMap,
@@ -27,18 +27,18 @@ use crate::{
     faults::{Fault, Faults, hash, mix},
     notifier::Notifier,
     order::{NewOrder, Order, OrderKey, Paid, Payment, TradeState},
+    people::People,
+    placing::Placing,
     settings::{Funds, Settings},
     stats::Counters,
 };
-
-/// closeorder is refused before this age of an order, by the scaled clock.
-const CLOSE_AGE: Duration = Duration::from_secs(300);
 
 pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) book: Book,
     pub(crate) counters: Counters,
     pub(crate) calls: CallLog,
+    pub(crate) people: People,
     pub(crate) notifier: Notifier,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -91,6 +91,7 @@ impl World {
             book: Book::new(config.orders_max),
             counters: Counters::default(),
             calls: CallLog::default(),
+            people: People::default(),
             notifier,
             tasks: TaskTracker::new(),
             stop,
@@ -193,9 +194,19 @@ impl World {
         drop(self.tasks.spawn_on(task, &self.runtime));
     }
 
-    /// Places an order. `parameters` is what a repeat must agree with.
-    pub(crate) fn place(self: &Arc<Self>, new: NewOrder, parameters: String) -> Result<Arc<Order>, Error> {
+    /// Places an order; by unifiedorder if there is a `placing`.
+    pub(crate) fn place(
+        self: &Arc<Self>,
+        new: NewOrder,
+        placing: Option<&Placing>,
+    ) -> Result<Arc<Order>, Error> {
         let algorithm = new.check()?;
+        let expire_ms = match &new.time_expire {
+            None => None,
+            Some(text) => {
+                Some(clock::from_compact(text).ok_or(Error::invalid("time_expire", "yyyyMMddHHmmss"))?)
+            }
+        };
         let merchant =
             self.merchant(&new.mch_id).ok_or_else(|| Error::UnknownMerchant(new.mch_id.clone()))?;
         let key = OrderKey { mch_id: new.mch_id, out_trade_no: new.out_trade_no };
@@ -216,7 +227,10 @@ impl World {
             notify_url: new.notify_url,
             trade_type: new.trade_type,
             algorithm,
-            parameters,
+            sub_openid: new.sub_openid,
+            expire_ms,
+            prepay: placing.map(|placing| self.new_prepay(placing.ip)),
+            parameters: placing.map(|placing| placing.parameters.clone()).unwrap_or_default(),
             created_ms: self.clock.wall_ms(),
             created: self.clock.now(),
             state: TradeState::NotPay,
@@ -274,7 +288,7 @@ impl World {
 
     /// Whether closeorder may be called for it yet.
     pub(crate) fn is_closable(&self, order: &Order) -> bool {
-        self.clock.now() >= order.created + CLOSE_AGE
+        self.clock.now() >= order.created + Duration::from_secs(self.settings().close_age_s)
     }
 
     fn paid(&self, order: &Order, payment: Payment) -> Result<Paid, Error> {

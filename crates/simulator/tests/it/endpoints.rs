@@ -13,33 +13,9 @@ use wechat_pay::{
 };
 
 use crate::support::{
-    APP, KEY, MCH, Map, NOWHERE, OTHER_SUB, PROVIDER, SUB, Sim, config, key as key_of_all, map, query_of,
+    APP, KEY, MCH, Map, NOWHERE, OTHER_SUB, PROVIDER, SCENE, SUB, Sim, config, key as key_of_all, map,
+    query_of, unified, with, without,
 };
-
-fn unified(number: &str) -> Map {
-    map(&[
-        ("appid", APP),
-        ("mch_id", MCH),
-        ("body", "茶-绿茶"),
-        ("out_trade_no", number),
-        ("total_fee", "1999"),
-        ("spbill_create_ip", "127.0.0.1"),
-        ("notify_url", NOWHERE),
-        ("trade_type", "JSAPI"),
-        ("openid", "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"),
-        ("attach", "store=7&till=<2>"),
-    ])
-}
-
-fn with(mut fields: Map, name: &str, value: &str) -> Map {
-    fields.insert(name.to_owned(), value.to_owned());
-    fields
-}
-
-fn without(mut fields: Map, name: &str) -> Map {
-    assert!(fields.remove(name).is_some(), "{name} was not there");
-    fields
-}
 
 async fn err_code(sim: &Sim, path: &str, fields: &Map) -> String {
     let answer = sim.call(path, fields, Md5).await;
@@ -53,13 +29,13 @@ fn order(number: &str) -> OrderKey {
 }
 
 #[tokio::test]
-async fn an_order_is_placed_and_a_repeat_gets_a_fresh_prepay_id() {
+async fn an_order_is_placed_and_a_repeat_gets_the_same_prepay_id() {
     let sim = Sim::plain().await;
     for (algorithm, number) in [(Md5, "T00001"), (HmacSha256, "T00002")] {
         let first = sim.call("/pay/unifiedorder", &unified(number), algorithm).await;
         assert_eq!((&*first["result_code"], &*first["trade_type"]), ("SUCCESS", "JSAPI"));
         let again = sim.call("/pay/unifiedorder", &unified(number), algorithm).await;
-        assert_ne!(first["prepay_id"], again["prepay_id"]);
+        assert_eq!(first["prepay_id"], again["prepay_id"]);
         let truth = sim.control.truth(&order(number)).unwrap();
         assert_eq!((truth.total_fee, &*truth.fee_type, truth.paid), (1999, "CNY", false));
     }
@@ -78,7 +54,7 @@ async fn links_are_given_by_trade_type() {
     let native = with(with(unified("T00001"), "trade_type", "NATIVE"), "product_id", "12");
     let answer = sim.call("/pay/unifiedorder", &native, Md5).await;
     assert!(answer["code_url"].starts_with("weixin://wxpay/bizpayurl?pr="));
-    let mweb = with(with(unified("T00002"), "trade_type", "MWEB"), "scene_info", "{}");
+    let mweb = with(with(unified("T00002"), "trade_type", "MWEB"), "scene_info", SCENE);
     let answer = sim.call("/pay/unifiedorder", &mweb, Md5).await;
     assert!(answer["mweb_url"].starts_with("https://") && !answer.contains_key("code_url"));
 }
@@ -109,8 +85,6 @@ async fn a_bad_order_is_refused_for_its_reason() {
     );
     assert_eq!(err_code(&sim, "/pay/unifiedorder", &with(good(), "trade_type", "MWEB")).await, "LACK_PARAMS");
     let malformed = [
-        ("total_fee", "19.99"),
-        ("total_fee", "0"),
         ("out_trade_no", "T 1"),
         ("out_trade_no", "T00000000000000000000000000000001"),
         ("notify_url", "https://shop.example.com/notify?x=1"),
@@ -121,6 +95,12 @@ async fn a_bad_order_is_refused_for_its_reason() {
         let code = err_code(&sim, "/pay/unifiedorder", &with(good(), name, value)).await;
         assert_eq!(code, "PARAM_ERROR", "{name}={value}");
     }
+    for (name, value) in [("total_fee", "19.99"), ("total_fee", "0"), ("spbill_create_ip", "300.1.1.1")] {
+        let answer = sim.call("/pay/unifiedorder", &with(good(), name, value), Md5).await;
+        let said = format!("invalid {name}");
+        assert_eq!((&*answer["return_code"], &answer["return_msg"]), ("FAIL", &said));
+    }
+    assert_eq!(err_code(&sim, "/pay/unifiedorder", &with(good(), "appid", "77")).await, "APPID_NOT_EXIST");
     let code = err_code(&sim, "/pay/unifiedorder", &with(good(), "appid", "wx0000000000000000")).await;
     assert_eq!(code, "APPID_MCHID_NOT_MATCH");
     assert_eq!(sim.control.stats().orders, 0);

@@ -271,3 +271,32 @@ async fn answer(request: Request<Incoming>, peer: Peer, state: Arc<State>) -> Re
     };
     Response::builder().status(status).body(Full::new(Bytes::from_static(body.as_bytes()))).unwrap()
 }
+
+/// A payer's browser.
+pub const SCENE: &str = r#"{"h5_info":{"type":"Wap","wap_url":"https://shop.example.com","wap_name":"茶"}}"#;
+
+/// A good order to place.
+pub fn unified(number: &str) -> Map {
+    map(&[
+        ("appid", APP),
+        ("mch_id", MCH),
+        ("body", "茶-绿茶"),
+        ("out_trade_no", number),
+        ("total_fee", "1999"),
+        ("spbill_create_ip", "127.0.0.1"),
+        ("notify_url", NOWHERE),
+        ("trade_type", "JSAPI"),
+        ("openid", "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"),
+        ("attach", "store=7&till=<2>"),
+    ])
+}
+
+pub fn with(mut fields: Map, name: &str, value: &str) -> Map {
+    fields.insert(name.to_owned(), value.to_owned());
+    fields
+}
+
+pub fn without(mut fields: Map, name: &str) -> Map {
+    assert!(fields.remove(name).is_some(), "{name} was not there");
+    fields
+}
