@@ -1,0 +1,131 @@
+//! Several numbers of one business order.
+
+use paybell_core::State;
+use paybell_core::ids::BusinessNo;
+use paybell_core::place::{Order, RefusalKind};
+use paybell_core::time::Millis;
+
+use crate::memory::{Mood, World};
+use crate::shop::*;
+
+async fn with_an_older(seconds: i64) -> World {
+    let world = World::new();
+    placed(&world, &of_b("T1")).await;
+    world.wait(seconds);
+    world
+}
+
+#[tokio::test]
+async fn an_unpaid_older_number_is_closed_before_the_new_one_is_placed() {
+    let world = with_an_older(300).await;
+    let placed = placed(&world, &of_b("T2")).await;
+    assert_eq!(placed.closed, [key("T1").out_trade_no]);
+    assert!(world.known(&key("T1")).unwrap().is_closed);
+    assert_eq!(world.checks(), [key("T1")], "order.closed is the worker's to tell");
+}
+
+#[tokio::test]
+async fn a_young_older_number_stays_and_can_be_offered_again() {
+    let world = with_an_older(299).await;
+    let refusal = refused(&world, &of_b("T2")).await;
+    assert_eq!(refusal.kind, RefusalKind::BusinessTooYoung);
+    assert_eq!(refusal.out_trade_no, Some(key("T1").out_trade_no));
+    assert_eq!(refusal.retry_after, Some(Millis::seconds(1)));
+    assert_eq!(world.known(&key("T2")), None);
+    assert!(placed(&world, &of_b("T1")).await.is_repeat, "the way out that the refusal names");
+    world.wait(1);
+    placed(&world, &of_b("T2")).await;
+}
+
+#[tokio::test]
+async fn a_paid_older_number_refuses_the_new_one_and_is_looked_at() {
+    let world = with_an_older(10).await;
+    world.at_wechat(&key("T1"), |known| known.is_paid = true);
+    let refusal = refused(&world, &of_b("T2")).await;
+    assert_eq!(
+        (refusal.kind, refusal.out_trade_no),
+        (RefusalKind::BusinessPaid, Some(key("T1").out_trade_no))
+    );
+    assert_eq!((world.known(&key("T2")), world.checks()), (None, vec![key("T1")]));
+    for state in [State::Paid, State::Refunded, State::Mismatch, State::Rejected] {
+        world.settle(&key("T1"), state);
+        let refusal = refused(&world, &of_b("T2")).await;
+        assert_eq!((refusal.kind, refusal.state), (RefusalKind::BusinessPaid, Some(state)));
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_is_over_stands_in_nobody_s_way() {
+    for state in [State::Unpaid, State::Closed, State::Failed] {
+        let world = with_an_older(1).await;
+        world.settle(&key("T1"), state);
+        assert_eq!(placed(&world, &of_b("T2")).await.closed, []);
+    }
+}
+
+#[tokio::test]
+async fn a_payer_who_is_paying_is_waited_for() {
+    let world = with_an_older(600).await;
+    world.at_wechat(&key("T1"), |known| known.is_paying = true);
+    let refusal = refused(&world, &of_b("T2")).await;
+    assert_eq!((refusal.kind, refusal.retry_after), (RefusalKind::BusinessPaying, Some(Millis::seconds(10))));
+}
+
+#[tokio::test]
+async fn nothing_is_placed_while_the_older_number_cannot_be_asked_about_or_closed() {
+    for (moods, kind) in [
+        (vec![Mood::Away], RefusalKind::WechatAway),
+        (vec![Mood::NoSlot], RefusalKind::WechatBusy),
+        (vec![Mood::KeysRefused], RefusalKind::KeysRefused),
+    ] {
+        let world = with_an_older(600).await;
+        moods.into_iter().for_each(|mood| world.mood(mood));
+        let refusal = refused(&world, &of_b("T2")).await;
+        assert_eq!((refusal.kind, world.known(&key("T2"))), (kind, None));
+        placed(&world, &of_b("T2")).await;
+        assert!(world.known(&key("T1")).unwrap().is_closed);
+    }
+}
+
+#[tokio::test]
+async fn an_older_number_that_wechat_never_heard_of_is_let_be() {
+    let world = World::new();
+    let registered = of_b("T1");
+    world.mood(Mood::Away);
+    assert_eq!(refused_as(&world, &registered).await, RefusalKind::OutcomeUnknown);
+    let refusal = refused(&world, &of_b("T2")).await;
+    assert_eq!(refusal.kind, RefusalKind::BusinessBusy, "the call may be on its way still");
+    world.wait(30);
+    assert_eq!(placed(&world, &of_b("T2")).await.closed, []);
+}
+
+#[tokio::test]
+async fn an_offer_is_not_repeated_once_a_newer_number_was_offered_or_another_is_paid() {
+    let world = with_an_older(600).await;
+    placed(&world, &of_b("T2")).await;
+    let refusal = refused(&world, &of_b("T1")).await;
+    assert_eq!(refusal.kind, RefusalKind::BusinessSuperseded);
+    assert_eq!(refusal.out_trade_no, Some(key("T2").out_trade_no));
+    world.settle(&key("T2"), State::Paid);
+    assert_eq!(refused_as(&world, &of_b("T1")).await, RefusalKind::BusinessPaid);
+}
+
+#[tokio::test]
+async fn other_business_orders_are_left_alone() {
+    let world = with_an_older(600).await;
+    let other = Order { business_no: BusinessNo::new("C").ok(), ..native("T2") };
+    assert_eq!(placed(&world, &other).await.closed, []);
+    assert_eq!(placed(&world, &native("T3")).await.closed, []);
+    assert!(!world.known(&key("T1")).unwrap().is_closed);
+}
+
+#[tokio::test]
+async fn a_program_that_runs_wild_is_stopped() {
+    let world = World::new();
+    for number in 0..63 {
+        let order = of_b(&format!("T{number}"));
+        placed(&world, &order).await;
+        world.settle(&order.key, State::Closed);
+    }
+    assert_eq!(refused_as(&world, &of_b("T63")).await, RefusalKind::BusinessTooManyNumbers);
+}

@@ -1,0 +1,65 @@
+//! Closing on a shop's demand.
+
+use paybell_core::State;
+use paybell_core::place::RefusalKind;
+use paybell_core::ports::{Cashier, Closed};
+use paybell_core::time::Millis;
+
+use crate::memory::{Mood, World};
+use crate::shop::*;
+
+async fn with_an_order(seconds: i64) -> World {
+    let world = World::new();
+    placed(&world, &native("T1")).await;
+    world.wait(seconds);
+    world
+}
+
+#[tokio::test]
+async fn an_unpaid_order_is_closed_and_the_worker_tells_it() {
+    let world = with_an_order(300).await;
+    assert_eq!(desk(&world).close(&key("T1")).await.unwrap(), Closed::Now);
+    assert!(world.known(&key("T1")).unwrap().is_closed);
+    assert_eq!(world.checks(), [key("T1")]);
+    world.settle(&key("T1"), State::Closed);
+    assert_eq!(desk(&world).close(&key("T1")).await.unwrap(), Closed::Before);
+    assert_eq!(refused_as(&world, &native("T1")).await, RefusalKind::OrderClosed);
+}
+
+#[tokio::test]
+async fn wechat_is_not_asked_to_close_what_is_younger_than_five_minutes() {
+    let world = with_an_order(240).await;
+    let refusal = refusal(desk(&world).close(&key("T1")).await);
+    assert_eq!((refusal.kind, refusal.retry_after), (RefusalKind::TooYoung, Some(Millis::seconds(60))));
+}
+
+#[tokio::test]
+async fn a_paid_order_is_not_closed() {
+    let world = with_an_order(600).await;
+    world.at_wechat(&key("T1"), |known| known.is_paid = true);
+    assert_eq!(refusal(desk(&world).close(&key("T1")).await).kind, RefusalKind::OrderPaid);
+    assert_eq!(world.checks(), [key("T1")], "its event goes out");
+    world.settle(&key("T1"), State::Paid);
+    assert_eq!(refusal(desk(&world).close(&key("T1")).await).kind, RefusalKind::OrderPaid);
+    assert_eq!(refusal(desk(&world).close(&key("T9")).await).kind, RefusalKind::UnknownOrder);
+}
+
+#[tokio::test]
+async fn a_lost_answer_leaves_the_outcome_unknown_and_a_look() {
+    let world = with_an_order(600).await;
+    world.mood(Mood::Mute);
+    let refused = refusal(desk(&world).close(&key("T1")).await);
+    assert_eq!(refused.kind, RefusalKind::OutcomeUnknown);
+    assert!(world.known(&key("T1")).unwrap().is_closed, "it was closed all the same");
+    assert_eq!(world.checks(), [key("T1")]);
+    assert_eq!(desk(&world).close(&key("T1")).await.unwrap(), Closed::Now, "the same again says so");
+}
+
+#[tokio::test]
+async fn an_order_that_was_never_placed_has_nothing_to_close() {
+    let world = World::new();
+    world.mood(Mood::Refuses("NOAUTH", ""));
+    refused(&world, &native("T1")).await;
+    world.wait(600);
+    assert_eq!(desk(&world).close(&key("T1")).await.unwrap(), Closed::NeverPlaced);
+}

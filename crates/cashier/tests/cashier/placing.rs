@@ -1,0 +1,191 @@
+//! One order: repeats, refusals, lives, what each way of paying gets.
+
+use paybell_core::place::{Order, Pay, RefusalKind, Scene, Trade, TradeType};
+use paybell_core::{AppId, Fen, State};
+
+use crate::memory::{Mood, NOON, World, minutes};
+use crate::shop::*;
+
+fn mweb(redirect_url: Option<&str>) -> Trade {
+    let scene = Scene::Wap { wap_url: "https://shop.example.com".into(), wap_name: "shop".into() };
+    Trade::Mweb { scene, redirect_url: redirect_url.map(str::to_owned) }
+}
+
+#[tokio::test]
+async fn the_same_again_brings_the_same_while_it_is_good_and_then_a_fresh_one() {
+    let world = World::new();
+    let first = placed(&world, &native("T1")).await;
+    assert!(!first.is_repeat);
+    assert_eq!(first.good_until, NOON + minutes(120));
+    world.wait(100 * 60);
+    let again = placed(&world, &native("T1")).await;
+    assert!(again.is_repeat && again.prepay_id == first.prepay_id && again.pay == first.pay);
+    world.wait(20 * 60);
+    let fresh = placed(&world, &native("T1")).await;
+    assert!(!fresh.is_repeat && fresh.prepay_id != first.prepay_id);
+    assert_eq!(world.known(&key("T1")).unwrap().times_placed, 2);
+}
+
+#[tokio::test]
+async fn an_mweb_link_lives_five_minutes_for_one_address_and_knows_the_way_back() {
+    let world = World::new();
+    let order = order("T1", mweb(Some("https://shop.example.com/done?a=1&b=店")));
+    let first = placed(&world, &order).await;
+    assert_eq!(first.good_until, NOON + minutes(5));
+    let Pay::Mweb { mweb_url } = &first.pay else { panic!("no link") };
+    let back = "&redirect_url=https%3A%2F%2Fshop.example.com%2Fdone%3Fa%3D1%26b%3D%E5%BA%97";
+    assert!(mweb_url.ends_with(back), "{mweb_url}");
+    world.wait(240);
+    assert!(placed(&world, &order).await.is_repeat);
+    let elsewhere = Order { payer_ip: Some([203, 0, 113, 10].into()), ..order.clone() };
+    assert!(!placed(&world, &elsewhere).await.is_repeat, "the payer has another address by now");
+    world.wait(300);
+    assert!(!placed(&world, &elsewhere).await.is_repeat, "asked again after five minutes, a fresh one");
+    let other_way_back = Order { trade: mweb(None), ..elsewhere };
+    let Pay::Mweb { mweb_url } = placed(&world, &other_way_back).await.pay else { panic!("no link") };
+    assert!(!mweb_url.contains("redirect_url"));
+}
+
+#[tokio::test]
+async fn a_changed_order_is_refused_with_what_differs() {
+    let world = World::new();
+    placed(&world, &native("T1")).await;
+    let dearer = Order { total_fee: Fen::new(2000).unwrap(), ..native("T1") };
+    let other_text = Order { body: "shop-coffee".to_owned(), ..native("T1") };
+    let other_app = Order { appid: AppId::new("wx2").ok(), ..native("T1") };
+    for (order, fields) in [
+        (dearer, vec!["total_fee"]),
+        (other_text, vec!["body"]),
+        (other_app, vec!["appid"]),
+        (order("T1", jsapi()), vec!["trade_type", "product_id", "openid"]),
+    ] {
+        let refusal = refused(&world, &order).await;
+        assert_eq!(
+            (refusal.kind, refusal.fields),
+            (RefusalKind::DifferentOrder, fields.into_iter().map(str::to_owned).collect())
+        );
+    }
+    assert!(placed(&world, &native("T1")).await.is_repeat, "what was placed stands");
+}
+
+#[tokio::test]
+async fn a_lost_answer_leaves_the_outcome_unknown_and_the_same_again_finds_it() {
+    let world = World::new();
+    world.mood(Mood::Mute);
+    let refusal = refused(&world, &native("T1")).await;
+    assert_eq!(refusal.kind, RefusalKind::OutcomeUnknown);
+    let record = world.record(&key("T1"));
+    assert_eq!(record.state, State::Pending);
+    assert!(record.due.is_some() && record.placing.unwrap().offer.is_none());
+    let changed = Order { body: "shop-coffee".to_owned(), ..native("T1") };
+    assert_eq!(refused_as(&world, &changed).await, RefusalKind::NumberUsed, "WeChat knows the first");
+    assert!(!placed(&world, &native("T1")).await.is_repeat);
+    assert_eq!(world.known(&key("T1")).unwrap().total_fee, 1999);
+}
+
+#[tokio::test]
+async fn what_wechat_refuses_is_refused_with_cause_and_remedy_and_may_be_corrected() {
+    for (mood, kind, word) in [
+        (Mood::Refuses("NOAUTH", "商户无此接口权限"), RefusalKind::RefusedByWechat, "product"),
+        (Mood::Refuses("INVALID_REQUEST", "201 商户订单号重复"), RefusalKind::NumberUsed, "out_trade_no"),
+        (Mood::Refuses("OUT_TRADE_NO_USED", ""), RefusalKind::NumberUsed, "number"),
+        (Mood::Refuses("PARAM_ERROR", "appid和openid不匹配"), RefusalKind::RefusedByWechat, "openid"),
+        (Mood::Refuses("SYSTEMERROR", ""), RefusalKind::OutcomeUnknown, "WeChat"),
+        (Mood::Refuses("FREQUENCY_LIMITED", ""), RefusalKind::WechatBusy, "calls"),
+        (Mood::Refuses("ORDERCLOSED", ""), RefusalKind::OrderClosed, "closed"),
+        (Mood::Refuses("ORDERPAID", ""), RefusalKind::OrderPaid, "paid"),
+        (Mood::Refuses("NEW_CODE", ""), RefusalKind::RefusedByWechat, "WeChat"),
+        (Mood::Unsigned("缺少参数openid"), RefusalKind::RefusedUnsigned, "openid"),
+        (Mood::Unsigned("what"), RefusalKind::RefusedUnsigned, "signature"),
+        (Mood::Unsigned("频率限制"), RefusalKind::WechatBusy, "calls"),
+        (Mood::NoSlot, RefusalKind::WechatBusy, "rate"),
+        (Mood::KeysRefused, RefusalKind::KeysRefused, "keys"),
+        (Mood::OfAnother, RefusalKind::OutcomeUnknown, "unknown"),
+    ] {
+        let world = World::new();
+        world.mood(mood.clone());
+        let refusal = refused(&world, &native("T1")).await;
+        assert_eq!(refusal.kind, kind, "{mood:?}");
+        assert!(refusal.words.cause.contains(word), "{mood:?}: {}", refusal.words.cause);
+        assert!(!refusal.words.remedy_zh.is_ascii());
+        let asks_to_look = matches!(kind, RefusalKind::OrderPaid | RefusalKind::OrderClosed);
+        assert_eq!(world.checks().len(), usize::from(asks_to_look), "{mood:?}");
+        if !matches!(mood, Mood::OfAnother) {
+            // WeChat took nothing, so what was wrong may be corrected under the same number.
+            placed(&world, &Order { body: "shop-coffee".to_owned(), ..native("T1") }).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_wechat_would_refuse_is_neither_registered_nor_sent() {
+    let world = World::new();
+    let wrong = |change: fn(&mut Order)| {
+        let mut order = native("T1");
+        change(&mut order);
+        order
+    };
+    for (order, field) in [
+        (wrong(|order| order.body = String::new()), "body"),
+        (wrong(|order| order.total_fee = Fen::new(0).unwrap()), "total_fee"),
+        (wrong(|order| order.appid = AppId::new("wx9").ok()), "appid"),
+        (wrong(|order| order.expires_at = Some(NOON)), "expires_at"),
+        (wrong(|order| order.attach = Some("x".repeat(200))), "attach"),
+        (wrong(|order| order.key = paybell_core::OrderKey::new("1900000222", "T1").unwrap()), "sub_mch_id"),
+        (Order { payer_ip: None, ..order("T1", Trade::App) }, "payer_ip"),
+        (order("T1", mweb(Some("done"))), "redirect_url"),
+    ] {
+        let refusal = refused(&world, &order).await;
+        assert_eq!((refusal.kind, &*refusal.fields), (RefusalKind::InvalidRequest, &[field.to_owned()][..]));
+        assert!(refusal.words.cause.contains(field) && !refusal.words.cause_zh.is_ascii());
+    }
+    let of = |mch_id: &str| Order { key: paybell_core::OrderKey::new(mch_id, "T1").unwrap(), ..native("T1") };
+    assert_eq!(refused_as(&world, &of("1900000333")).await, RefusalKind::NoNotifyUrl);
+    assert_eq!(refused_as(&world, &of("1900000444")).await, RefusalKind::UnknownMerchant);
+    assert!(world.stored.lock().unwrap().records.is_empty());
+}
+
+#[tokio::test]
+async fn each_way_of_paying_gets_what_its_device_needs() {
+    let world = World::new();
+    let names = |fields: &[(&'static str, String)]| fields.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    let Pay::Jsapi { bridge, jssdk } = placed(&world, &order("T1", jsapi())).await.pay else { panic!() };
+    assert_eq!(names(&bridge), ["appId", "timeStamp", "nonceStr", "package", "signType", "paySign"]);
+    assert_eq!(names(&jssdk), ["timestamp", "nonceStr", "package", "signType", "paySign"]);
+    let Trade::Jsapi { payer } = jsapi() else { panic!() };
+    let mini = placed(&world, &order("T2", Trade::MiniProgram { payer })).await;
+    assert_eq!(mini.trade_type, TradeType::MiniProgram);
+    let Pay::MiniProgram(fields) = mini.pay else { panic!() };
+    assert_eq!(names(&fields), ["timeStamp", "nonceStr", "package", "signType", "paySign"]);
+    let Pay::App(fields) = placed(&world, &order("T3", Trade::App)).await.pay else { panic!() };
+    assert_eq!(fields[1], ("partnerid", "1900000109".to_owned()));
+    let Pay::Native { code_url } = placed(&world, &native("T4")).await.pay else { panic!() };
+    assert!(code_url.starts_with("weixin://"));
+}
+
+#[tokio::test]
+async fn an_order_that_is_over_is_not_placed_again() {
+    for (state, kind) in [
+        (State::Paid, RefusalKind::OrderPaid),
+        (State::Refunded, RefusalKind::OrderPaid),
+        (State::Mismatch, RefusalKind::OrderPaid),
+        (State::Closed, RefusalKind::OrderClosed),
+        (State::Unpaid, RefusalKind::OrderOver),
+        (State::Failed, RefusalKind::OrderOver),
+    ] {
+        let world = World::new();
+        placed(&world, &native("T1")).await;
+        world.settle(&key("T1"), state);
+        let refusal = refused(&world, &native("T1")).await;
+        assert_eq!((refusal.kind, refusal.state), (kind, Some(state)));
+        assert_eq!(world.known(&key("T1")).unwrap().times_placed, 1);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_while_the_ledger_is_away() {
+    let world = World::new();
+    world.stored.lock().unwrap().is_ledger_away = true;
+    assert!(matches!(place(&world, &native("T1")).await, Err(paybell_core::place::CashierError::Engine(_))));
+    assert_eq!(world.known(&key("T1")), None);
+}
