@@ -181,10 +181,13 @@ fn was_just_looked_at(record: &Record, now: Timestamp) -> bool {
 fn look_again(record: &mut Record, check: &Check, now: Timestamp) {
     see(record, check, now);
     let notified = notifies(check).then(|| Hint::of(check.transaction_id.clone()));
+    // A due check says only that something is due, which of order and refunds their own due times say.
+    let is_either = check.reason == Reason::Due && !record.refunds.is_empty();
+    let cause = if is_either { Cause::Refund } else { check.cause() };
     record.look_again = Some(match record.look_again.take() {
-        None => LookAgain { cause: check.cause(), notified },
+        None => LookAgain { cause, notified },
         Some(earlier) => LookAgain {
-            cause: earlier.cause.and(check.cause()),
+            cause: earlier.cause.and(cause),
             notified: match (earlier.notified, notified) {
                 (Some(one), Some(other)) => Some(one.and(other)),
                 (one, other) => one.or(other),

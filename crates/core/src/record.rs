@@ -359,6 +359,7 @@ impl Record {
 
     /// The one place where the due time of the order and those of its refunds meet: the record is due at the earlier.
     pub(crate) fn rest_until(&mut self, order: Option<Due>) {
+        let order = order.filter(|_| !self.progress.refund_only);
         self.order_due = order.filter(|_| !self.refunds.is_empty());
         self.due = earlier(order, refund::due(&self.refunds));
     }

@@ -9,6 +9,8 @@ mod executor;
 mod mutation;
 mod oracle;
 mod ports;
+mod refund_oracle;
+mod refunds;
 mod scenario;
 mod shop;
 mod store;
@@ -39,6 +41,8 @@ pub struct Day {
     pub crashes: u32,
     pub port_failures: u32,
     pub queries: u32,
+    /// Refunds that WeChat took.
+    pub refunds: usize,
     pub steps: u64,
 }
 

@@ -35,13 +35,29 @@ pub enum Mutation {
     TransientIsACadenceStep,
     /// A bad answer signature is overlooked.
     UnverifiedAnswers,
+    /// A refund whose answer was lost is sent again under a number of its own.
+    RefundNumberOnRetry,
+    /// A lost answer to a refund request counts as a refusal.
+    LostAnswerIsARefusal,
+    /// What WeChat took counts as returned, before refundquery says so.
+    RequestSettlesRefund,
+    /// The record forgets which refunds it told.
+    RefundToldAgain,
+    /// A commit writes back the refunds it once read.
+    CommitOverwritesRefunds,
+    /// A commit makes the record due for the order only.
+    RefundDueForgotten,
+    /// A notification of a refund counts as one of the payment.
+    RefundIsAPayment,
+    /// A wish that comes while a refund is looked at is forgotten with the answer.
+    RefundHintSwallowed,
     /// I11: a jump of the clock is overlooked.
     JumpOverlooked,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 17] = [
+    pub const ALL: [Mutation; 25] = [
         Mutation::AnswerBeforeDurable,
         Mutation::ClearBeforePublish,
         Mutation::NoFencing,
@@ -58,6 +74,14 @@ impl Mutation {
         Mutation::LateTruthIgnored,
         Mutation::TransientIsACadenceStep,
         Mutation::UnverifiedAnswers,
+        Mutation::RefundNumberOnRetry,
+        Mutation::LostAnswerIsARefusal,
+        Mutation::RequestSettlesRefund,
+        Mutation::RefundToldAgain,
+        Mutation::CommitOverwritesRefunds,
+        Mutation::RefundDueForgotten,
+        Mutation::RefundIsAPayment,
+        Mutation::RefundHintSwallowed,
         Mutation::JumpOverlooked,
     ];
 }

@@ -8,6 +8,7 @@ use paybell_core::event::{EventType, OrderData, event_id};
 use paybell_core::{Event, OrderKey, Timestamp};
 use uuid::Uuid;
 
+use super::refund_oracle;
 use super::scenario::Played;
 use super::store::Emitted;
 use super::wechat::{Books, Paid, Truth};
@@ -15,6 +16,8 @@ use super::wechat::{Books, Paid, Truth};
 /// A lease, the longest backoff with its jitter, the hold for a registration, and travel.
 const SLACK_MS: i64 = 60_000 + 300_000 + 60_000 + 60_000;
 const POISON_MS: i64 = 6 * 3_600_000;
+/// More than all points of all cadences, and what bad weather adds to them.
+const LOOKS_MAX: u32 = 1_000;
 const LAST_POINT_MS: i64 = 86_640_000;
 
 /// Everything that is broken, in words; empty after a good day.
@@ -29,6 +32,9 @@ pub fn judge(day: &Played) -> Vec<String> {
     }
     for (key, emitted) in &by_order {
         is_consistent(key, emitted, &mut broken);
+    }
+    for (key, looks) in store.looks.iter().filter(|(_, looks)| **looks > LOOKS_MAX) {
+        broken.push(format!("{key} was looked at {looks} times: nothing is due that often"));
     }
     let told: BTreeSet<Uuid> = store.log.iter().map(|emitted| emitted.event.id).collect();
     for record in store.records.values() {
@@ -46,6 +52,7 @@ pub fn judge(day: &Played) -> Vec<String> {
             broken.push(format!("the acknowledged registration of {key} is gone"));
         }
     }
+    refund_oracle::judge(day, &store, &books, &mut broken);
     drop((store, books));
     is_live(day, &mut broken);
     if day.shop.told().forgeries_accepted > 0 {
@@ -87,11 +94,10 @@ fn is_true(emitted: &Emitted, books: &Books, broken: &mut Vec<String>) {
         EventType::Closed | EventType::Failed | EventType::Unpaid => {
             is_true_denial(emitted, truth, books, broken)
         }
-        EventType::DuplicatePayment
-        | EventType::RefundSucceeded
-        | EventType::RefundAbnormal
-        | EventType::RefundClosed
-        | EventType::BillReconciled => {
+        EventType::RefundSucceeded | EventType::RefundAbnormal | EventType::RefundClosed => {
+            refund_oracle::is_true(emitted, books, broken);
+        }
+        EventType::DuplicatePayment | EventType::BillReconciled => {
             broken.push(format!("{} of {key}: nothing here leads to it", event.kind.as_str()));
         }
     }
@@ -134,7 +140,8 @@ fn is_consistent(key: &OrderKey, emitted: &[&Emitted], broken: &mut Vec<String>)
     let mut version = 0;
     let mut denied = false;
     for event in emitted.iter().map(|emitted| &emitted.event) {
-        let reference = event.transaction_id().map_or("", |id| id.as_str());
+        let transaction_id = event.transaction_id().map_or("", |id| id.as_str());
+        let reference = data_of(event).refund.as_ref().map_or(transaction_id, |one| one.refund_id.as_str());
         if event.id != event_id(key, event.kind, reference) {
             broken.push(format!("I4: {} of {key} has a foreign id", event.kind.as_str()));
         }

@@ -1,6 +1,6 @@
 //! The people around a payment: the payer, WeChat's notifier, the shop that registers orders, the operator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ingress::{Answer, Ingress};
@@ -25,6 +25,14 @@ pub struct Ledgers {
     /// Orders whose payment an operator accepted.
     pub accepted: BTreeMap<OrderKey, i64>,
     pub forgeries_accepted: u32,
+    /// When the shop was answered that its refund will be sent, first.
+    pub refunds_asked: BTreeMap<(OrderKey, String), i64>,
+    /// Refunds that a person made in the merchant platform.
+    pub refunds_elsewhere: BTreeSet<(OrderKey, String)>,
+    /// When WeChat was answered SUCCESS about the refund, first.
+    pub refunds_notified: BTreeMap<(OrderKey, String), i64>,
+    /// Orders of which nobody hears anything but that they were refunded.
+    pub ghosts: BTreeSet<OrderKey>,
 }
 
 /// Everybody outside Paybell.

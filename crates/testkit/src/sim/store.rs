@@ -9,6 +9,7 @@ use paybell_core::claim::claim;
 use paybell_core::event::EventType;
 use paybell_core::lease::{self, Cleared, Commit, Committed, Holder, LeaseRequest, Taken, Taking, Write};
 use paybell_core::record::{Due, State};
+use paybell_core::refund::{self, Refund, RefundApplication, RefundAsked};
 use paybell_core::register::{Application, Registered, register};
 use paybell_core::verdict::{Judged, Judgement, judge};
 use paybell_core::{Check, DeadLetter, Event, Lane, LeaseToken, OrderKey, Record, Registration, Timestamp};
@@ -43,6 +44,9 @@ pub struct Store {
     pub clock_off_ms: i64,
     pub unsteady_until_ms: i64,
     registrations_at_lease: BTreeMap<u128, Option<Registration>>,
+    refunds_at_lease: BTreeMap<u128, Vec<Refund>>,
+    /// Looks at each order that ended in a commit.
+    pub looks: BTreeMap<OrderKey, u32>,
     random_ids: u128,
 }
 
@@ -67,6 +71,7 @@ impl Store {
         }
         if let Some(old) = self.records.get(&record.key)
             && record.state.rank() < old.state.rank()
+            && !old.progress.refund_only
         {
             self.broken.push(format!("I7: {} fell from {:?} to {:?}", record.key, old.state, record.state));
         }
@@ -94,6 +99,9 @@ impl Store {
     pub fn take(&mut self, request: &LeaseRequest, holder: Holder, true_ms: i64) -> Taken {
         let now = self.clock(true_ms);
         let key = &request.check.key;
+        let as_payment =
+            LeaseRequest { check: Check { refund: None, ..request.check.clone() }, ..request.clone() };
+        let request = if self.breaks(Mutation::RefundIsAPayment) { &as_payment } else { request };
         let stored = self.records.get(key);
         let is_denied = stored
             .is_some_and(|record| matches!(record.state, State::Unpaid | State::Closed | State::Failed));
@@ -115,6 +123,7 @@ impl Store {
                 self.broken.push(format!("I8: {} is due after its lease's end", record.key));
             }
             self.registrations_at_lease.insert(request.token.0, record.registration.clone());
+            self.refunds_at_lease.insert(request.token.0, record.refunds.clone());
         }
         let write = match write {
             Write::Put(record) if self.breaks(Mutation::LeaseForgetsDue) && taken != Taken::Busy => {
@@ -131,6 +140,7 @@ impl Store {
     pub fn commit(&mut self, wanted: &Commit, true_ms: i64) -> Committed {
         let now = self.clock(true_ms);
         let mut wanted = wanted.clone();
+        *self.looks.entry(wanted.key.clone()).or_default() += 1;
         let stored = self.records.get(&wanted.key).cloned();
         if let Some(stored) = &stored {
             if self.breaks(Mutation::CommitIgnoresFacts) {
@@ -158,6 +168,7 @@ impl Store {
                 record.registration = read;
                 Write::Put(record)
             }
+            Write::Put(record) => Write::Put(Box::new(self.break_refunds(&wanted, *record))),
             write => write,
         };
         if write != Write::Keep {
@@ -165,6 +176,33 @@ impl Store {
         }
         self.write(&wanted.key, write);
         committed
+    }
+
+    fn break_refunds(&self, wanted: &Commit, mut record: Record) -> Record {
+        let Some((number, _)) = &wanted.change.refund else { return record };
+        let is_meant = |refund: &&mut Refund| refund.out_refund_no == *number;
+        match self.mutation {
+            Some(Mutation::CommitOverwritesRefunds) => {
+                let read = self.refunds_at_lease.get(&wanted.token.0).cloned().unwrap_or_default();
+                record
+                    .refunds
+                    .retain(|refund| read.iter().any(|one| one.out_refund_no == refund.out_refund_no));
+            }
+            Some(Mutation::RefundDueForgotten) if record.lease.is_none() => {
+                record.due = record.order_due;
+            }
+            Some(Mutation::RefundHintSwallowed) => {
+                for refund in record.refunds.iter_mut().filter(is_meant).filter(|one| one.hints > 0) {
+                    (refund.hints, refund.next_at) = (0, None);
+                }
+            }
+            Some(Mutation::RefundToldAgain) => {
+                let is_told = |event: &Event| event.kind == EventType::RefundSucceeded;
+                record.history.retain(|entry| !entry.event.as_deref().is_some_and(is_told));
+            }
+            _ => {}
+        }
+        record
     }
 
     /// I3, at the moment of the commit: what the ledger holds then is what the payment must agree with.
@@ -203,6 +241,12 @@ impl Store {
 
     pub fn judge(&mut self, key: &OrderKey, judgement: &Judgement, true_ms: i64) -> Judged {
         let (record, outcome) = judge(self.records.get(key), judgement, self.clock(true_ms));
+        record.into_iter().for_each(|record| self.put(record));
+        outcome
+    }
+
+    pub fn refund(&mut self, key: &OrderKey, asked: &RefundApplication, true_ms: i64) -> RefundAsked {
+        let (record, outcome) = refund::request(self.records.get(key), key, asked, self.clock(true_ms));
         record.into_iter().for_each(|record| self.put(record));
         outcome
     }

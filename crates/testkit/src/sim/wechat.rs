@@ -13,10 +13,11 @@ use wechat_pay::close::CloseAnswer;
 use wechat_pay::query::OrderQueryAnswer;
 use wechat_pay::sign::{Algorithm, ApiKey, sign};
 use wechat_pay::xml;
-use worker::{Ask, Asked, CloseAsked, MerchantFacts, Wechat, close_answer, observe};
+use worker::{Ask, Asked, CloseAsked, MerchantFacts, RefundAsk, RefundAsked, Wechat, close_answer, observe};
 
 use super::mutation::Mutation;
 use super::ports::World;
+use super::refunds::RefundBooks;
 
 pub const APPID: &str = "wx8888888888888888";
 pub const KEY: &str = "192006250b4c09247ec02edce69f6a2d";
@@ -54,6 +55,7 @@ pub struct Books {
     pub truths: BTreeMap<OrderKey, Truth>,
     pub denials: Vec<Denied>,
     pub queries: u32,
+    pub refunds: RefundBooks,
 }
 
 /// WeChat, to the simulated workers.
@@ -61,11 +63,11 @@ pub struct Books {
 pub struct SimWechat {
     pub world: World,
     pub books: Arc<Mutex<Books>>,
-    key: ApiKey,
-    facts: MerchantFacts,
+    pub(super) key: ApiKey,
+    pub(super) facts: MerchantFacts,
 }
 
-type Fields = Vec<(&'static str, String)>;
+pub(super) type Fields = Vec<(&'static str, String)>;
 
 impl SimWechat {
     pub fn new(world: World) -> Self {
@@ -90,7 +92,7 @@ impl SimWechat {
         self.signed(fields)
     }
 
-    fn signed(&self, mut fields: Fields) -> String {
+    pub(super) fn signed(&self, mut fields: Fields) -> String {
         let sign =
             sign(fields.iter().map(|(name, value)| (*name, value.as_str())), &self.key, Algorithm::Md5);
         fields.push(("sign", sign));
@@ -234,9 +236,17 @@ impl Wechat for SimWechat {
             Err(_) => CloseAsked::Undecided(Answer::Transient("no_answer")),
         }
     }
+
+    async fn refund(&self, ask: &RefundAsk) -> RefundAsked {
+        self.request_refund(ask).await
+    }
+
+    async fn refund_query(&self, ask: &RefundAsk) -> RefundAsked {
+        self.query_refund(ask).await
+    }
 }
 
-fn common(key: &OrderKey) -> Fields {
+pub(super) fn common(key: &OrderKey) -> Fields {
     vec![
         ("return_code", "SUCCESS".to_owned()),
         ("result_code", "SUCCESS".to_owned()),
@@ -245,6 +255,14 @@ fn common(key: &OrderKey) -> Fields {
         ("out_trade_no", key.out_trade_no.as_str().to_owned()),
         ("nonce_str", "n".to_owned()),
     ]
+}
+
+/// A signed refusal.
+pub(super) fn failed(key: &OrderKey, code: &'static str) -> Fields {
+    let mut fields = common(key);
+    fields.retain(|(name, _)| *name != "result_code");
+    fields.extend([("result_code", "FAIL".to_owned()), ("err_code", code.to_owned())]);
+    fields
 }
 
 fn payment_fields(truth: &Truth, paid: &Paid) -> Fields {
