@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::answer::Body;
+use crate::bills::BillDesk;
 use crate::config::ConsoleConfig;
 use crate::error::Error;
 use crate::gate::Caller;
@@ -31,8 +32,8 @@ use crate::ruling::Word;
 use crate::token::Token;
 use crate::wait::Waits;
 use crate::{
-    audit, check, dead, endpoints, events, gate, orders, pages, payer, problem, refunds, release, ruling,
-    stream, till,
+    audit, bills, check, dead, endpoints, events, gate, orders, pages, payer, problem, refunds, release,
+    ruling, stream, till,
 };
 
 /// The largest request body.
@@ -56,6 +57,8 @@ pub struct Ports {
     /// Calls WeChat while a shop waits.
     pub cashier: Arc<dyn Cashier>,
     pub acts: Arc<dyn Acts>,
+    /// Where bills are looked after.
+    pub bills: Arc<dyn BillDesk>,
 }
 
 /// The private API. Cloning is cheap and shares everything.
@@ -229,6 +232,9 @@ impl Shared {
             Operation::EndpointShow => endpoints::show(self, call).await,
             Operation::EndpointResend => endpoints::resend(self, call).await,
             Operation::EndpointEnable => endpoints::enable(self, call).await,
+            Operation::BillList => bills::list(self, call).await,
+            Operation::BillShow => bills::show(self, call).await,
+            Operation::BillReconcile => bills::reconcile(self, call).await,
         }
     }
 

@@ -62,6 +62,8 @@ pub(crate) enum Error {
     UnknownEndpoint,
     #[error("the log keeps no event of this id")]
     UnknownEvent,
+    #[error("nobody ever looked for a bill of this merchant and day; POST …/reconcile has it done now")]
+    UnknownBill,
     #[error(
         "the endpoint gets no such event: look at its types and mch_ids; events of shadow mode are told to nobody"
     )]
@@ -165,6 +167,7 @@ impl Error {
             Error::UnknownLetter => (S::NOT_FOUND, "unknown-dead-letter", "Unknown dead letter"),
             Error::UnknownEndpoint => (S::NOT_FOUND, "unknown-endpoint", "Unknown endpoint"),
             Error::UnknownEvent => (S::NOT_FOUND, "unknown-event", "Unknown event"),
+            Error::UnknownBill => (S::NOT_FOUND, "unknown-bill", "Unknown bill"),
             Error::UnwantedEvent => (S::CONFLICT, "unwanted-event", "The endpoint does not want it"),
             Error::TooManyWishes => (S::CONFLICT, "too-many-wishes", "Too much is asked for already"),
             Error::Different { .. } => (S::CONFLICT, "different-registration", "Registered differently"),

@@ -96,6 +96,9 @@ pub static PROBLEMS: &[Explained] = &[
     row("unknown-event", "404", [
         "The event log keeps no event of this id", "Check the id; events are kept as long as retention.events says",
         "事件日志中没有该事件", "核对事件 id；事件按 retention.events 保留"]),
+    row("unknown-bill", "404", [
+        "Nobody ever looked for a bill of this merchant and day, or it was over 40 days ago", "POST /v1/bills/{mch_id}/{date}/reconcile has it done now",
+        "从未查找过该商户当日的账单，或已超过 40 天", "POST /v1/bills/{mch_id}/{date}/reconcile 可立即对账"]),
     row("unknown-endpoint", "404", [
         "No [[webhook]] or [[legacy]] has this name", "GET /v1/endpoints lists them",
         "没有这个名称的 [[webhook]] 或 [[legacy]]", "GET /v1/endpoints 会列出全部"]),

@@ -8,6 +8,7 @@
 mod admission;
 mod answer;
 mod audit;
+mod bills;
 mod check;
 mod config;
 mod console;
@@ -44,6 +45,7 @@ mod view;
 mod wait;
 
 pub use answer::Body;
+pub use bills::{BillAsked, BillDesk};
 pub use config::{AllowedHosts, ConsoleConfig};
 pub use console::{Console, Ports};
 pub use explain::{Explained, PROBLEMS};

@@ -42,6 +42,9 @@ pub(crate) enum Operation {
     EndpointShow,
     EndpointResend,
     EndpointEnable,
+    BillList,
+    BillShow,
+    BillReconcile,
 }
 
 /// Who may ask.
@@ -73,7 +76,7 @@ const ORDERS: Access = Access::Scope(Scope::Orders);
 const OPERATE: Access = Access::Scope(Scope::Operate);
 const REFUNDS: Access = Access::Scope(Scope::Refunds);
 
-pub(crate) static ENDPOINTS: [Endpoint; 30] = [
+pub(crate) static ENDPOINTS: [Endpoint; 33] = [
     endpoint(Method::GET, "/", Operation::Index, Access::AnyToken),
     endpoint(Method::GET, "/openapi.json", Operation::OpenApi, Access::AnyToken),
     endpoint(Method::GET, "/healthz", Operation::Healthz, Access::Open),
@@ -109,6 +112,9 @@ pub(crate) static ENDPOINTS: [Endpoint; 30] = [
     endpoint(Method::GET, "/v1/endpoints/{name}", Operation::EndpointShow, OPERATE),
     endpoint(Method::POST, "/v1/endpoints/{name}/resend", Operation::EndpointResend, OPERATE),
     endpoint(Method::POST, "/v1/endpoints/{name}/enable", Operation::EndpointEnable, OPERATE),
+    endpoint(Method::GET, "/v1/bills", Operation::BillList, OPERATE),
+    endpoint(Method::GET, "/v1/bills/{mch_id}/{date}", Operation::BillShow, OPERATE),
+    endpoint(Method::POST, "/v1/bills/{mch_id}/{date}/reconcile", Operation::BillReconcile, OPERATE),
 ];
 
 impl Endpoint {

@@ -39,11 +39,13 @@ pub enum Action {
     EndpointResend,
     /// Had an endpoint served again.
     EndpointEnable,
+    /// Had a day's bill reconciled.
+    BillReconcile,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 10] = [
+    pub const ALL: [Action; 11] = [
         Action::Accept,
         Action::Reject,
         Action::Check,
@@ -54,6 +56,7 @@ impl Action {
         Action::DeadDrop,
         Action::EndpointResend,
         Action::EndpointEnable,
+        Action::BillReconcile,
     ];
 
     /// The word used in documents and logs.
@@ -69,6 +72,7 @@ impl Action {
             Action::DeadDrop => "dead.drop",
             Action::EndpointResend => "endpoint.resend",
             Action::EndpointEnable => "endpoint.enable",
+            Action::BillReconcile => "bill.reconcile",
         }
     }
 

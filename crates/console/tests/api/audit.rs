@@ -73,6 +73,11 @@ async fn every_act_of_an_operator_leaves_its_entry() {
         (format!("POST /v1/dead/{replayed}/replay"), "dead.replay", format!("dead/{replayed}")),
         (format!("DELETE /v1/dead/{dropped}"), "dead.drop", format!("dead/{dropped}")),
         ("POST /v1/endpoints/nobody/enable".to_owned(), "endpoint.enable", "endpoints/nobody".to_owned()),
+        (
+            format!("POST /v1/bills/{MCH}/2026-11-18/reconcile"),
+            "bill.reconcile",
+            format!("bills/{MCH}/2026-11-18"),
+        ),
         ("POST /v1/endpoints/nobody/resend".to_owned(), "endpoint.resend", "endpoints/nobody".to_owned()),
     ];
     for (request, action, object) in &acts {
@@ -89,7 +94,7 @@ async fn every_act_of_an_operator_leaves_its_entry() {
     }
     assert_eq!(trail(&desk, "").await.len(), acts.len());
     assert_eq!(trail(&desk, "?action=dead.drop").await.len(), 1);
-    assert_eq!(trail(&desk, &format!("?mch_id={MCH}")).await.len(), 5);
+    assert_eq!(trail(&desk, &format!("?mch_id={MCH}")).await.len(), 6);
     for refused in ["?action=delete", "?order=both", "?after=x", "?limit=0", "?who=alice"] {
         assert_eq!(desk.ask(&format!("GET /v1/audit{refused}\n{ALICE}")).await.status, 400, "{refused}");
     }

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::bills::Days;
 use crate::cashier::Scripted;
 use crate::endpoints::{Memory, configured};
 use crate::engine::Engine;
@@ -71,6 +72,7 @@ impl Desk {
             ledger: engine.clone(),
             acts: engine.clone(),
             cashier: cashier.clone(),
+            bills: Arc::new(Days::default()),
         };
         let mut metrics = Registry::default();
         let console = Console::new(ports, config, ConsoleMetrics::register(&mut metrics));

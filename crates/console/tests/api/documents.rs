@@ -95,7 +95,11 @@ async fn the_openapi_document_has_the_parameters_and_refusals_that_there_are() {
         };
         let in_path = path.split(['{', '}']).skip(1).step_by(2).map(str::to_owned).collect();
         assert_eq!(named("path"), in_path, "{method} {path}");
-        let target = path.replace("{mch_id}", MCH).replace("{out_trade_no}", "T1").replace("{name}", "shop");
+        let target = path
+            .replace("{mch_id}", MCH)
+            .replace("{out_trade_no}", "T1")
+            .replace("{name}", "shop")
+            .replace("{date}", "2026-11-19");
         let target = target.replace("{id}", "00000000-0000-0000-0000-000000000009");
         let refused = desk.ask(&format!("{method} {target}?zzz=1\n\n{{}}")).await;
         let detail = refused.json()["detail"].as_str().unwrap().to_owned();
@@ -152,6 +156,9 @@ async fn answers_have_the_shapes_that_the_openapi_document_tells() {
         ("GET /v1/endpoints", "EndpointListing"),
         ("GET /v1/endpoints/shop", "Endpoint"),
         ("POST /v1/endpoints/shop/resend\n\n{\"after\":\"oldest\"}", "Wished"),
+        ("GET /v1/bills", "BillPage"),
+        ("GET /v1/bills/{M}/2026-11-19", "Bill"),
+        ("POST /v1/bills/{M}/2026-11-18/reconcile\n\n{\"reason\":\"again\"}", "Bill"),
         ("POST /v1/orders/{M}/NEW/check", "Asked"),
         (
             "POST /v1/orders/{M}/JSAPI/place\n\n{\"trade_type\":\"JSAPI\",\"total_fee\":1,\"body\":\"Tea\",\"openid\":\"o1\"}",

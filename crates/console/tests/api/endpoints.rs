@@ -62,7 +62,7 @@ impl Desk {
         note.map_or(Value::Null, |note| serde_json::from_str::<Value>(&note.text).unwrap()["waiting"].clone())
     }
 
-    async fn status(&self, request: &str) -> (u16, Value) {
+    pub async fn status(&self, request: &str) -> (u16, Value) {
         let answered = self.ask(request).await;
         (answered.status, answered.json())
     }

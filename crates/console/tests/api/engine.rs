@@ -133,6 +133,7 @@ impl Engine {
             is_clock_steady: true,
             retry_delay: Millis::seconds(2),
             closing: paybell_core::decide::Closing::NotTried,
+            first_paid: None,
         };
         let change = decided(&record, &look);
         if let Some(letter) = change.dead.clone() {

@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod bills;
 mod cashier;
 mod desk;
 mod documents;

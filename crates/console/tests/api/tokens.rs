@@ -71,6 +71,9 @@ async fn a_scope_opens_its_routes_and_no_others() {
         ("GET /v1/endpoints/erp".to_owned(), "operate"),
         ("POST /v1/endpoints/erp/resend".to_owned(), "operate"),
         ("POST /v1/endpoints/erp/enable".to_owned(), "operate"),
+        ("GET /v1/bills".to_owned(), "operate"),
+        (format!("GET /v1/bills/{MCH}/2026-11-19"), "operate"),
+        (format!("POST /v1/bills/{MCH}/2026-11-19/reconcile"), "operate"),
     ];
     for (request, needed) in routes {
         for (name, scopes) in
