@@ -11,6 +11,7 @@
 //! loses nothing, because whatever was in hand is durable and looked at again.
 
 mod admin;
+pub(crate) mod bills;
 pub(crate) mod canary;
 mod cashier;
 mod deliveries;

@@ -3,6 +3,8 @@
 //! [`load`] gives everything that is wrong at once, and what is in effect with its origin. It binds nothing and
 //! connects to nothing; it does read the key, token and certificate files. [`Config`] goes to [`crate::boot`].
 
+mod app;
+mod certificate;
 mod endpoints;
 mod environment;
 mod exposure;
@@ -10,6 +12,7 @@ mod merchant;
 mod problem;
 mod proxy;
 mod reader;
+mod reconcile;
 mod secret;
 mod sections;
 mod show;
@@ -28,10 +31,12 @@ use delivery::{Endpoint, Kind};
 use paybell_core::{Cadence, MchId, OpenidPolicy, time::Millis};
 
 pub use self::proxy::Proxy;
+pub use app::App;
 pub use environment::PREFIX as ENVIRONMENT_PREFIX;
 pub use merchant::Merchant;
 pub use problem::{Problem, Problems};
 pub use reader::Shown;
+pub use reconcile::{BillScope, Reconcile};
 pub use secret::{PemPair, Secret, api_key, read_file as read_secret_file};
 pub use sections::{Console, EngineKind, Ingress, Mode, Rabbitmq, Redis, Retention, Scope, Token};
 pub use show::{as_json, as_toml};
@@ -60,9 +65,15 @@ pub struct Config {
     /// How often a canary is sent over the public URL; absent: never.
     pub canary: Option<Millis>,
     pub base_urls: Vec<String>,
+    /// Where codes become openids.
+    pub openid_base_url: String,
+    /// How long what WeChat offers is good: a `prepay_id` and a `code_url`, and an `mweb_url`.
+    pub prepay_life: Millis,
+    pub mweb_life: Millis,
     pub cadence: Cadence,
     pub openid: OpenidPolicy,
     pub retention: Retention,
+    pub reconcile: Reconcile,
     pub merchants: Vec<Merchant>,
     /// Webhooks first, then old handlers; their names differ.
     pub endpoints: Vec<Endpoint>,
@@ -150,10 +161,12 @@ fn read_file(file: Option<&Path>) -> (tree::Table, Origin, Vec<Problem>) {
 }
 
 fn read(root: &mut reader::Section<'_>) -> Config {
+    // What is shown stands in the order in which it is read.
+    let wechat;
+    let (engine, mode, data_dir) = (sections::engine(root), sections::mode(root), sections::data_dir(root));
     let mut config = Config {
-        engine: sections::engine(root),
-        mode: sections::mode(root),
-        data_dir: sections::data_dir(root),
+        engine,
+        mode,
         rabbitmq: sections::rabbitmq(root),
         redis: sections::redis(root),
         ingress: sections::ingress(root),
@@ -161,13 +174,22 @@ fn read(root: &mut reader::Section<'_>) -> Config {
         console: sections::console(root),
         admin_listen: sections::admin(root),
         canary: None,
-        base_urls: sections::base_urls(root),
+        base_urls: {
+            wechat = sections::wechat(root);
+            wechat.base_urls
+        },
+        openid_base_url: wechat.openid_base_url,
+        prepay_life: wechat.prepay_life,
+        mweb_life: wechat.mweb_life,
         cadence: sections::cadence(root),
         openid: sections::events_openid(root),
         retention: sections::retention(root),
+        reconcile: reconcile::reconcile(root, engine, &data_dir),
         merchants: merchant::merchants(root),
         endpoints: endpoints::endpoints(root),
+        data_dir,
     };
+    app::refuse_two_secrets(root, &config.merchants);
     endpoints::refuse_strangers(root, &config.endpoints, &config.merchants);
     config.canary = sections::canary(root, &config.ingress);
     refuse_shared_ports(root, &config);

@@ -42,7 +42,7 @@ impl Needs {
         let any = |of: &[Role]| of.iter().any(|role| roles.contains(role));
         Self {
             ledger: any(&[Role::Worker, Role::Scheduler, Role::Console, Role::Proxy]),
-            appends: any(&[Role::Worker]),
+            appends: any(&[Role::Worker, Role::Scheduler]),
             reads: any(&[Role::Console]) || (any(&[Role::Worker]) && !config.endpoints.is_empty()),
             deliveries: any(&[Role::Worker]),
         }

@@ -14,7 +14,7 @@ use wechat_pay::client::{Client, ClientConfig};
 use worker::{Asker, Policies, Worker, WorkerLimits, WorkerMetrics, WorkerParts};
 
 use super::{
-    Role, canary, cashier, deliveries,
+    Role, bills, canary, cashier, deliveries,
     listeners::Listeners,
     merchants::LiveMerchants,
     proxy, registrations,
@@ -81,6 +81,8 @@ pub fn start(
         let metrics = SchedulerMetrics::register(wiring.registry);
         let scheduler = Scheduler::new(engine.ledger().due.clone(), engine.queue.clone(), metrics);
         tasks.spawn("scheduler", scheduler::run(Arc::new(scheduler), drain.clone()));
+        let bills = bills::build(config, engine, wiring.registry, wiring.merchants)?;
+        tasks.spawn("bills", ::bills::run(Arc::new(bills), drain.clone()));
         if let Some((watch, metrics)) = canary::build(config, wiring.registry, wiring.merchants) {
             tasks.spawn("canary", doctor::watch::run(watch, metrics, drain.clone()));
         }
@@ -166,6 +168,7 @@ fn build_console(
         log: engine.log().clone(),
         endpoints: deliveries::desk(config, engine),
         acts: engine.ledger().acts.clone(),
+        bills: Arc::new(bills::Window(bills::desk(config, engine)?)),
         ledger: engine.ledger().ledger.clone(),
         cashier,
     };
@@ -217,6 +220,7 @@ fn build_worker(
     let worker = Worker::new(WorkerParts {
         ledger: engine.ledger().ledger.clone(),
         log: engine.log().clone(),
+        businesses: engine.ledger().businesses.clone(),
         wechat: asker.clone(),
         policies: policies.clone(),
         metrics,

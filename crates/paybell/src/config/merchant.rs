@@ -7,7 +7,9 @@ use paybell_core::{AppId, MchId, Unregistered};
 use wechat_pay::sign::{AcceptedAlgorithm, Algorithm, ApiKey};
 
 use super::{
+    app::{App, apps},
     reader::Section,
+    reconcile::{BillScope, bill_scope},
     secret::{PemPair, api_key, read_api_key},
     sections::pem_pair,
     values::{app_id, mch_id, one_of, per_second, unregistered},
@@ -31,6 +33,9 @@ pub struct Merchant {
     pub close_unpaid: bool,
     pub queries_per_second: NonZeroU32,
     pub client_certificate: Option<PemPair>,
+    pub bills: BillScope,
+    /// Whose codes can be exchanged for openids.
+    pub apps: Vec<App>,
 }
 
 #[cfg(test)]
@@ -48,6 +53,8 @@ impl Merchant {
             close_unpaid: false,
             queries_per_second: NonZeroU32::MIN,
             client_certificate: None,
+            bills: BillScope::default(),
+            apps: Vec::new(),
         }
     }
 }
@@ -89,9 +96,14 @@ fn merchant(section: &mut Section<'_>) -> Option<Merchant> {
     let close_unpaid = section.boolean("close_unpaid", false);
     let rate = section.value("query_rate", "50/s", per_second);
     let client_certificate = pem_pair(section, "client_cert_file", "client_key_file");
-    if let Some(Err(error)) = client_certificate.as_ref().map(PemPair::load) {
-        section.problem("client_cert_file", error.to_string());
+    if let (Some(pair), Some(mch_id)) = (&client_certificate, &mch_id)
+        && let Err(what) = pair.check_for(mch_id)
+    {
+        section.problem("client_cert_file", what);
     }
+    let bills = bill_scope(section);
+    // Last: a section of its own ends the merchant's keys where the configuration is shown.
+    let apps = apps(section);
     let Key::Good(current) = current else { return None };
     let mut keys = vec![current];
     keys.extend(previous.good());
@@ -106,6 +118,8 @@ fn merchant(section: &mut Section<'_>) -> Option<Merchant> {
         close_unpaid,
         queries_per_second: NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN),
         client_certificate,
+        bills,
+        apps,
     })
 }
 

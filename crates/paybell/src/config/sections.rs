@@ -14,8 +14,8 @@ use super::{
     reader::Section,
     secret::{PemPair, Secret, read_file, read_token},
     values::{
-        ListenAddress, base_url, duration, duration_from, one_of, openid, path, per_second, prefix,
-        public_url, url_of,
+        ListenAddress, base_url, duration, duration_from, duration_to, one_of, openid, path, per_second,
+        prefix, public_url, url_of,
     },
 };
 
@@ -63,12 +63,22 @@ pub struct Ingress {
     pub public_url: Option<String>,
 }
 
+/// `[wechat]`.
+#[derive(Debug, Clone)]
+pub struct Wechat {
+    pub base_urls: Vec<String>,
+    pub openid_base_url: String,
+    pub prepay_life: Millis,
+    pub mweb_life: Millis,
+}
+
 /// What the bearer of a token may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     Events,
     Orders,
     Operate,
+    Refunds,
 }
 
 /// Half of all: a caller in a loop leaves room for the others.
@@ -195,7 +205,7 @@ pub(super) fn console(root: &mut Section<'_>) -> Console {
         let allowed_hosts = section.list("allowed_hosts", &[], super::values::host);
         let (rate, streams) =
             (section.value("rate", "2000/s", per_second), section.integer("streams", 256, 1..=100_000));
-        let all = vec![Scope::Events, Scope::Orders, Scope::Operate];
+        let all = vec![Scope::Events, Scope::Orders, Scope::Operate, Scope::Refunds];
         let problems_before = section.problem_count();
         let single = section.optional("token_file", read_token);
         let mut tokens: Vec<Token> = single
@@ -221,14 +231,19 @@ pub(super) fn console(root: &mut Section<'_>) -> Console {
 fn token(section: &mut Section<'_>, rate_default: u32) -> Option<Token> {
     let name = section.optional("name", prefix);
     let secret = section.optional("file", read_token);
-    let words = [("events", Scope::Events), ("orders", Scope::Orders), ("operate", Scope::Operate)];
+    let words = [
+        ("events", Scope::Events),
+        ("orders", Scope::Orders),
+        ("operate", Scope::Operate),
+        ("refunds", Scope::Refunds),
+    ];
     let scopes = section.list("scopes", &[], |text| one_of(text, &words));
     section.require("name", "a short name, for the log");
     section.require("file", "the file that holds the token");
     let rate = section.optional("rate", per_second).unwrap_or(rate_default);
     let streams = section.integer("streams", STREAMS_OF_A_TOKEN, 1..=100_000);
     if scopes.is_empty() {
-        section.problem("scopes", "name at least one of \"events\", \"orders\", \"operate\"");
+        section.problem("scopes", "name at least one of \"events\", \"orders\", \"operate\", \"refunds\"");
     }
     Some(Token { name: name?, secret: secret?, scopes, rate, streams })
 }
@@ -268,7 +283,8 @@ pub(super) fn admin(root: &mut Section<'_>) -> ListenAddress {
     root.section("admin", |section| section.value("listen", "127.0.0.1:8082", ListenAddress::parse))
 }
 
-pub(super) fn base_urls(root: &mut Section<'_>) -> Vec<String> {
+/// `[wechat]`: the hosts of payments, and the one of openids.
+pub(super) fn wechat(root: &mut Section<'_>) -> Wechat {
     let defaults = ["https://api.mch.weixin.qq.com", "https://api2.mch.weixin.qq.com"];
     root.section("wechat", |section| {
         let before = section.problem_count();
@@ -276,7 +292,12 @@ pub(super) fn base_urls(root: &mut Section<'_>) -> Vec<String> {
         if urls.is_empty() && section.problem_count() == before {
             section.problem("base_urls", "name at least one");
         }
-        urls
+        Wechat {
+            base_urls: urls,
+            openid_base_url: section.value("openid_base_url", "https://api.weixin.qq.com", base_url),
+            prepay_life: section.value("prepay_life", "2h", duration_to("2h")),
+            mweb_life: section.value("mweb_life", "5m", duration_to("5m")),
+        }
     })
 }
 

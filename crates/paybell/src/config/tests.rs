@@ -1,6 +1,8 @@
 //! The configuration as its reader sees it: text and variables in, values and refusals out.
 
 mod adoption;
+mod apps;
+mod certificates;
 mod secrets;
 mod variables;
 
@@ -115,6 +117,7 @@ fn the_samples_examples_are_all_known_and_sound() {
         ("shop-token", "two\n".to_owned()),
         ("wechat-key", format!("{KEY}\r\n")),
         ("wechat-key-before", OTHER_KEY.to_owned()),
+        ("wechat-app-secret", "0123456789abcdef0123456789abcdef\n".to_owned()),
         ("gateway-ca.pem", pair.cert.pem()),
         ("webhook-secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n".to_owned()),
     ] {
@@ -234,7 +237,7 @@ fn tokens_open_the_console_to_others() {
     let open = format!("[console]\nlisten = \"0.0.0.0:8081\"\ntoken_file = \"{token}\"\n{MERCHANT}");
     let config = folder.load(&open, &[]).checked().unwrap();
     assert_eq!(config.console.tokens[0].secret.reveal(), "s3cret-token");
-    assert_eq!(config.console.tokens[0].scopes.len(), 3);
+    assert_eq!(config.console.tokens[0].scopes.len(), 4);
     assert!(!format!("{config:?}").contains("s3cret"));
 
     let limits = |config: &Config| {

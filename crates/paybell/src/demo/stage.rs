@@ -13,8 +13,8 @@ use super::plan::{API_KEY, APP_ID, MCH_ID, Plan};
 use crate::{
     boot::{self, Process, Role, listeners::Listeners, signals::Signals},
     config::{
-        Config, Console, EngineKind, Ingress, ListenAddress, Merchant, Mode, Rabbitmq, Redis, Retention,
-        Secret,
+        BillScope, Config, Console, EngineKind, Ingress, ListenAddress, Merchant, Mode, Rabbitmq, Reconcile,
+        Redis, Retention, Secret,
     },
     engine::{Engine, Needs},
     error::Error,
@@ -144,6 +144,12 @@ fn config(wechat: String, data_dir: PathBuf, scale: Scale) -> Config {
     Config {
         engine: EngineKind::Embedded,
         mode: Mode::Live,
+        // A demonstration is over before its first bill.
+        reconcile: Reconcile {
+            automatic: false,
+            after: Millis::seconds(10 * 3600),
+            folder: data_dir.join("bills"),
+        },
         data_dir,
         rabbitmq: Rabbitmq { url: rabbitmq_url, authorities: None, prefix: rabbitmq_prefix, partitions: 1 },
         redis: Redis { url: redis_url, authorities: None, prefix: redis_prefix },
@@ -158,6 +164,9 @@ fn config(wechat: String, data_dir: PathBuf, scale: Scale) -> Config {
         },
         admin_listen: free_port(),
         canary: None,
+        openid_base_url: wechat.clone(),
+        prepay_life: scale.millis(2 * 3_600),
+        mweb_life: scale.millis(300),
         base_urls: vec![wechat],
         cadence: scale.cadence(),
         openid: OpenidPolicy::Omit,
@@ -173,6 +182,8 @@ fn config(wechat: String, data_dir: PathBuf, scale: Scale) -> Config {
             close_unpaid: false,
             queries_per_second: QUERIES_PER_SECOND,
             client_certificate: None,
+            apps: Vec::new(),
+            bills: BillScope::default(),
         }],
         endpoints: Vec::new(),
     }
