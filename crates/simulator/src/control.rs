@@ -18,6 +18,7 @@ use crate::{
     faults::Faults,
     notifier::Notifier,
     order::{NewOrder, OrderKey, Payment, TradeState, Truth},
+    paycode::PayCode,
     placing::{Device, DeviceOutcome},
     poster::{Kind, Outcome, Post},
     refund::NewRefund,
@@ -87,6 +88,11 @@ impl Control {
     #[must_use]
     pub fn openid(&self, appid: &str, person: &str) -> String {
         self.0.people.openid(appid, person)
+    }
+
+    /// Decides what comes of a payer's code at a till; without a word it is charged.
+    pub fn plan_code(&self, auth_code: &str, plan: PayCode) -> Result<(), Error> {
+        self.0.plan_code(auth_code, plan)
     }
 
     /// What an order was placed with: sorted, as it is signed, without what may change.

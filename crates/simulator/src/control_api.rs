@@ -21,8 +21,11 @@ const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 1000;
 
 const ROUTES: &[(&str, &str)] = &[
-    ("POST /pay/unifiedorder | orderquery | closeorder | refundquery | downloadbill", "WeChat Pay API v2"),
-    ("POST /secapi/pay/refund", "the same, with a certificate"),
+    (
+        "POST /pay/unifiedorder | orderquery | closeorder | micropay | refundquery | downloadbill",
+        "WeChat Pay API v2",
+    ),
+    ("POST /secapi/pay/refund | reverse", "the same, with a certificate"),
     ("POST /_sim/orders", "place: {mch_id, out_trade_no, total_fee, notify_url, …}"),
     ("GET /_sim/orders?after=&limit=", "what is true about all orders"),
     ("GET /_sim/orders/{mch_id}/{out_trade_no}", "what is true about one"),
@@ -36,6 +39,7 @@ const ROUTES: &[(&str, &str)] = &[
         "POST /_sim/device",
         "pay as a device: {params} or {code_url} or {mweb_url, referer, ip}; optional {page, payment}",
     ),
+    ("PUT /_sim/codes/{auth_code}", "{result, charged}: what micropay comes to"),
     ("POST /_sim/orders/{mch_id}/{out_trade_no}/state", "{trade_state}"),
     (
         "POST /_sim/orders/{mch_id}/{out_trade_no}/refund",
@@ -113,6 +117,10 @@ async fn on_all(request: &Request<'_>, control: &Control, segments: &[&str]) -> 
             let key = control.create_order(read::<NewOrder>(request)?).map_err(refused)?;
             let truth = control.truth(&key).map_err(refused)?;
             Ok((StatusCode::CREATED, Some(to_json(truth))))
+        }
+        ("PUT", ["codes", auth_code]) => {
+            control.plan_code(auth_code, read(request)?).map_err(refused)?;
+            Ok((StatusCode::NO_CONTENT, None))
         }
         ("POST", ["device"]) => ok(control.pay_by_device(read(request)?).map_err(refused)?),
         ("GET", ["refunds"]) => {

@@ -3,9 +3,11 @@
 
 mod close_order;
 mod download_bill;
+mod micropay;
 mod order_query;
 mod refund;
 mod refund_query;
+mod reverse;
 mod unified_order;
 
 use std::{sync::Arc, time::Duration};
@@ -93,6 +95,20 @@ fn route(path: &str) -> Option<Route> {
             needs_certificate: false,
             drawn_by,
             act: close_order::close,
+        },
+        "/pay/micropay" => Route {
+            name: CallName::Micropay,
+            counter: |counters| &counters.micropays,
+            needs_certificate: false,
+            drawn_by,
+            act: micropay::pay,
+        },
+        "/secapi/pay/reverse" => Route {
+            name: CallName::Reverse,
+            counter: |counters| &counters.reversals,
+            needs_certificate: true,
+            drawn_by,
+            act: reverse::reverse,
         },
         "/secapi/pay/refund" => Route {
             name: CallName::Refund,

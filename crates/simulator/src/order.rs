@@ -179,8 +179,9 @@ impl NewOrder {
         if self.total_fee == 0 {
             return Err(Error::invalid("total_fee", "at least 1"));
         }
+        let at_till = self.trade_type == "MICROPAY" && self.notify_url.is_empty();
         let absolute = self.notify_url.starts_with("http://") || self.notify_url.starts_with("https://");
-        if !absolute || self.notify_url.contains(['?', '#']) || self.notify_url.len() > 256 {
+        if !at_till && (!absolute || self.notify_url.contains(['?', '#']) || self.notify_url.len() > 256) {
             return Err(Error::invalid(
                 "notify_url",
                 "an absolute http(s) address without a query string, at most 256 bytes",
@@ -189,8 +190,8 @@ impl NewOrder {
         if self.attach.as_ref().is_some_and(|attach| attach.len() > 128) {
             return Err(Error::invalid("attach", "at most 128 bytes"));
         }
-        if !matches!(self.trade_type.as_str(), "JSAPI" | "NATIVE" | "APP" | "MWEB") {
-            return Err(Error::invalid("trade_type", "JSAPI, NATIVE, APP or MWEB"));
+        if !matches!(self.trade_type.as_str(), "JSAPI" | "NATIVE" | "APP" | "MWEB" | "MICROPAY") {
+            return Err(Error::invalid("trade_type", "JSAPI, NATIVE, APP, MWEB or MICROPAY"));
         }
         self.sign_type.parse().map_err(|_| Error::invalid("sign_type", "MD5 or HMAC-SHA256"))
     }

@@ -43,6 +43,12 @@ impl<'a> Fields<'a> {
         self.0.extend(more.0);
     }
 
+    /// The same on its own feet.
+    pub(crate) fn into_owned(self) -> Fields<'static> {
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Fields(self.0.into_iter().map(|(name, value)| (own(name), own(value))).collect())
+    }
+
     pub(crate) fn sign(&mut self, key: &ApiKey, algorithm: Algorithm) {
         let sign = sign::sign(self.iter(), key, algorithm);
         self.put("sign", sign);

@@ -27,6 +27,7 @@ use crate::{
     faults::{Fault, Faults, hash, mix},
     notifier::Notifier,
     order::{NewOrder, Order, OrderKey, Paid, Payment, TradeState},
+    paycode::PayCodes,
     people::People,
     placing::Placing,
     settings::{Funds, Settings},
@@ -39,6 +40,7 @@ pub(crate) struct World {
     pub(crate) counters: Counters,
     pub(crate) calls: CallLog,
     pub(crate) people: People,
+    pub(crate) codes: PayCodes,
     pub(crate) notifier: Notifier,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -92,6 +94,7 @@ impl World {
             counters: Counters::default(),
             calls: CallLog::default(),
             people: People::default(),
+            codes: PayCodes::default(),
             notifier,
             tasks: TaskTracker::new(),
             stop,
@@ -261,7 +264,7 @@ impl World {
             Ok(())
         })?;
         self.counters.payments.add_one();
-        if !silent {
+        if !silent && !order.notify_url.is_empty() {
             Notifier::announce(self, order.clone());
         }
         Ok(order)

@@ -23,6 +23,9 @@ pub(super) fn close(call: &Call<'_>, world: &Arc<World>) -> Result<Fields<'stati
             _ if !is_own(call, order) => Some(NOT_FOUND),
             TradeState::Success | TradeState::Refund => Some(Refusal::business("ORDERPAID", "订单已支付")),
             TradeState::Closed | TradeState::Revoked => Some(Refusal::business("ORDERCLOSED", "订单已关闭")),
+            TradeState::UserPaying | TradeState::Accept => {
+                Some(Refusal::business("TRADE_STATE_ERROR", "订单状态不允许关单"))
+            }
             _ if !world.is_closable(order) => {
                 Some(Refusal::business("TRADE_STATE_ERROR", "订单生成后5分钟内不能关单"))
             }

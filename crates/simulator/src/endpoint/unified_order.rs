@@ -15,13 +15,17 @@ use crate::{
     world::World,
 };
 
+pub(super) use check::till as check_till;
+
 use super::{PARAM_ERROR, SYSTEM_ERROR, fee};
 
+/// The way of paying that has an endpoint of its own.
+const TILL: &str = "MICROPAY";
 const USED: Refusal = Refusal::Business { code: "OUT_TRADE_NO_USED", text: "201 商户订单号重复" };
 
 pub(super) fn place(call: &Call<'_>, world: &Arc<World>) -> Result<Fields<'static>, Refusal> {
     call.check_identity()?;
-    let new = read(call)?;
+    let new = read(call, call.required("trade_type")?)?;
     check::optional_fields(call)?;
     check::trade(call, world)?;
     let placing = Placing { parameters: parameters(call), ip: payer_ip(call)? };
@@ -68,17 +72,19 @@ fn repeat(known: Arc<Order>, placing: &Placing, world: &Arc<World>) -> Result<Ar
 
 /// What a repeat must agree with: all but what changes from request to request, and the address of the payer, who may
 /// have moved.
-fn parameters(call: &Call<'_>) -> String {
+pub(super) fn parameters(call: &Call<'_>) -> String {
     const FREE: [&str; 4] = ["nonce_str", "sign_type", "sign", "spbill_create_ip"];
     sign::canonical(call.document.iter().filter(|(name, _)| !FREE.contains(name)))
 }
 
-fn payer_ip(call: &Call<'_>) -> Result<IpAddr, Refusal> {
+pub(super) fn payer_ip(call: &Call<'_>) -> Result<IpAddr, Refusal> {
     let text = call.required("spbill_create_ip")?;
     text.parse().map_err(|_| Refusal::Unsigned("invalid spbill_create_ip"))
 }
 
-fn read(call: &Call<'_>) -> Result<NewOrder, Refusal> {
+/// The fields that an order at a till does not have are empty.
+pub(super) fn read(call: &Call<'_>, trade_type: &str) -> Result<NewOrder, Refusal> {
+    let notify_url = if trade_type == TILL { "" } else { call.required("notify_url")? };
     for name in ["body", "spbill_create_ip"] {
         call.required(name)?;
     }
@@ -87,7 +93,7 @@ fn read(call: &Call<'_>) -> Result<NewOrder, Refusal> {
         mch_id: call.required("mch_id")?.to_owned(),
         out_trade_no: call.required("out_trade_no")?.to_owned(),
         total_fee: fee(call.required("total_fee")?).ok_or(Refusal::Unsigned("invalid total_fee"))?,
-        notify_url: call.required("notify_url")?.to_owned(),
+        notify_url: notify_url.to_owned(),
         appid: owned("appid"),
         sub_appid: owned("sub_appid"),
         sub_mch_id: owned("sub_mch_id"),
@@ -98,7 +104,7 @@ fn read(call: &Call<'_>) -> Result<NewOrder, Refusal> {
         openid: owned("openid"),
         sub_openid: owned("sub_openid"),
         time_expire: owned("time_expire"),
-        trade_type: call.required("trade_type")?.to_owned(),
+        trade_type: trade_type.to_owned(),
         sign_type: call.algorithm.as_str().to_owned(),
     })
 }

@@ -224,7 +224,7 @@ async fn strangers_are_told_apart() {
     }
     let (_, answer) = sim.request(Method::GET, "/pay/orderquery", "text/xml", "").await.unwrap();
     assert!(answer.contains("FAIL") && answer.contains("POST"), "{answer}");
-    let (status, _) = sim.request(Method::POST, "/pay/micropay", "text/xml", "").await.unwrap();
+    let (status, _) = sim.request(Method::POST, "/pay/nothing", "text/xml", "").await.unwrap();
     assert_eq!(status, StatusCode::NOT_FOUND);
     let (status, _) =
         sim.request(Method::POST, "/pay/orderquery", "text/xml", vec![b' '; 70_000]).await.unwrap();

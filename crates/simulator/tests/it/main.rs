@@ -17,3 +17,4 @@ mod placing;
 mod refund_notifications;
 mod refunds;
 mod support;
+mod till;

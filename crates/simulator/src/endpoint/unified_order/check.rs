@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::{
     clock,
+    settings::Settings,
     wire::{Call, Refusal},
     world::World,
 };
@@ -57,17 +58,31 @@ pub(super) fn optional_fields(call: &Call<'_>) -> Result<(), Refusal> {
 pub(super) fn trade(call: &Call<'_>, world: &World) -> Result<(), Refusal> {
     let (mch_id, trade_type) = (call.required("mch_id")?, call.required("trade_type")?);
     let settings = world.settings();
-    let closed = settings.closed_products.get(mch_id);
-    if closed.is_some_and(|closed| closed.iter().any(|of| of == trade_type)) {
-        return Err(Refusal::business("NOAUTH", "商户号该产品权限未开通，请前往商户平台>产品中心检查后重试"));
-    }
+    product(mch_id, trade_type, &settings)?;
     match trade_type {
         "JSAPI" => payer(call, world)?,
         "NATIVE" => call.required("product_id").map(|_| ())?,
         "MWEB" => scene(call.required("scene_info")?)?,
-        _ => {}
+        "APP" => {}
+        _ => return Err(Refusal::business("PARAM_ERROR", "trade_type参数错误")),
     }
     times(call, world.clock.wall_ms(), settings.time_expire_min_s)
+}
+
+/// The same for a payment at a till.
+pub(in super::super) fn till(call: &Call<'_>, world: &World) -> Result<(), Refusal> {
+    const TILL_MIN_S: u32 = 60;
+    optional_fields(call)?;
+    product(call.required("mch_id")?, "MICROPAY", &world.settings())?;
+    times(call, world.clock.wall_ms(), TILL_MIN_S)
+}
+
+fn product(mch_id: &str, trade_type: &str, settings: &Settings) -> Result<(), Refusal> {
+    let closed = settings.closed_products.get(mch_id);
+    if closed.is_some_and(|closed| closed.iter().any(|of| of == trade_type)) {
+        return Err(Refusal::business("NOAUTH", "商户号该产品权限未开通，请前往商户平台>产品中心检查后重试"));
+    }
+    Ok(())
 }
 
 fn payer(call: &Call<'_>, world: &World) -> Result<(), Refusal> {
