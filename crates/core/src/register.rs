@@ -154,7 +154,11 @@ pub(crate) fn wake(record: &mut Record, cause: Cause, now: Timestamp) {
     let is_held = record.lease.is_some_and(|lease| lease.until > now);
     if is_held || !record.outgoing.is_empty() {
         let earlier = record.look_again.take();
-        let both = earlier.as_ref().map_or(cause, |earlier| earlier.cause.and(cause));
+        // A wish for a refund takes nothing from an earlier wish for the order.
+        let both = match &earlier {
+            Some(earlier) if cause == Cause::Refund => earlier.cause.and(cause),
+            _ => cause,
+        };
         record.look_again =
             Some(LookAgain { cause: both, notified: earlier.and_then(|again| again.notified) });
     }

@@ -7,14 +7,17 @@ use crate::cadence::Cadence;
 use crate::check::Check;
 use crate::claim::claim;
 use crate::dead::{DeadLetter, DeadReason};
-use crate::decide::{Change, Closing, Decision, Look, decide};
+use crate::decide::{Change, Closing, Decision, Look, RefundLook, decide, decide_refund};
 use crate::event::Event;
-use crate::ids::{AppId, LeaseToken, OrderKey, TransactionId};
+use crate::ids::{AppId, LeaseToken, OrderKey, OutRefundNo, OutTradeNo, RefundId, TransactionId};
 use crate::lease::{Cleared, Commit, Committed, LeaseRequest, Taken, Write, clear, commit, put_off, take};
 use crate::money::{Currency, Fen};
 use crate::observation::{Answer, ClosedAs, Coupon, NotPaid, Observation, Openid, Payment};
 use crate::policy::{OpenidPolicy, Policy, Unregistered};
 use crate::record::{Record, State};
+use crate::refund::{
+    self, Receiver, Refund, RefundAnswer, RefundApplication, RefundAsked, RefundFacts, RefundStatus, Refusal,
+};
 use crate::register::{Application, Registered, register};
 use crate::shadow::Mode;
 use crate::time::{Millis, Timestamp};
@@ -127,6 +130,72 @@ pub(crate) fn refused() -> Answer {
     Answer::Refused { reason: DeadReason::RefusedByWechat, detail: "NOAUTH".into() }
 }
 
+pub(crate) fn number(text: &str) -> OutRefundNo {
+    OutRefundNo::new(text).unwrap()
+}
+
+pub(crate) fn refund_notified(out_refund_no: &str) -> Check {
+    Check::refund_notified(key(), number(out_refund_no))
+}
+
+pub(crate) fn wants(out_refund_no: &str, refund_fee: i64) -> RefundApplication {
+    RefundApplication {
+        out_refund_no: number(out_refund_no),
+        refund_fee: fen(refund_fee),
+        total_fee: None,
+        fee_type: None,
+        refund_account: None,
+        refund_desc: None,
+        seen_as: None,
+        who: "shop".into(),
+    }
+}
+
+pub(crate) fn refund_facts(refund_fee: i64) -> RefundFacts {
+    RefundFacts {
+        refund_id: RefundId::new("50000000382019052709732678859").unwrap(),
+        refund_fee: fen(refund_fee),
+        settlement_refund_fee: Some(fen(refund_fee)),
+        cash_refund_fee: None,
+        coupon_refund_fee: None,
+        account: Some("REFUND_SOURCE_UNSETTLED_FUNDS".into()),
+        received_by: Some(Receiver("CMB debit card 0403".into())),
+        succeeded_at: Some(T0 + Millis::seconds(9)),
+        transaction_id: Some(tx(TX)),
+        total_fee: Some(fen(FEE)),
+        fee_type: Currency::CNY,
+        appid: Some(AppId::new("wx8888888888888888").unwrap()),
+        sub_mch_id: None,
+    }
+}
+
+pub(crate) fn refund_is(status: RefundStatus) -> RefundAnswer {
+    RefundAnswer::Observed(status, Box::new(refund_facts(500)))
+}
+
+pub(crate) fn refund_taken() -> RefundAnswer {
+    RefundAnswer::Accepted(Box::new(RefundFacts {
+        received_by: None,
+        succeeded_at: None,
+        ..refund_facts(500)
+    }))
+}
+
+pub(crate) fn refund_refused() -> RefundAnswer {
+    RefundAnswer::Refused(Box::new(Refusal {
+        code: "NOTENOUGH".into(),
+        said: "基本账户余额不足".into(),
+        cause: "c".into(),
+        remedy: "r".into(),
+        cause_zh: "原因".into(),
+        remedy_zh: "办法".into(),
+    }))
+}
+
+pub(crate) fn refund_unknown() -> RefundAnswer {
+    RefundAnswer::Transient { cause: "timeout", at_least: Millis(0) }
+}
+
 pub(crate) fn policy() -> Policy {
     Policy {
         mode: Mode::Live,
@@ -140,7 +209,15 @@ pub(crate) fn policy() -> Policy {
 
 /// What one look at an order is made of, with the policy of [`policy`] unless changed.
 pub(crate) fn look<'a>(check: &'a Check, policy: &'a Policy, now: Timestamp) -> Look<'a> {
-    Look { check, policy, now, is_clock_steady: true, retry_delay: RETRY, closing: Closing::NotTried }
+    Look {
+        check,
+        policy,
+        now,
+        is_clock_steady: true,
+        retry_delay: RETRY,
+        closing: Closing::NotTried,
+        first_paid: None,
+    }
 }
 
 /// A ledger that knows one order, with its clock, what was published and what was buried.
@@ -153,6 +230,8 @@ pub(crate) struct Desk {
     pub dead: Vec<DeadLetter>,
     /// The token that commits, clears and puts off: of the lease taken last, unless a test goes back to another.
     pub token: LeaseToken,
+    /// The number of the order's business order that was paid first, unless it is its own.
+    pub first_paid: Option<OutTradeNo>,
     takes: u128,
 }
 
@@ -160,7 +239,16 @@ impl Desk {
     /// Nobody has heard of the order.
     pub(crate) fn empty() -> Self {
         let token = LeaseToken(0);
-        Self { stored: None, now: T0, policy: policy(), published: vec![], dead: vec![], token, takes: 0 }
+        Self {
+            stored: None,
+            now: T0,
+            policy: policy(),
+            published: vec![],
+            dead: vec![],
+            token,
+            first_paid: None,
+            takes: 0,
+        }
     }
 
     /// The order was registered at [`T0`].
@@ -242,9 +330,16 @@ impl Desk {
     }
 
     pub(crate) fn decide(&self, record: &Record, check: &Check, answer: &Answer) -> Change {
-        match decide(record, answer, &look(check, &self.policy, self.now)) {
+        let mut look = look(check, &self.policy, self.now);
+        let own = &record.key.out_trade_no;
+        let mut decision = decide(record, answer, &look);
+        if decision == Decision::ClaimFirst {
+            look.first_paid = Some(self.first_paid.as_ref().unwrap_or(own));
+            decision = decide(record, answer, &look);
+        }
+        match decision {
             Decision::Commit(change) => *change,
-            Decision::CloseFirst => panic!("nobody asked for closing"),
+            other => panic!("nothing had to come first: {other:?}"),
         }
     }
 
@@ -302,6 +397,41 @@ impl Desk {
         let (record, outcome) = register(self.stored.as_ref(), &key(), application, cadence, self.now);
         self.stored = record.or(self.stored.take());
         outcome
+    }
+
+    pub(crate) fn ask_refund(&mut self, application: &RefundApplication) -> RefundAsked {
+        let (record, outcome) = refund::request(self.stored.as_ref(), &key(), application, self.now);
+        self.stored = record.or(self.stored.take());
+        outcome
+    }
+
+    pub(crate) fn refund(&self, out_refund_no: &str) -> &Refund {
+        self.record().refund(&number(out_refund_no)).expect("the test knows of the refund")
+    }
+
+    /// What an answer means for the refund that the lease is for.
+    pub(crate) fn decide_refund(&self, record: &Record, check: &Check, answer: &RefundAnswer) -> Change {
+        let refund = record.refund_in_hand().expect("the lease is for a refund");
+        let found = RefundLook { number: &refund.out_refund_no, hints: refund.hints, answer };
+        decide_refund(record, &found, &look(check, &self.policy, self.now))
+    }
+
+    /// One whole look at a refund: take, ask, decide, commit, publish, clear.
+    pub(crate) fn look_at_refund(&mut self, check: &Check, answer: &RefundAnswer) -> Change {
+        let record = self.hold(check);
+        let change = self.decide_refund(&record, check, answer);
+        if self.commit(record.facts, &change) == Committed::Outgoing {
+            assert_eq!(self.clear(), Cleared::Done);
+        }
+        change
+    }
+
+    /// Waits for the due time, claims the order and looks at the refund that is due.
+    pub(crate) fn poll_refund(&mut self, answer: &RefundAnswer) -> Change {
+        let due = self.record().due.expect("the test knows that the refund is due some time");
+        self.now = self.now.max(due.at);
+        let check = self.claim().expect("it is due now");
+        self.look_at_refund(&check, answer)
     }
 
     pub(crate) fn judge(&mut self, judgement: &Judgement) -> Judged {

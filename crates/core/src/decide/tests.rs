@@ -2,10 +2,14 @@
 
 #[path = "tests/closing.rs"]
 mod closing;
+#[path = "tests/duplicates.rs"]
+mod duplicates;
 #[path = "tests/events.rs"]
 mod events;
 #[path = "tests/payments.rs"]
 mod payments;
+#[path = "tests/refunds.rs"]
+mod refunds;
 #[path = "tests/shadow.rs"]
 mod shadow;
 #[path = "tests/table.rs"]
