@@ -10,7 +10,7 @@ use reconcile::{Held, HeldPage, Ledger, LedgerError, Standing};
 use tokio::runtime::Handle;
 
 /// What the ledger holds of one merchant.
-pub(crate) struct Holdings {
+pub struct Holdings {
     pub records: Arc<dyn Records>,
     pub mch_id: MchId,
     pub handle: Handle,

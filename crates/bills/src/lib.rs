@@ -25,6 +25,7 @@ pub use desk::{Asked, Desk, Wish};
 pub use error::Error;
 pub use fetch::{BillSource, Fetched, WechatBills};
 pub use folder::{FileName, Folder};
+pub use holdings::Holdings;
 pub use metrics::BillMetrics;
 pub use run::{Bills, Merchant, Ports, Timing, Wants, finish, run};
 pub use shelf::Company;

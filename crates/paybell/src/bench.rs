@@ -12,6 +12,7 @@ mod load;
 mod machine;
 mod notifications;
 mod pipeline;
+mod reconcile;
 mod report;
 mod serve;
 mod servers;
@@ -39,6 +40,11 @@ pub enum Command {
     Pipeline(pipeline::Args),
     /// Register and claim orders in the ledger
     Ledger(ledger::Args),
+    /// Compare a bill of a million rows with the embedded ledger
+    Reconcile(reconcile::Args),
+    /// One comparison of the above
+    #[command(hide = true)]
+    Judge(reconcile::JudgeArgs),
     /// A server under test
     #[command(hide = true)]
     Serve(serve::Args),
@@ -81,6 +87,10 @@ pub fn run(command: Command) -> Result<(), Error> {
             let servers = args.servers()?;
             measured(args.common.json, &servers, ledger::measure(args, servers.clone()))
         }
+        Command::Reconcile(args) => {
+            measured(args.common.json, &Servers::none(), reconcile::measure(args))
+        }
+        Command::Judge(args) => reconcile::judge(args),
         Command::Serve(args) => serve::run(args),
     }
 }

@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     bench, boot,
     command::{
-        config, dead, doctor, endpoint, events, healthcheck, operations, order, rehearse, shadow, sign,
-        simulate, topology, verify,
+        audit, config, dead, doctor, endpoint, events, healthcheck, operations, order, rehearse, shadow,
+        sign, simulate, topology, verify,
     },
     demo,
     error::Error,
@@ -51,6 +51,8 @@ enum Command {
     /// Compare with the old handler, and tell what shadow mode withheld
     #[command(subcommand)]
     Shadow(shadow::Command),
+    /// Compare a bill with a list of your orders, with nothing installed; exit 1 where they differ
+    Audit(audit::Args),
     /// Look after dead letters
     #[command(subcommand)]
     Dead(dead::Command),
@@ -84,6 +86,7 @@ impl Cli {
             Command::Endpoint(command) => in_runtime(endpoint::run(command)),
             Command::Operations(command) => in_runtime(operations::run(command)),
             Command::Shadow(command) => in_runtime(shadow::run(command)),
+            Command::Audit(args) => audit::run(args),
             Command::Dead(command) => in_runtime(dead::run(command)),
             Command::Healthcheck(args) => in_runtime(healthcheck::run(args)),
             Command::Topology(command) => in_runtime(topology::run(command)),

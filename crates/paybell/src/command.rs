@@ -2,6 +2,7 @@
 //! or behind the private API.
 
 mod asking;
+pub mod audit;
 pub mod config;
 pub mod dead;
 pub mod doctor;

@@ -3,6 +3,7 @@
 //! It holds no business rule: roles and engines live in crates of their own, and only [`boot`] knows all of them.
 
 pub mod api;
+pub mod audit;
 pub mod bench;
 pub mod boot;
 pub mod cli;
@@ -18,3 +19,4 @@ pub mod metrics;
 pub mod output;
 pub mod rehearse;
 pub mod shadow;
+mod table;

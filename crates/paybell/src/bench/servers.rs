@@ -88,7 +88,7 @@ impl Servers {
             let option = given.0.map(|_| "--rabbitmq").or(given.1.map(|_| "--redis"));
             return match option {
                 Some(option) => Err(Error::Usage(format!("{option} is for --engine cluster"))),
-                None => Ok(Self::new(String::new(), None, None)),
+                None => Ok(Self::none()),
             };
         }
         // As long as the usual prefix, or hardly longer: it is a part of every key's name, and takes memory.
@@ -104,6 +104,11 @@ impl Servers {
             config.map(|config| (url, config)).map_err(|error| Error::Usage(format!("--redis: {error}")))
         });
         Ok(Self::new(prefix, rabbit, redis.transpose()?))
+    }
+
+    /// For a benchmark that needs none.
+    pub fn none() -> Self {
+        Self::new(String::new(), None, None)
     }
 
     fn new(prefix: String, rabbit: Option<RabbitConfig>, redis: Option<(Secret, RedisConfig)>) -> Self {

@@ -2,26 +2,12 @@
 //! Chinese. A column that could be fen or yuan is refused, not guessed; a row that cannot be read is an error with its
 //! line.
 
-use encoding_rs::{GB18030, UTF_8, UTF_16BE, UTF_16LE};
-
 use super::{Seen, moment};
+use crate::table;
 
-/// What a column may be called, after folding: letters and digits only, in small letters.
+/// What a column may be called, after folding.
 const NAMES: [(Column, &[&str]); 6] = [
-    (
-        Column::OutTradeNo,
-        &[
-            "outtradeno",
-            "商户订单号",
-            "商户单号",
-            "订单号",
-            "订单编号",
-            "orderno",
-            "orderid",
-            "ordersn",
-            "ordernumber",
-        ],
-    ),
+    (Column::OutTradeNo, table::ORDER_NUMBER),
     (
         Column::Time,
         &[
@@ -44,17 +30,11 @@ const NAMES: [(Column, &[&str]); 6] = [
             "date",
         ],
     ),
-    (
-        Column::TransactionId,
-        &["transactionid", "微信支付订单号", "微信订单号", "微信单号", "交易单号", "支付单号", "交易号"],
-    ),
-    (Column::Fen, &["totalfee", "fen", "amountfen", "金额分", "订单金额分", "总金额分", "支付金额分"]),
-    (Column::Yuan, &["yuan", "amountyuan", "金额元", "订单金额元", "总金额元", "支付金额元"]),
+    (Column::TransactionId, table::TRANSACTION_ID),
+    (Column::Fen, table::FEN),
+    (Column::Yuan, table::YUAN),
     (Column::MchId, &["mchid", "商户号", "特约商户号"]),
 ];
-
-/// Names of an amount that do not say whether it is fen or yuan.
-const AMBIGUOUS: [&str; 8] = ["amount", "金额", "订单金额", "总金额", "支付金额", "price", "fee", "total"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Column {
@@ -68,71 +48,16 @@ enum Column {
 
 /// Reads a whole table. The error is a sentence with the line.
 pub fn read(bytes: &[u8]) -> Result<Vec<Seen>, String> {
-    let text = decode(bytes)?;
-    let mut rows = rows(&text).into_iter().filter(|(_, cells)| cells.iter().any(|cell| !cell.is_empty()));
+    let text = table::decode(bytes)?;
+    let mut rows =
+        table::rows(&text).into_iter().filter(|(_, cells)| cells.iter().any(|cell| !cell.is_empty()));
     let (_, head) = rows.next().ok_or("the file is empty: its first line must name the columns")?;
     let columns = columns(&head)?;
     rows.map(|(line, cells)| seen(line, &cells, &columns)).collect()
 }
 
-fn decode(bytes: &[u8]) -> Result<String, String> {
-    for encoding in [UTF_8, UTF_16LE, UTF_16BE] {
-        let is_marked = encoding_rs::Encoding::for_bom(bytes).is_some_and(|(found, _)| found == encoding);
-        let (text, _, has_errors) = encoding.decode(bytes);
-        if !has_errors && (is_marked || encoding == UTF_8) {
-            return Ok(text.into_owned());
-        }
-    }
-    // Spreadsheets on Chinese systems write this one without saying so.
-    let (text, _, has_errors) = GB18030.decode(bytes);
-    if has_errors { Err("neither UTF-8, UTF-16 nor GB 18030".to_owned()) } else { Ok(text.into_owned()) }
-}
-
-/// Cells by row, each row with the line it begins in. The delimiter is what the first line has most of.
-fn rows(text: &str) -> Vec<(usize, Vec<String>)> {
-    let first = text.lines().next().unwrap_or_default();
-    let count = |delimiter: &char| first.matches(*delimiter).count();
-    let delimiter = [',', ';', '\t'].into_iter().max_by_key(count).unwrap_or(',');
-    let (mut rows, mut row, mut cell) = (Vec::new(), Vec::new(), String::new());
-    let (mut line, mut begun, mut is_quoted) = (1, 1, false);
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        line += usize::from(character == '\n');
-        match character {
-            '"' if is_quoted && characters.peek() == Some(&'"') => cell.extend(characters.next()),
-            '"' if is_quoted => is_quoted = false,
-            '"' if cell.trim_matches(['=', ' ']).is_empty() => {
-                cell.clear();
-                is_quoted = true;
-            }
-            _ if is_quoted => cell.push(character),
-            '\r' => {}
-            '\n' => {
-                row.push(clean(&std::mem::take(&mut cell)));
-                rows.push((begun, std::mem::take(&mut row)));
-                begun = line;
-            }
-            _ if character == delimiter => row.push(clean(&std::mem::take(&mut cell))),
-            _ => cell.push(character),
-        }
-    }
-    if !cell.is_empty() || !row.is_empty() {
-        row.push(clean(&cell));
-        rows.push((begun, row));
-    }
-    rows
-}
-
-/// WeChat's bills begin each value with a backtick, others with an apostrophe or a tab, to keep spreadsheets off.
-fn clean(cell: &str) -> String {
-    cell.trim().trim_start_matches(['`', '\'']).trim().to_owned()
-}
-
 fn columns(head: &[String]) -> Result<Vec<Option<Column>>, String> {
-    let fold = |name: &String| -> String {
-        name.chars().filter(|character| character.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    };
-    let folded: Vec<String> = head.iter().map(fold).collect();
+    let folded: Vec<String> = head.iter().map(|name| table::fold(name)).collect();
     let of = |name: &String| {
         NAMES.iter().find(|(_, names)| names.contains(&name.as_str())).map(|(column, _)| *column)
     };
@@ -147,7 +72,8 @@ fn columns(head: &[String]) -> Result<Vec<Option<Column>>, String> {
         }
     }
     let has_amount = found.iter().any(|column| matches!(column, Some(Column::Fen | Column::Yuan)));
-    if let Some(at) = folded.iter().position(|name| !has_amount && AMBIGUOUS.contains(&name.as_str())) {
+    if let Some(at) = folded.iter().position(|name| !has_amount && table::AMBIGUOUS.contains(&name.as_str()))
+    {
         let name = head.get(at).map_or("", String::as_str);
         return Err(format!(
             "line 1: is \"{name}\" fen or yuan? Rename it to total_fee, 金额(分), yuan or 金额(元)"
@@ -173,7 +99,8 @@ fn seen(line: usize, cells: &[String], columns: &[Option<Column>]) -> Result<See
             Some(fen.parse().map_err(|_| format!("line {line}: \"{fen}\" is no whole number of fen"))?)
         }
         (None, Some(yuan)) => Some(
-            fen_of(yuan).ok_or(format!("line {line}: \"{yuan}\" is no amount in yuan with two decimals"))?,
+            table::fen_of(yuan)
+                .ok_or(format!("line {line}: \"{yuan}\" is no amount in yuan with two decimals"))?,
         ),
         (None, None) => None,
     };
@@ -182,19 +109,10 @@ fn seen(line: usize, cells: &[String], columns: &[Option<Column>]) -> Result<See
     Ok(Seen { line, mch_id, out_trade_no, at, transaction_id, total_fee })
 }
 
-/// By its decimal text: a float would make 19.90 into 1989.
-fn fen_of(yuan: &str) -> Option<i64> {
-    let plain = yuan.trim_start_matches(['¥', '￥']).replace(',', "");
-    let (whole, part) = plain.split_once('.').unwrap_or((&plain, ""));
-    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !is_number(whole) || !is_number(part) || part.len() > 2 {
-        return None;
-    }
-    whole.parse::<i64>().ok()?.checked_mul(100)?.checked_add(format!("{part:0<2}").parse().ok()?)
-}
-
 #[cfg(test)]
 mod tests {
+    use encoding_rs::GB18030;
+
     use super::*;
 
     fn one(text: &str) -> Seen {
@@ -234,16 +152,6 @@ mod tests {
         ] {
             let error = read(text.as_bytes()).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn yuan_are_read_by_their_text() {
-        for (yuan, fen) in [("19.90", 1990), ("19.9", 1990), ("0.01", 1), ("￥1,234", 123_400)] {
-            assert_eq!(fen_of(yuan), Some(fen), "{yuan}");
-        }
-        for wrong in ["", "1.234", "-1", "1e3", "."] {
-            assert_eq!(fen_of(wrong), None, "{wrong}");
         }
     }
 }

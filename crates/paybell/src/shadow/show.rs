@@ -8,6 +8,7 @@ use super::{
     compare::{Delays, Finding, Frame, Kind, Report},
     words,
 };
+use crate::table::{self, printable};
 
 /// Columns of the CSV, in every language.
 const COLUMNS: [&str; 12] = [
@@ -190,15 +191,7 @@ pub fn document(report: &Report, frame: Frame) -> Value {
 pub fn csv(report: &Report) -> String {
     let quoted = |cell: Value| match cell {
         Value::Null => String::new(),
-        Value::String(text) => {
-            // An order number of a forged notification may be a formula: a spreadsheet must not carry it out.
-            let guard = if text.starts_with(['=', '+', '-', '@', '\t']) { "'" } else { "" };
-            if text.contains([',', '"', '\n', '\r']) {
-                format!("\"{guard}{}\"", text.replace('"', "\"\""))
-            } else {
-                format!("{guard}{text}")
-            }
-        }
+        Value::String(text) => table::cell(&text),
         other => other.to_string(),
     };
     let mut text = COLUMNS.join(",");
@@ -232,13 +225,6 @@ fn cells(finding: &Finding) -> [Value; 12] {
         json!(finding.seen.len()),
         json!(detail(finding, Language::En)),
     ]
-}
-
-/// What the handler's file says is not ours: no control character of it reaches the terminal.
-fn printable(text: &str) -> String {
-    let is_sound =
-        |character: char| character.is_ascii_graphic() || character.is_alphanumeric() || character == ' ';
-    text.chars().take(64).map(|character| if is_sound(character) { character } else { '?' }).collect()
 }
 
 fn seconds(ms: i64) -> String {
