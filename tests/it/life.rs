@@ -99,6 +99,8 @@ fn transient_answers_over_the_last_point_deny_nothing_until_wechat_speaks() {
     for (order, _) in &silences {
         shop.wechat.says(order, Say::state(order, "NOTPAY"));
         shop.look(order);
+        // A look ends with the commit; its event follows.
+        shop.event(order, "order.unpaid");
         assert_eq!(shop.types_of(order), ["order.unpaid"], "{order}: now WeChat said so");
     }
 }
