@@ -5,12 +5,12 @@
 use paybell_core::check::Check;
 use paybell_core::money::{Currency, Fen};
 use paybell_core::time::{Timestamp, rfc3339_option};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::scope::OutOfScope;
 
 /// In what the bill and the ledger differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The bill has a payment of an order that the ledger does not know.
@@ -97,7 +97,7 @@ impl Kind {
 }
 
 /// What one side says.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Side {
     /// Fen: of the order, or of the refund where the difference is about one.
     pub fee: Option<Fen>,
@@ -108,7 +108,7 @@ pub struct Side {
 }
 
 /// Which refund a difference is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefundNumbers {
     pub refund_id: Option<String>,
     pub out_refund_no: String,
@@ -123,8 +123,8 @@ pub enum Healing {
     ReportedOnly(OutOfScope),
 }
 
-/// A difference between the bill and the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A difference between the bill and the ledger. Read back from a document it has no check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     pub kind: Kind,
     pub out_trade_no: String,
@@ -142,7 +142,7 @@ pub struct Difference {
     /// `None` where the ledger does not have it.
     pub here: Option<Side>,
     /// `checked`, or the word of the reason why it is reported only; `null` where no check could heal it.
-    #[serde(serialize_with = "healing_word")]
+    #[serde(serialize_with = "healing_word", skip_deserializing)]
     pub healing: Option<Healing>,
 }
 

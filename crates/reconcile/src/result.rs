@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::carry::Carry;
 use crate::difference::{Difference, Kind};
+use crate::scope::OutOfScope;
 use crate::sums::{SubSums, Sums};
 
 /// Differences that are kept in the result; all of them went to the listener.
 pub const LISTED_MAX: usize = 1000;
 
 /// What a comparison came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reconciliation {
     pub mch_id: String,
     /// `2026-11-18`: the first day of the bill, and the last, which is the same for a day's bill.
@@ -23,7 +24,7 @@ pub struct Reconciliation {
     /// Per currency, CNY first; never empty.
     pub sums: Vec<Sums>,
     /// A service provider's, per sub merchant.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub by_sub_merchant: Vec<SubSums>,
     /// Rows that agree with the ledger.
     pub agreed: u64,
@@ -36,11 +37,12 @@ pub struct Reconciliation {
     /// What those payments come to, in fen, all currencies.
     pub checks_fen: i64,
     /// Payments that are outside the merchant's scope, by reason.
-    pub reported_only: BTreeMap<&'static str, u64>,
+    pub reported_only: BTreeMap<OutOfScope, u64>,
     /// The first ones, as they were found.
     pub differences: Vec<Difference>,
     pub totals_off: Vec<TotalOff>,
-    /// For the next day's comparison.
+    /// For the next day's comparison; left out of what people see.
+    #[serde(default)]
     pub carry: Carry,
     /// Payments of the first minutes that cannot be judged, because the day before was not compared.
     pub unjudged: u64,
@@ -50,7 +52,7 @@ pub struct Reconciliation {
 }
 
 /// One of the bill's own totals that is not the sum of its rows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TotalOff {
     /// The bill's own name for it.
     pub name: String,

@@ -335,7 +335,7 @@ impl<'a> Comparison<'a> {
                 result.checks_fen = result.checks_fen.saturating_add(fee);
             }
             Some(Healing::ReportedOnly(why)) => {
-                *result.reported_only.entry(why.as_str()).or_default() += 1;
+                *result.reported_only.entry(*why).or_default() += 1;
             }
             None => {}
         }

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use paybell_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// What this installation is responsible for, of one merchant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +24,8 @@ pub struct Scope {
 }
 
 /// Why a payment is reported only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OutOfScope {
     /// Paid before `active_since`.
     BeforeActiveSince,

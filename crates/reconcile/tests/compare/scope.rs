@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use paybell_core::record::State;
-use reconcile::{Kind, Pattern, Scope, Task};
+use reconcile::{Kind, OutOfScope, Pattern, Scope, Task};
 
 use crate::support::*;
 
@@ -19,7 +19,7 @@ fn the_first_bill_of_a_new_installation_ships_nothing_of_before() {
     assert_eq!(result.counts[&Kind::PaymentUnknownHere], 3, "all of them are reported");
     let asked: Vec<_> = checks(&heard).iter().map(|check| check.key.out_trade_no.to_string()).collect();
     assert_eq!(asked, ["T3"]);
-    assert_eq!(result.reported_only, BTreeMap::from([("before_active_since", 2)]));
+    assert_eq!(result.reported_only, BTreeMap::from([(OutOfScope::BeforeActiveSince, 2)]));
     assert_eq!(heard[0].healing_word(), Some("before_active_since"));
 }
 
@@ -29,7 +29,7 @@ fn what_the_ledger_forgot_long_ago_is_reported_only() {
     let mut scope = Scope::since(at("2026-01-01 00:00:00"));
     scope.remembered_since = at("2026-11-18 08:00:01");
     let (result, heard) = run(&scoped(scope), &lines, &mut Memory::default()).unwrap();
-    assert_eq!((checks(&heard).len(), result.reported_only["too_old"]), (0, 1));
+    assert_eq!((checks(&heard).len(), result.reported_only[&OutOfScope::TooOld]), (0, 1));
 }
 
 #[test]
@@ -45,11 +45,14 @@ fn other_apps_sub_merchants_and_numbers_are_reported_only() {
     scope.appids = vec![APP.to_owned()];
     scope.pattern = Some(Pattern::parse("T*").unwrap());
     let (result, heard) = run(&scoped(scope.clone()), &lines, &mut Memory::default()).unwrap();
-    assert_eq!(result.reported_only, BTreeMap::from([("other_app", 1), ("other_number", 1)]));
+    assert_eq!(
+        result.reported_only,
+        BTreeMap::from([(OutOfScope::OtherApp, 1), (OutOfScope::OtherNumber, 1)])
+    );
     assert_eq!(checks(&heard).len(), 3);
     scope.sub_mch_ids = vec!["1900000201".to_owned()];
     let (result, heard) = run(&scoped(scope), &lines, &mut Memory::default()).unwrap();
-    assert_eq!(result.reported_only["other_sub_merchant"], 3);
+    assert_eq!(result.reported_only[&OutOfScope::OtherSubMerchant], 3);
     assert_eq!(checks(&heard)[0].key.out_trade_no.as_str(), "T5");
 }
 
