@@ -13,7 +13,7 @@ pub use self::refund::{REFUND_WATCH, RefundLook, decide_refund};
 use crate::check::{Check, Reason};
 use crate::dead::DeadLetter;
 use crate::event::{Event, LearnedBy};
-use crate::ids::OutRefundNo;
+use crate::ids::{OutRefundNo, OutTradeNo};
 use crate::observation::{Answer, Observation, Payment};
 use crate::policy::Policy;
 use crate::record::{Cause, Due, Entry, Progress, QuickLooks, Record, State};
@@ -47,6 +47,8 @@ pub struct Look<'a> {
     pub retry_delay: Millis,
     /// Whether closeorder was called in this look.
     pub closing: Closing,
+    /// Which number of the order's business order was paid first, once that is claimed in this look.
+    pub first_paid: Option<&'a OutTradeNo>,
 }
 
 /// How far `close_unpaid` has come.
@@ -62,6 +64,8 @@ pub enum Closing {
 pub enum Decision {
     /// Call closeorder, ask once more, then decide again.
     CloseFirst,
+    /// Claim that this number of its business order is paid first, then decide again.
+    ClaimFirst,
     Commit(Box<Change>),
 }
 
@@ -90,16 +94,27 @@ pub struct Change {
 pub fn decide(record: &Record, answer: &Answer, look: &Look<'_>) -> Decision {
     if record.progress.refund_only {
         // Nobody told us of the payment itself, so nobody is told of it.
-        return Decision::Commit(Box::new(Change::keep(record, look, "not_looked_at", "known by a refund only")));
+        return Decision::Commit(Box::new(Change::keep(
+            record,
+            look,
+            "not_looked_at",
+            "known by a refund only",
+        )));
     }
     let mut change = match answer {
         Answer::Transient(cause) => undecided::transient(record, cause, look),
         Answer::Refused { reason, detail } => undecided::refused(record, reason, detail, look),
         Answer::Observed(Observation::Unknown(state)) => undecided::unknown_state(record, state, look),
-        Answer::Observed(Observation::Payment(payment)) => payment::paid(record, payment, look),
+        Answer::Observed(Observation::Payment(payment)) => {
+            let change = payment::paid(record, payment, look);
+            if payment::must_claim(record, &change, look) {
+                return Decision::ClaimFirst;
+            }
+            change
+        }
         Answer::Observed(observation) => match denial::not_paid(record, observation, look) {
-            Decision::CloseFirst => return Decision::CloseFirst,
             Decision::Commit(change) => *change,
+            first => return first,
         },
     };
     shadow::come_back(record, &mut change, look);
@@ -134,7 +149,9 @@ impl Look<'_> {
     pub(crate) fn next_cadence_point(&self, record: &Record) -> Option<Timestamp> {
         let due_for = self.check.claim.map_or(self.now, |claim| claim.due_for);
         let expires_at = record.registration.as_ref().and_then(|registration| registration.expires_at);
-        self.policy.cadence.next_point(record.created_at, expires_at, self.now.max(due_for))
+        let after = self.now.max(due_for);
+        let next = self.policy.cadence.next_point(record.counts_from(), expires_at, after);
+        next.or_else(|| record.payable_until().filter(|until| expires_at.is_none() && *until > after))
     }
 }
 

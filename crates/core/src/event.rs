@@ -12,7 +12,7 @@ pub use self::bill::{BillData, BillSums};
 pub use self::kind::EventType;
 use self::read::Document;
 pub use self::refund::RefundData;
-use crate::ids::{AppId, MchId, OrderKey, OutTradeNo, TransactionId};
+use crate::ids::{AppId, BusinessNo, MchId, OrderKey, OutTradeNo, TransactionId};
 use crate::money::{Currency, Fen};
 use crate::observation::{Coupon, Openid};
 use crate::time::{Timestamp, rfc3339, rfc3339_option};
@@ -132,6 +132,17 @@ pub struct OrderData {
     pub disagreement: Option<Disagreement>,
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub refund: Option<RefundData>,
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<Duplicate>,
+}
+
+/// What `order.duplicate_payment` adds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Duplicate {
+    /// The shop's own order, which was paid before.
+    pub business_no: BusinessNo,
+    /// Under this number.
+    pub first_out_trade_no: OutTradeNo,
 }
 
 /// What `order.mismatch` adds.

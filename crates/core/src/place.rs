@@ -24,6 +24,9 @@ pub const FIRST_LOOK: Millis = Millis::seconds(15);
 /// How long after its begin a call may still be on its way; who calls sees to it that it is not for longer.
 pub const CALL_MAX: Millis = Millis::seconds(30);
 
+/// WeChat lets nobody begin to pay two hours after an order was placed; a little more for who has begun.
+pub const OFFER_MAX: Millis = Millis::seconds(2 * 3600 + 600);
+
 /// What is placed: by what a repeat is told from another order under the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
@@ -187,6 +190,11 @@ impl Record {
     pub fn counts_from(&self) -> Timestamp {
         let since = self.placing.as_ref().map(|placing| placing.since);
         since.map_or(self.created_at, |since| since.max(self.created_at))
+    }
+
+    /// When the last offer of an order that is placed through us has ended for sure.
+    pub fn payable_until(&self) -> Option<Timestamp> {
+        self.placing.as_ref().map(|placing| placing.begun_at + OFFER_MAX)
     }
 }
 

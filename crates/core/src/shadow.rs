@@ -67,12 +67,11 @@ impl Record {
         let is_told = |event: &Event| told_id(event).is_none_or(|id| self.has_event(id));
         let events = self.events().filter(move |event| event.is_shadow() && !is_told(event));
         events.filter(|event| match event.kind {
-            EventType::Paid => self.still_agrees(event),
+            EventType::Paid | EventType::DuplicatePayment => self.still_agrees(event),
             EventType::Mismatch => !self.was_settled_after(event),
             EventType::Refunded => true,
             EventType::Closed | EventType::Failed | EventType::Unpaid => false,
-            EventType::DuplicatePayment
-            | EventType::RefundSucceeded
+            EventType::RefundSucceeded
             | EventType::RefundAbnormal
             | EventType::RefundClosed
             | EventType::BillReconciled => false,
@@ -97,7 +96,8 @@ impl Record {
         let version = |event: &Event| event.order().map(|data| data.version);
         let is_later = |event: &Event| version(event) > version(mismatch);
         let is_same = |event: &Event| event.transaction_id() == mismatch.transaction_id();
-        self.events().any(|event| event.kind == EventType::Paid && is_same(event) && is_later(event))
+        let is_payment = |kind| matches!(kind, EventType::Paid | EventType::DuplicatePayment);
+        self.events().any(|event| is_payment(event.kind) && is_same(event) && is_later(event))
     }
 }
 

@@ -5,6 +5,7 @@
 //! clock jumps, queries lag and err. At the end [`oracle`] compares what was emitted with what WeChat knows to be true.
 //! The same seed plays the same day.
 
+mod businesses;
 mod executor;
 mod mutation;
 mod oracle;

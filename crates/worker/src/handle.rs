@@ -21,9 +21,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use paybell_core::decide::Closing;
 use paybell_core::lease::{Commit, Committed, LeaseRequest, Taken};
-use paybell_core::ports::{Delivery, EventLog, Ledger, PortError};
+use paybell_core::ports::{Businesses, Delivery, EventLog, Ledger, PortError};
 use paybell_core::time::Millis;
-use paybell_core::{Answer, Check, Decision, Event, LeaseToken, Look, OrderKey, Record, decide};
+use paybell_core::{Answer, Check, Decision, Event, LeaseToken, Look, OrderKey, OutTradeNo, Record, decide};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -43,6 +43,7 @@ const RESTARTS_MAX: usize = 3;
 pub struct WorkerParts {
     pub ledger: Arc<dyn Ledger>,
     pub log: Arc<dyn EventLog>,
+    pub businesses: Arc<dyn Businesses>,
     pub wechat: Arc<dyn Wechat>,
     pub policies: Arc<Policies>,
     pub metrics: WorkerMetrics,
@@ -67,6 +68,12 @@ pub enum Settled {
     Done(&'static str),
     /// An engine is away: the check went back to the queue.
     GivenBack,
+}
+
+/// What was done in a look because a decision wanted it first.
+struct Done {
+    closing: Closing,
+    first_paid: Option<OutTradeNo>,
 }
 
 /// What became of one turn at the lease.
@@ -205,7 +212,7 @@ impl Worker {
     /// query → decide → commit → publish → clear, under a lease with nothing outgoing.
     async fn look(&self, check: &Check, mut record: Record, token: LeaseToken) -> Result<Turn, PortError> {
         let ask = Ask::about(&record);
-        let mut closing = Closing::NotTried;
+        let mut done = Done { closing: Closing::NotTried, first_paid: None };
         let mut asked = match record.progress.refund_only {
             // Its payment is nobody's business here; the decision says so again.
             true => Asked::Answered(Answer::Transient("known_by_refund")),
@@ -216,16 +223,20 @@ impl Worker {
                 Asked::Answered(answer) => answer,
                 Asked::NoSlot => return self.put_off(&record, token).await,
             };
-            match self.decide(check, &record, &answer, closing).await? {
+            match self.decide(check, &record, &answer, &done).await? {
                 Decision::CloseFirst => {
                     asked = match self.parts.wechat.close(&ask).await {
                         CloseAsked::Answered => {
-                            closing = Closing::Answered;
+                            done.closing = Closing::Answered;
                             self.parts.wechat.query(&ask).await
                         }
                         CloseAsked::Undecided(answer) => Asked::Answered(answer),
                         CloseAsked::NoSlot => Asked::NoSlot,
                     };
+                }
+                Decision::ClaimFirst => {
+                    done.first_paid = self.claim(&record).await?;
+                    asked = Asked::Answered(answer);
                 }
                 Decision::Commit(change) => {
                     let outcome = change.outcome;
@@ -256,7 +267,7 @@ impl Worker {
         check: &Check,
         record: &Record,
         answer: &Answer,
-        closing: Closing,
+        done: &Done,
     ) -> Result<Decision, PortError> {
         let reading = self.parts.ledger.clock().await?;
         let policy = self.parts.policies.of(&record.key.mch_id);
@@ -266,9 +277,20 @@ impl Worker {
             now: reading.now,
             is_clock_steady: reading.is_steady,
             retry_delay: self.with_random(|random| self.retry.delay(record.progress.attempts, random)),
-            closing,
+            closing: done.closing,
+            first_paid: done.first_paid.as_ref(),
         };
         Ok(decide(record, answer, &look))
+    }
+
+    /// Claims the record's business order for its number; says whose it is. A crash after this claims the same again.
+    async fn claim(&self, record: &Record) -> Result<Option<OutTradeNo>, PortError> {
+        let registration = record.registration.as_ref();
+        let business_no = registration.and_then(|registration| registration.business_no.as_ref());
+        let Some(business_no) = business_no else { return Ok(Some(record.key.out_trade_no.clone())) };
+        let OrderKey { mch_id, out_trade_no } = &record.key;
+        let claim = self.parts.businesses.claim(mch_id, business_no, out_trade_no);
+        self.parts.metrics.timed("claim", claim).await.map(Some)
     }
 
     /// Emission, then the clear. A refused clear is fine: the record's due time or its new holder finishes the work.

@@ -19,13 +19,13 @@ use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken,
 use paybell_core::money::{Currency, Fen};
 use paybell_core::policy::{OpenidPolicy, Unregistered};
 use paybell_core::ports::{
-    Cursor, Delivery, EventFilter, EventLog, Ledger, LogRead, PortError, Reading, Settle,
+    Businesses, Cursor, Delivery, EventFilter, EventLog, Ledger, LogRead, PortError, Reading, Settle,
 };
 use paybell_core::shadow::Mode;
 use paybell_core::time::Millis;
 use paybell_core::{
-    Answer, Cadence, Check, Event, LeaseToken, Observation, OrderKey, Payment, Policy, Record, State,
-    Timestamp, TransactionId,
+    Answer, BusinessNo, Cadence, Check, Event, LeaseToken, MchId, Observation, OrderKey, OutTradeNo, Payment,
+    Policy, Record, State, Timestamp, TransactionId,
 };
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
@@ -139,6 +139,7 @@ impl World {
         Worker::new(WorkerParts {
             ledger: self.clone(),
             log: self.clone(),
+            businesses: self.clone(),
             wechat: self.clone(),
             policies: Arc::new(Policies::new(HashMap::new(), policy)),
             metrics: WorkerMetrics::register(&mut Registry::default(), ["1900000109"], &KeyUsed::default()),
@@ -200,6 +201,17 @@ impl EventLog for World {
 
     async fn grown(&self, _: Cursor) -> Result<(), PortError> {
         panic!("a worker does not read the log")
+    }
+}
+
+#[async_trait]
+impl Businesses for World {
+    async fn numbers(&self, _: &MchId, _: &BusinessNo) -> Result<Vec<OutTradeNo>, PortError> {
+        Ok(Vec::new())
+    }
+
+    async fn claim(&self, _: &MchId, _: &BusinessNo, number: &OutTradeNo) -> Result<OutTradeNo, PortError> {
+        Ok(number.clone())
     }
 }
 

@@ -66,7 +66,7 @@ fn at_the_last_point(
         return Decision::Commit(Box::new(waiting));
     }
     let closes = look.policy.close_unpaid && look.policy.mode == Mode::Live && record.registration.is_some();
-    let may_close_at = record.created_at + CLOSE_AGE_MIN;
+    let may_close_at = record.counts_from() + CLOSE_AGE_MIN;
     match look.closing {
         Closing::NotTried if closes && look.now < may_close_at => {
             waiting.due = earlier(wait_until(may_close_at), waiting.due);

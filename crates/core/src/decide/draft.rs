@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use crate::decide::{Change, Look};
 use crate::event::{
-    ContentType, Disagreement, Event, EventType, Mismatch, OrderData, RefundData, SpecVersion, event_id,
-    source_of,
+    ContentType, Disagreement, Duplicate, Event, EventType, Mismatch, OrderData, RefundData, SpecVersion,
+    event_id, source_of,
 };
 use crate::observation::{Openid, Payment};
 use crate::policy::OpenidPolicy;
@@ -130,7 +130,7 @@ impl Draft<'_> {
                 Some((refund, ..)) => look.refund_learned_by(refund),
                 None => look.learned_by(record),
             },
-            late: self.kind == EventType::Paid && was_denied(record),
+            late: matches!(self.kind, EventType::Paid | EventType::DuplicatePayment) && was_denied(record),
             registered: registration.is_some(),
             shadow: !self.is_told(record, look),
             openid: self.openid(look),
@@ -140,7 +140,16 @@ impl Draft<'_> {
                 registered_fee_type: registration.map(|registration| registration.fee_type.clone()),
             }),
             refund: self.refund.map(|(refund, facts, status)| refund_data(refund, facts, status)),
+            duplicate: self.duplicate(record, look),
         }
+    }
+
+    fn duplicate(&self, record: &Record, look: &Look<'_>) -> Option<Duplicate> {
+        if self.kind != EventType::DuplicatePayment {
+            return None;
+        }
+        let business_no = record.registration.as_ref()?.business_no.clone()?;
+        Some(Duplicate { business_no, first_out_trade_no: look.first_paid?.clone() })
     }
 
     fn openid(&self, look: &Look<'_>) -> Option<Openid> {

@@ -85,9 +85,26 @@ fn first_payment(record: &Record, payment: &Payment, look: &Look<'_>, mut change
 
 fn settle_paid(record: &Record, payment: &Payment, look: &Look<'_>, change: &mut Change) {
     change.state = State::Paid;
-    change.outcome = "paid";
-    tell(change, record, (EventType::Paid, None), payment, look);
+    (change.outcome, _) = if is_second(record, look) {
+        ("duplicate_payment", tell(change, record, (EventType::DuplicatePayment, None), payment, look))
+    } else {
+        ("paid", tell(change, record, (EventType::Paid, None), payment, look))
+    };
     settle_refund(record, payment, look, change);
+}
+
+/// Whether the worker must claim the business order before this can be committed: whoever is told as paid claims it, also
+/// where the business order became known only later.
+pub(super) fn must_claim(record: &Record, change: &Change, look: &Look<'_>) -> bool {
+    let registration = record.registration.as_ref();
+    look.first_paid.is_none()
+        && registration.is_some_and(|registration| registration.business_no.is_some())
+        && record.events().chain(&change.events).any(|event| event.kind == EventType::Paid)
+}
+
+/// Another number of the same business order was paid first.
+fn is_second(record: &Record, look: &Look<'_>) -> bool {
+    look.first_paid.is_some_and(|first| *first != record.key.out_trade_no)
 }
 
 /// `REFUND` is judged as a payment first; then it tells once that at least part went back.
@@ -122,11 +139,15 @@ fn judged_payment(record: &Record, payment: &Payment, look: &Look<'_>, mut chang
 
 /// Paid already: a registration that came later may differ, and money may have gone back.
 fn known_payment(record: &Record, payment: &Payment, look: &Look<'_>, mut change: Change) -> Change {
-    if let Some(mismatch) = registered_difference(record, payment)
-        && !is_accepted(record, payment)
-        && tell(&mut change, record, (EventType::Mismatch, Some(mismatch)), payment, look)
+    let difference = registered_difference(record, payment).filter(|_| !is_accepted(record, payment));
+    if let Some(mismatch) = difference {
+        if tell(&mut change, record, (EventType::Mismatch, Some(mismatch)), payment, look) {
+            change.outcome = "mismatch";
+        }
+    } else if is_second(record, look)
+        && tell(&mut change, record, (EventType::DuplicatePayment, None), payment, look)
     {
-        change.outcome = "mismatch";
+        change.outcome = "duplicate_payment";
     }
     if payment.refunded && record.state == State::Paid {
         settle_refund(record, payment, look, &mut change);

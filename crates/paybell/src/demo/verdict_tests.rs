@@ -67,6 +67,7 @@ fn event(number: u32, kind: EventType, learned_by: LearnedBy) -> Event {
             openid: None,
             disagreement: None,
             refund: None,
+            duplicate: None,
         }
         .into(),
     }

@@ -235,6 +235,7 @@ fn event() -> impl Strategy<Value = Event> {
                 openid: None,
                 disagreement: None,
                 refund: None,
+                duplicate: None,
             }
             .into(),
         },

@@ -124,6 +124,7 @@ pub fn paid_event(key: &OrderKey) -> Event {
             openid: None,
             disagreement: None,
             refund: None,
+            duplicate: None,
         }
         .into(),
     }

@@ -284,6 +284,7 @@ pub fn event(key: &OrderKey, kind: EventType, reference: &str) -> Event {
             openid: None,
             disagreement: None,
             refund: None,
+            duplicate: None,
         }
         .into(),
     }

@@ -51,13 +51,15 @@ pub enum Mutation {
     RefundIsAPayment,
     /// A wish that comes while a refund is looked at is forgotten with the answer.
     RefundHintSwallowed,
+    /// Nobody remembers which number of a business order was paid first.
+    ClaimForgotten,
     /// I11: a jump of the clock is overlooked.
     JumpOverlooked,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 25] = [
+    pub const ALL: [Mutation; 26] = [
         Mutation::AnswerBeforeDurable,
         Mutation::ClearBeforePublish,
         Mutation::NoFencing,
@@ -82,6 +84,7 @@ impl Mutation {
         Mutation::RefundDueForgotten,
         Mutation::RefundIsAPayment,
         Mutation::RefundHintSwallowed,
+        Mutation::ClaimForgotten,
         Mutation::JumpOverlooked,
     ];
 }

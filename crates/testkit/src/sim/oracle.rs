@@ -8,6 +8,7 @@ use paybell_core::event::{EventType, OrderData, event_id};
 use paybell_core::{Event, OrderKey, Timestamp};
 use uuid::Uuid;
 
+use super::businesses;
 use super::refund_oracle;
 use super::scenario::Played;
 use super::store::Emitted;
@@ -53,12 +54,17 @@ pub fn judge(day: &Played) -> Vec<String> {
         }
     }
     refund_oracle::judge(day, &store, &books, &mut broken);
+    businesses::judge(day, &store, &mut broken);
     drop((store, books));
     is_live(day, &mut broken);
     if day.shop.told().forgeries_accepted > 0 {
         broken.push("a forged notification was answered SUCCESS".to_owned());
     }
     broken
+}
+
+fn is_payment(event: &Event) -> bool {
+    matches!(event.kind, EventType::Paid | EventType::DuplicatePayment)
 }
 
 fn order_of(event: &Event) -> OrderKey {
@@ -78,7 +84,7 @@ fn is_true(emitted: &Emitted, books: &Books, broken: &mut Vec<String>) {
         return;
     };
     match event.kind {
-        EventType::Paid | EventType::Mismatch | EventType::Refunded => {
+        EventType::Paid | EventType::DuplicatePayment | EventType::Mismatch | EventType::Refunded => {
             let fits = truth.paid.as_ref().is_some_and(|paid| {
                 let id = event.transaction_id().map(|id| id.as_str());
                 paid.at_ms <= emitted.at_ms && id == Some(paid.transaction_id.as_str())
@@ -97,7 +103,7 @@ fn is_true(emitted: &Emitted, books: &Books, broken: &mut Vec<String>) {
         EventType::RefundSucceeded | EventType::RefundAbnormal | EventType::RefundClosed => {
             refund_oracle::is_true(emitted, books, broken);
         }
-        EventType::DuplicatePayment | EventType::BillReconciled => {
+        EventType::BillReconciled => {
             broken.push(format!("{} of {key}: nothing here leads to it", event.kind.as_str()));
         }
     }
@@ -156,7 +162,7 @@ fn is_consistent(key: &OrderKey, emitted: &[&Emitted], broken: &mut Vec<String>)
             broken.push(format!("I9: versions of {key} do not rise"));
         }
         version = data_of(event).version;
-        if event.kind == EventType::Paid && data_of(event).late != denied {
+        if is_payment(event) && data_of(event).late != denied {
             broken.push(format!("I9: late of {key} is {}", data_of(event).late));
         }
         denied |= matches!(event.kind, EventType::Closed | EventType::Failed | EventType::Unpaid);
@@ -182,7 +188,10 @@ fn is_live(day: &Played, broken: &mut Vec<String>) {
         }
         let is_told = |emitted: &&Emitted| {
             order_of(&emitted.event) == *key
-                && matches!(emitted.event.kind, EventType::Paid | EventType::Mismatch)
+                && matches!(
+                    emitted.event.kind,
+                    EventType::Paid | EventType::DuplicatePayment | EventType::Mismatch
+                )
         };
         let poisoned = store
             .dead
@@ -201,8 +210,7 @@ fn is_live(day: &Played, broken: &mut Vec<String>) {
         }
     }
     for (key, at_ms) in &told.accepted {
-        let is_paid =
-            store.log.iter().any(|one| order_of(&one.event) == *key && one.event.kind == EventType::Paid);
+        let is_paid = store.log.iter().any(|one| order_of(&one.event) == *key && is_payment(&one.event));
         let is_over =
             store.records.get(key).is_some_and(|record| record.payment.as_ref().is_some_and(|p| p.refunded));
         if !is_paid && !is_over {

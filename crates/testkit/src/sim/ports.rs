@@ -52,7 +52,7 @@ impl World {
         *self.weather.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn breaks(&self, mutation: Mutation) -> bool {
+    pub(super) fn breaks(&self, mutation: Mutation) -> bool {
         self.mutation == Some(mutation)
     }
 
@@ -61,7 +61,7 @@ impl World {
     }
 
     /// One effect on the durable state, with everything that can happen around it.
-    async fn effect<T>(
+    pub(super) async fn effect<T>(
         &self,
         name: &'static str,
         effect: impl FnOnce(&mut Store, i64) -> T + Send,
@@ -88,7 +88,7 @@ impl World {
         Ok(outcome)
     }
 
-    fn failed(&self, name: &'static str, side: &'static str) -> PortError {
+    pub(super) fn failed(&self, name: &'static str, side: &'static str) -> PortError {
         self.note(|| format!("{name} fails {side} its effect"));
         *self.port_failures.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         PortError::Unavailable { part: name, cause: format!("simulated, {side} the effect") }

@@ -324,6 +324,12 @@ impl Shop {
                     if !self.is_refused(&wish) {
                         return;
                     }
+                    if self.wechat.books().refund(&wish.key, &wish.number).is_some() {
+                        let number = &wish.number;
+                        let line =
+                            format!("the shop was told that {number} was refused, and money went back");
+                        self.world.store().broken.push(line);
+                    }
                     asked.refund_account = Some(RefundAccount::RechargeFunds);
                 }
                 Some(Stored::Denied(_)) => sim.pause(sim.pick(60_000..=600_000)).await,

@@ -7,7 +7,7 @@ use ingress::{Ingress, IngressMetrics, KeyUsed, Merchant, Merchants};
 use paybell_core::cadence::Cadence;
 use paybell_core::ports::CheckSource;
 use paybell_core::time::Millis;
-use paybell_core::{Lane, MchId, Mode, OpenidPolicy, OrderKey, Policy, Unregistered};
+use paybell_core::{BusinessNo, Lane, MchId, Mode, OpenidPolicy, OrderKey, Policy, Unregistered};
 use prometheus_client::registry::Registry;
 use scheduler::{Scheduler, SchedulerMetrics};
 use wechat_pay::sign::{AcceptedAlgorithm, ApiKey};
@@ -193,6 +193,10 @@ impl Scenario {
         let closed_ms = (paid.is_none() && sim.chance(0.2)).then(|| created_ms + sim.pick(0..=HOUR_MS));
         let truth = Truth { created_ms, total_fee, fee_type: "CNY", paid: paid.clone(), closed_ms };
         self.shop.wechat.books().truths.insert(key.clone(), truth);
+        if sim.chance(0.4) {
+            let business_no = BusinessNo::new(format!("B{}", sim.pick(0..=1))).expect("a short number");
+            self.shop.told().businesses.insert(key.clone(), business_no);
+        }
         let paid_ms = paid.as_ref().map(|paid| paid.at_ms);
         if let Some(paid_ms) = paid_ms.filter(|_| sim.chance(0.5)) {
             let is_ghost = sim.chance(0.25);
@@ -311,6 +315,7 @@ impl Restarter {
         let parts = WorkerParts {
             ledger: Arc::new(self.world.clone()),
             log: Arc::new(self.world.clone()),
+            businesses: Arc::new(self.world.clone()),
             wechat: Arc::new(self.wechat.clone()),
             policies: self.policies.clone(),
             metrics: WorkerMetrics::register(&mut Registry::default(), [MCH_ID], &KeyUsed::default()),

@@ -9,7 +9,7 @@ use paybell_core::event::{EventType, Mismatch};
 use paybell_core::ports::CheckQueue;
 use paybell_core::register::{Application, Registered};
 use paybell_core::verdict::{Judged, Judgement, Ruling};
-use paybell_core::{Check, Currency, Fen, OrderKey, Timestamp};
+use paybell_core::{BusinessNo, Check, Currency, Fen, OrderKey, Timestamp};
 
 use super::executor::Process;
 use super::ports::World;
@@ -22,6 +22,8 @@ pub struct Ledgers {
     pub acknowledged: BTreeMap<OrderKey, i64>,
     /// When the shop was answered that the order is registered, and with which amount.
     pub registered: BTreeMap<OrderKey, (i64, i64)>,
+    /// Which of the shop's own orders an order pays.
+    pub businesses: BTreeMap<OrderKey, BusinessNo>,
     /// Orders whose payment an operator accepted.
     pub accepted: BTreeMap<OrderKey, i64>,
     pub forgeries_accepted: u32,
@@ -143,7 +145,7 @@ impl Shop {
             sub_mch_id: None,
             created_at: Some(Timestamp::from_millis(created_ms)),
             expires_at: None,
-            business_no: None,
+            business_no: self.told().businesses.get(&key).cloned(),
         };
         loop {
             sim.pause(sim.pick(1..=50)).await;

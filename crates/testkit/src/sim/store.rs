@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use paybell_core::cadence::Cadence;
 use paybell_core::claim::claim;
 use paybell_core::event::EventType;
+use paybell_core::ids::{BusinessNo, OutTradeNo};
 use paybell_core::lease::{self, Cleared, Commit, Committed, Holder, LeaseRequest, Taken, Taking, Write};
-use paybell_core::record::{Due, State};
-use paybell_core::refund::{self, Refund, RefundApplication, RefundAsked};
+use paybell_core::record::{Cause, Due, State};
+use paybell_core::refund::{self, Refund, RefundApplication, RefundAsked, RefundState};
 use paybell_core::register::{Application, Registered, register};
 use paybell_core::verdict::{Judged, Judgement, judge};
 use paybell_core::{Check, DeadLetter, Event, Lane, LeaseToken, OrderKey, Record, Registration, Timestamp};
@@ -43,8 +44,11 @@ pub struct Store {
     /// How far the ledger's clock is off, and until when that shakes it.
     pub clock_off_ms: i64,
     pub unsteady_until_ms: i64,
+    /// Which number of a business order was paid first.
+    pub claims: BTreeMap<BusinessNo, OutTradeNo>,
     registrations_at_lease: BTreeMap<u128, Option<Registration>>,
     refunds_at_lease: BTreeMap<u128, Vec<Refund>>,
+    told_again: BTreeSet<OrderKey>,
     /// Looks at each order that ended in a commit.
     pub looks: BTreeMap<OrderKey, u32>,
     random_ids: u128,
@@ -196,10 +200,6 @@ impl Store {
                     (refund.hints, refund.next_at) = (0, None);
                 }
             }
-            Some(Mutation::RefundToldAgain) => {
-                let is_told = |event: &Event| event.kind == EventType::RefundSucceeded;
-                record.history.retain(|entry| !entry.event.as_deref().is_some_and(is_told));
-            }
             _ => {}
         }
         record
@@ -208,7 +208,8 @@ impl Store {
     /// I3, at the moment of the commit: what the ledger holds then is what the payment must agree with.
     fn check_amounts(&mut self, stored: &Record, wanted: &Commit) {
         let Some(registration) = &stored.registration else { return };
-        for event in wanted.change.events.iter().filter(|event| event.kind == EventType::Paid) {
+        let is_payment = |event: &&Event| matches!(event.kind, EventType::Paid | EventType::DuplicatePayment);
+        for event in wanted.change.events.iter().filter(is_payment) {
             let data = event.order().expect("a record tells of its order");
             let paid = (data.total_fee, data.fee_type.clone());
             let registered = (Some(registration.total_fee), Some(registration.fee_type.clone()));
@@ -221,9 +222,28 @@ impl Store {
     }
 
     pub fn clear(&mut self, key: &OrderKey, token: LeaseToken, true_ms: i64) -> Cleared {
-        let (write, cleared) = lease::clear(self.records.get(key), token, self.clock(true_ms));
+        let now = self.clock(true_ms);
+        let (write, cleared) = lease::clear(self.records.get(key), token, now);
+        let write = match write {
+            Write::Put(record) if self.breaks(Mutation::RefundToldAgain) => {
+                Write::Put(Box::new(self.forget_telling(*record, now)))
+            }
+            write => write,
+        };
         self.write(key, write);
         cleared
+    }
+
+    /// As if nobody had looked at the refund yet; once a day, so that the day ends.
+    fn forget_telling(&mut self, mut record: Record, now: Timestamp) -> Record {
+        let is_told = |event: &Event| event.kind == EventType::RefundSucceeded;
+        let settled = record.refunds.iter_mut().find(|refund| refund.state == RefundState::Succeeded);
+        if let Some(refund) = settled.filter(|_| self.told_again.insert(record.key.clone())) {
+            (refund.state, refund.next_at) = (RefundState::Processing, Some(now));
+            record.history.retain(|entry| !entry.event.as_deref().is_some_and(is_told));
+            record.due = Some(Due { at: now, cause: Cause::Refund });
+        }
+        record
     }
 
     pub fn put_off(&mut self, key: &OrderKey, token: LeaseToken, at: Timestamp, true_ms: i64) -> Cleared {

@@ -36,6 +36,7 @@ impl Worker {
                 is_clock_steady: reading.is_steady,
                 retry_delay: self.with_random(|random| self.retry.delay(refund.attempts, random)),
                 closing: Closing::NotTried,
+                first_paid: None,
             };
             let change = decide_refund(&record, &found, &look);
             let outcome = change.outcome;

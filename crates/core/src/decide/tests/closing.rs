@@ -32,7 +32,7 @@ fn decides(is_registered: bool, age_s: i64, adjust: impl FnOnce(&mut Look<'_>), 
 fn committed(decision: Decision) -> crate::decide::Change {
     match decision {
         Decision::Commit(change) => *change,
-        Decision::CloseFirst => panic!("closing was not expected"),
+        first => panic!("nothing had to come first: {first:?}"),
     }
 }
 
