@@ -6,7 +6,7 @@ use std::{collections::HashSet, fmt};
 use serde::Deserialize;
 use wechat_pay::sign::{ApiKey, KeyError};
 
-use crate::{error::Error, faults::Faults, settings::Settings};
+use crate::{error::Error, faults::Faults, openid::AppConfig, settings::Settings};
 
 /// Configuration of a simulator; as TOML or JSON every key is optional except those of a merchant.
 #[derive(Debug, Clone, Deserialize)]
@@ -16,6 +16,8 @@ pub struct SimulatorConfig {
     pub listen: String,
     /// Whose orders it keeps. At least one.
     pub merchants: Vec<MerchantConfig>,
+    /// Official accounts and mini programs with their secrets.
+    pub apps: Vec<AppConfig>,
     /// Faults from the first moment on; they can be changed while it runs.
     pub faults: Faults,
     /// Divides the delays of the protocol (cadence, 5 minutes before a close): 1.0 is real time, 1000.0 turns the
@@ -40,6 +42,7 @@ impl Default for SimulatorConfig {
         SimulatorConfig {
             listen: "127.0.0.1:0".to_owned(),
             merchants: Vec::new(),
+            apps: Vec::new(),
             faults: Faults::default(),
             clock_scale: 1.0,
             clock_offset_s: 0,

@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     faults::Faults,
     notifier::Notifier,
+    openid::Login,
     order::{NewOrder, OrderKey, Payment, TradeState, Truth},
     paycode::PayCode,
     placing::{Device, DeviceOutcome},
@@ -93,6 +94,11 @@ impl Control {
     /// Decides what comes of a payer's code at a till; without a word it is charged.
     pub fn plan_code(&self, auth_code: &str, plan: PayCode) -> Result<(), Error> {
         self.0.plan_code(auth_code, plan)
+    }
+
+    /// A person opens a mini program: the `js_code` that it gets.
+    pub fn login(&self, appid: &str, person: &str) -> Result<String, Error> {
+        self.0.login(appid, person, Login::MiniProgram)
     }
 
     /// What an order was placed with: sorted, as it is signed, without what may change.

@@ -39,6 +39,8 @@ const ROUTES: &[(&str, &str)] = &[
         "POST /_sim/device",
         "pay as a device: {params} or {code_url} or {mweb_url, referer, ip}; optional {page, payment}",
     ),
+    ("GET /connect/oauth2/authorize, /sns/oauth2/access_token, /sns/jscode2session", "openids"),
+    ("POST /_sim/logins", "{appid, person}: a js_code for jscode2session"),
     ("PUT /_sim/codes/{auth_code}", "{result, charged}: what micropay comes to"),
     ("POST /_sim/orders/{mch_id}/{out_trade_no}/state", "{trade_state}"),
     (
@@ -121,6 +123,10 @@ async fn on_all(request: &Request<'_>, control: &Control, segments: &[&str]) -> 
         ("PUT", ["codes", auth_code]) => {
             control.plan_code(auth_code, read(request)?).map_err(refused)?;
             Ok((StatusCode::NO_CONTENT, None))
+        }
+        ("POST", ["logins"]) => {
+            let Logs { appid, person } = read(request)?;
+            ok(json!({"js_code": control.login(&appid, &person).map_err(refused)?}))
         }
         ("POST", ["device"]) => ok(control.pay_by_device(read(request)?).map_err(refused)?),
         ("GET", ["refunds"]) => {
@@ -244,6 +250,13 @@ struct State {
 #[serde(deny_unknown_fields)]
 struct End {
     state: RefundState,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Logs {
+    appid: String,
+    person: String,
 }
 
 #[derive(Deserialize)]

@@ -4,6 +4,7 @@
 mod close_order;
 mod download_bill;
 mod micropay;
+pub(crate) mod openid;
 mod order_query;
 mod refund;
 mod refund_query;
@@ -38,6 +39,11 @@ pub(crate) struct Answer {
 pub(crate) enum Content {
     Xml(String),
     Bill(Box<BillStream>),
+    Json(String),
+    /// A page for a person.
+    Page(String),
+    /// A redirect.
+    Found(String),
     /// The web server's own page, before the request reaches the API.
     NoCertificate,
 }

@@ -28,6 +28,8 @@ pub enum Error {
     NotPaid,
     #[error("a refund is at least 1 fen and at most the {left} fen left")]
     RefundAmount { left: u64 },
+    #[error("no app {0} is configured, nor bound to a merchant")]
+    UnknownApp(String),
     #[error("no refund {0} of that merchant")]
     UnknownRefund(String),
     #[error("refund number {0} belongs to a refund of another order")]
@@ -80,6 +82,7 @@ impl Error {
     /// The HTTP status of the control API.
     pub(crate) fn status(&self) -> u16 {
         match self {
+            Error::UnknownApp(_) => 404,
             Error::UnknownMerchant(_) | Error::UnknownOrder(_) | Error::UnknownRefund(_) => 404,
             Error::OrderExists(_) | Error::NotPayable(_) | Error::NotPaid | Error::TransactionTaken(_) => 409,
             Error::RefundNumberTaken(_) | Error::RefundState(..) | Error::Refused(_) | Error::Device(_) => {

@@ -13,7 +13,7 @@ use http_server::{BodyError, Limits, Listener, Peer, read_body};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
     body::{Body, Frame, Incoming, SizeHint},
-    header::{CONTENT_TYPE, HeaderValue},
+    header::{CONTENT_TYPE, HeaderValue, LOCATION},
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -33,8 +33,10 @@ use crate::{
 
 /// Stands for a client certificate over plain HTTP.
 const CERTIFICATE: &str = "x-sim-certificate";
+/// Says who holds the device.
+const PERSON: &str = "x-sim-person";
 const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
-const HTML: HeaderValue = HeaderValue::from_static("text/html");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const GZIP: HeaderValue = HeaderValue::from_static("application/x-gzip");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -108,6 +110,13 @@ async fn serve(request: Request<Incoming>, peer: Peer, world: Arc<World>) -> Res
         };
         return in_json(control_api::answer(&request, &Control(world)).await);
     }
+    if head.method == Method::GET {
+        let person = head.headers.get(PERSON).and_then(|value| value.to_str().ok());
+        let query = head.uri.query().unwrap_or_default();
+        if let Some(answer) = endpoint::openid::answer(path, query, person, &world) {
+            return play(answer).await;
+        }
+    }
     if head.method != Method::POST {
         return whole(StatusCode::OK, XML, unsigned_fail("请使用POST方法"));
     }
@@ -146,7 +155,22 @@ async fn play(answer: Answer) -> Response<AnswerBody> {
             with_type(StatusCode::OK, XML, AnswerBody::Half(Bytes::from(body), ending))
         }
         (Content::Bill(bill), ending) => of_bill(bill, ending),
+        (Content::Json(body), None) => whole(StatusCode::OK, TEXT, body),
+        (Content::Json(body), Some(ending)) => {
+            with_type(StatusCode::OK, TEXT, AnswerBody::Half(Bytes::from(body), ending))
+        }
+        (Content::Page(text), _) => whole(StatusCode::OK, HTML, page(&text)),
+        (Content::Found(location), _) => found(&location),
     }
+}
+
+fn found(location: &str) -> Response<AnswerBody> {
+    let Ok(location) = HeaderValue::from_str(location) else {
+        return whole(StatusCode::OK, HTML, page("10003 redirect_uri域名与后台配置不一致"));
+    };
+    let mut response = whole(StatusCode::FOUND, HTML, String::new());
+    response.headers_mut().insert(LOCATION, location);
+    response
 }
 
 fn of_bill(mut bill: Box<BillStream>, ending: Option<Ending>) -> Response<AnswerBody> {

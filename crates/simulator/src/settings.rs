@@ -29,6 +29,10 @@ pub struct Settings {
     pub refunds_per_order_max: usize,
     /// What stands in over plain HTTP for the client certificate of refunds and reversals.
     pub certificate: Certificate,
+    /// Who holds the device that `/connect/oauth2/authorize` is opened on, unless `X-Sim-Person` says.
+    pub person: String,
+    /// People whose logins are refused: `40226`.
+    pub blocked_people: Vec<String>,
     /// Where a merchant is told of the end of refunds that name no address themselves: a setting of the merchant
     /// platform, by `mch_id`.
     pub refund_notify_urls: BTreeMap<String, String>,
@@ -70,6 +74,8 @@ impl Default for Settings {
             refund_interval_s: 0,
             refunds_per_order_max: 50,
             certificate: Certificate::Assumed,
+            person: "alice".to_owned(),
+            blocked_people: Vec::new(),
             refund_notify_urls: BTreeMap::new(),
             bill_ready_s: 10 * 3600,
             empty_bills: false,

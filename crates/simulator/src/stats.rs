@@ -27,6 +27,8 @@ pub struct Stats {
     pub refund_requests: u64,
     pub refund_queries: u64,
     pub bill_downloads: u64,
+    /// Codes that were to be exchanged for openids.
+    pub openids: u64,
     /// Refunds taken, each once.
     pub refunds: u64,
     /// Genuine notifications of refunds posted, copies included.
@@ -72,6 +74,7 @@ pub(crate) struct Counters {
     pub(crate) refund_requests: Counter,
     pub(crate) refund_queries: Counter,
     pub(crate) bill_downloads: Counter,
+    pub(crate) openids: Counter,
     pub(crate) refunds: Counter,
     pub(crate) refund_notifications_sent: Counter,
     pub(crate) refund_notifications_acknowledged: Counter,
@@ -97,6 +100,7 @@ impl Default for Counters {
             refund_requests: Counter::default(),
             refund_queries: Counter::default(),
             bill_downloads: Counter::default(),
+            openids: Counter::default(),
             refunds: Counter::default(),
             refund_notifications_sent: Counter::default(),
             refund_notifications_acknowledged: Counter::default(),
@@ -130,6 +134,7 @@ impl Counters {
             refund_requests: self.refund_requests.get(),
             refund_queries: self.refund_queries.get(),
             bill_downloads: self.bill_downloads.get(),
+            openids: self.openids.get(),
             refunds: self.refunds.get(),
             refund_notifications_sent: self.refund_notifications_sent.get(),
             refund_notifications_acknowledged: self.refund_notifications_acknowledged.get(),

@@ -26,6 +26,7 @@ use crate::{
     error::Error,
     faults::{Fault, Faults, hash, mix},
     notifier::Notifier,
+    openid::{AppConfig, LoginCodes},
     order::{NewOrder, Order, OrderKey, Paid, Payment, TradeState},
     paycode::PayCodes,
     people::People,
@@ -41,6 +42,8 @@ pub(crate) struct World {
     pub(crate) calls: CallLog,
     pub(crate) people: People,
     pub(crate) codes: PayCodes,
+    pub(crate) apps: Vec<AppConfig>,
+    pub(crate) logins: LoginCodes,
     pub(crate) notifier: Notifier,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -95,6 +98,8 @@ impl World {
             calls: CallLog::default(),
             people: People::default(),
             codes: PayCodes::default(),
+            apps: config.apps,
+            logins: LoginCodes::default(),
             notifier,
             tasks: TaskTracker::new(),
             stop,
@@ -114,6 +119,12 @@ impl World {
 
     pub(crate) fn merchant(&self, mch_id: &str) -> Option<Arc<Merchant>> {
         self.merchants.read().unwrap_or_else(PoisonError::into_inner).get(mch_id).cloned()
+    }
+
+    /// Whether the app is bound to a merchant.
+    pub(crate) fn has_app(&self, appid: &str) -> bool {
+        let merchants = self.merchants.read().unwrap_or_else(PoisonError::into_inner);
+        merchants.values().any(|merchant| merchant.app_ids.iter().any(|of| of == appid))
     }
 
     pub(crate) fn replace_keys(

@@ -13,6 +13,7 @@ mod control;
 mod endpoints;
 mod faults;
 mod notifications;
+mod openids;
 mod placing;
 mod refund_notifications;
 mod refunds;

@@ -130,6 +130,19 @@ impl Sim {
         Ok((status, content_type, bytes))
     }
 
+    /// A person opens a page: where it sends them, or what it says.
+    pub async fn visit(&self, path: &str, person: &str) -> (StatusCode, String) {
+        let mut request = Request::get(format!("{}{path}", self.base_url));
+        if !person.is_empty() {
+            request = request.header("x-sim-person", person);
+        }
+        let response = self.client.request(request.body(Full::default()).unwrap()).await.unwrap();
+        let location = response.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, location.unwrap_or_else(|| String::from_utf8(bytes.to_vec()).unwrap()))
+    }
+
     /// The same, showing the certificate of `mch_id` by the header.
     pub async fn post_as(&self, mch_id: &str, path: &str, body: String) -> (StatusCode, String) {
         let request = Request::post(format!("{}{path}", self.base_url)).header("x-sim-certificate", mch_id);
