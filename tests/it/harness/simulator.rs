@@ -14,8 +14,12 @@ pub struct Simulator {
 
 impl Simulator {
     pub fn start() -> Self {
-        let merchant = format!("{MCH}:{APP}:{KEY}");
-        let args = ["simulate", "--listen", "127.0.0.1:0", "--scale", "100", "--merchant", &merchant];
+        Self::of(&["--merchant", &format!("{MCH}:{APP}:{KEY}")])
+    }
+
+    /// With merchants of one's own.
+    pub fn of(merchants: &[&str]) -> Self {
+        let args = [&["simulate", "--listen", "127.0.0.1:0", "--scale", "100"], merchants].concat();
         let mut process = Running::start(&args);
         let address =
             process.line().split('"').nth(1).unwrap().strip_prefix("http://").unwrap().parse().unwrap();
