@@ -13,6 +13,8 @@ use uuid::Uuid;
 pub const DAYS_KEPT: i64 = 40;
 /// Days that a person may ask for beyond those.
 const ASKED_MAX: usize = 16;
+/// A process that keeps its own request waiting for so long is dead.
+const OWN_REQUEST_MAX: Millis = Millis::seconds(600);
 /// Between two tries, if nothing says otherwise; doubles with each up to [`RETRY_LONGEST`].
 const RETRY_FIRST: Millis = Millis::seconds(15 * 60);
 const RETRY_LONGEST: Millis = Millis::seconds(6 * 3600);
@@ -77,9 +79,13 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     pub id: Uuid,
+    pub at: Timestamp,
     /// A bill that lies in the folder already; else WeChat is asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// Only this process may serve it: the file lies on its machine, and its person waits there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<u64>,
 }
 
 /// Who works on a day.
@@ -173,8 +179,28 @@ impl Entry {
         }
     }
 
+    /// Whether a process may work on it: `me` is one that serves its own requests only.
+    fn is_for(&self, me: Option<u64>) -> bool {
+        let by = self.asked.as_ref().and_then(|request| request.by);
+        match me {
+            None => by.is_none(),
+            Some(_) => by == me,
+        }
+    }
+
     fn is_leased(&self, now: Timestamp) -> bool {
         self.lease.as_ref().is_some_and(|lease| lease.until > now)
+    }
+
+    /// Its process does not come back; the day goes on by itself.
+    fn forget_the_dead(&mut self, now: Timestamp) {
+        let is_dead = |request: &Request| request.by.is_some() && now.since(request.at) > OWN_REQUEST_MAX;
+        if !self.is_leased(now) && self.asked.as_ref().is_some_and(is_dead) {
+            self.asked = None;
+            if self.state == State::Done {
+                self.next_at = None;
+            }
+        }
     }
 
     fn is_held_by(&self, token: LeaseToken) -> bool {
@@ -199,6 +225,7 @@ impl Book {
                 entry.last.as_ref().is_none_or(|last| now.since(last.at) > Millis::seconds(86_400));
             day < oldest && is_idle && was_read
         };
+        self.days.values_mut().for_each(|entry| entry.forget_the_dead(now));
         self.days.retain(|day, entry| !is_over(*day, entry));
         let mut is_changed = self.days.len() != before;
         if !opening.by_itself {
@@ -218,8 +245,8 @@ impl Book {
 
     /// The day to work on now: what a person asks for first, then the oldest.
     #[must_use]
-    pub fn next(&self, now: Timestamp, is_alone: bool) -> Option<Day> {
-        let is_free = |entry: &Entry| is_alone || !entry.is_leased(now);
+    pub fn next(&self, now: Timestamp, is_alone: bool, me: Option<u64>) -> Option<Day> {
+        let is_free = |entry: &Entry| entry.is_for(me) && (is_alone || !entry.is_leased(now));
         let due = self
             .days
             .iter()

@@ -14,7 +14,12 @@ fn day(text: &str) -> Day {
 }
 
 fn request(id: u128, file: Option<&str>) -> Request {
-    Request { id: Uuid::from_u128(id), file: file.map(str::to_owned) }
+    Request {
+        id: Uuid::from_u128(id),
+        at: at("2026-11-21T10:00:00"),
+        file: file.map(str::to_owned),
+        by: None,
+    }
 }
 
 fn book(since: &str, now: &str) -> Book {
@@ -53,7 +58,11 @@ fn days_are_opened_at_ten_from_the_day_of_the_installation_on() {
     let later = book(since, "2026-11-21T10:00:00");
     assert_eq!(later.days.len(), 3, "also after days of rest");
     assert!(!later.days.contains_key(&day("2026-11-17")), "the day before was not ours");
-    assert_eq!(later.next(at("2026-11-21T10:00:00"), false), Some(day("2026-11-18")), "the oldest first");
+    assert_eq!(
+        later.next(at("2026-11-21T10:00:00"), false, None),
+        Some(day("2026-11-18")),
+        "the oldest first"
+    );
     let mut never = Book::new(at(since));
     assert!(!never.turn(Opening { by_itself: false, ..TEN }, at("2026-11-21T10:00:00")));
 }
@@ -89,7 +98,7 @@ fn a_bill_that_is_not_there_is_asked_for_again_later_and_later() {
         book.days.get_mut(&day("2026-11-19")).unwrap().fail(failed(false), None, now);
         let next = book.days.values().next().unwrap().next_at.unwrap();
         gaps.push(next.since(now).0 / 60_000);
-        assert_eq!(book.next(next - Millis(1), false), None);
+        assert_eq!(book.next(next - Millis(1), false, None), None);
         now = next;
     }
     assert_eq!(gaps, [15, 30, 60, 120, 240, 360, 360], "minutes");
@@ -110,9 +119,13 @@ fn a_lease_keeps_others_away_until_it_ends() {
     let (ours, other) = (LeaseToken(1), LeaseToken(2));
     let until = now + Millis::seconds(60);
     book.lease(day("2026-11-19"), Lease { token: ours.0, until, progress: None });
-    assert_eq!(book.next(now, false), None);
-    assert_eq!(book.next(now, true), Some(day("2026-11-19")), "who is alone knows that the holder is dead");
-    assert_eq!(book.next(until, false), Some(day("2026-11-19")));
+    assert_eq!(book.next(now, false, None), None);
+    assert_eq!(
+        book.next(now, true, None),
+        Some(day("2026-11-19")),
+        "who is alone knows that the holder is dead"
+    );
+    assert_eq!(book.next(until, false, None), Some(day("2026-11-19")));
     assert!(book.held(day("2026-11-19"), ours).is_some());
     assert!(book.held(day("2026-11-19"), other).is_none(), "the fence");
 }
@@ -141,7 +154,7 @@ fn what_a_person_asks_for_comes_first_and_once() {
     let mut book = book("2026-11-18T00:00:00", "2026-11-21T10:00:00");
     let asked = day("2026-11-20");
     book.ask(asked, request(7, Some("mine.csv")), now).unwrap();
-    assert_eq!(book.next(now, false), Some(asked));
+    assert_eq!(book.next(now, false, None), Some(asked));
     let served = book.days[&asked].asked.clone();
     let entry = book.days.get_mut(&asked).unwrap();
     entry.fail(failed(false), served.as_ref(), now);
@@ -159,4 +172,20 @@ fn what_a_person_asks_for_comes_first_and_once() {
         (Some(later), Some(now)),
         "asked while it was worked on"
     );
+}
+
+#[test]
+fn what_a_process_asks_of_itself_nobody_else_does_and_its_death_is_noticed() {
+    let now = at("2026-11-21T10:00:00");
+    let mut book = book("2026-11-20T00:00:00", "2026-11-21T10:00:00");
+    let day = day("2026-11-20");
+    book.ask(day, Request { by: Some(7), ..request(1, None) }, now).unwrap();
+    assert_eq!(book.next(now, false, None), None);
+    assert_eq!(book.next(now, false, Some(8)), None);
+    assert_eq!(book.next(now, false, Some(7)), Some(day));
+    book.turn(TEN, now + OWN_REQUEST_MAX);
+    assert_eq!(book.next(now + OWN_REQUEST_MAX, false, None), None, "its person may still wait");
+    let later = now + OWN_REQUEST_MAX + Millis(1);
+    book.turn(TEN, later);
+    assert_eq!((book.next(later, false, None), book.next(later, false, Some(7))), (Some(day), None));
 }

@@ -19,6 +19,8 @@ pub struct Desk {
     pub ledger: Arc<dyn Ledger>,
     /// Where a person's own bills lie; `None` where the work is done on another machine.
     pub folder: Option<Folder>,
+    /// For whom requests are left; `None`: for whoever comes first.
+    pub by: Option<u64>,
 }
 
 /// A day that somebody wants reconciled now.
@@ -83,7 +85,7 @@ impl Desk {
         {
             return Ok(Asked::NoFile);
         }
-        let request = Request { id: new_id()?, file: wish.file.clone() };
+        let request = Request { id: new_id()?, at: now, file: wish.file.clone(), by: self.by };
         let shelf = self.shelf(&wish.mch_id);
         let asked = shelf.change(now, |book| {
             let entry = book.ask(wish.day, request.clone(), now);

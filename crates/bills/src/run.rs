@@ -93,6 +93,8 @@ pub struct Bills {
     pub wants: Wants,
     pub timing: Timing,
     pub company: Company,
+    /// Serves the requests of this number and nothing else; `None` serves everybody's.
+    pub me: Option<u64>,
     pub metrics: BillMetrics,
 }
 

@@ -79,6 +79,11 @@ impl Api {
         Self::at(format!("http://{address}"), None)
     }
 
+    /// The one at that URL, with that token.
+    pub fn with_token(base: &str, token: Option<&Secret>) -> Result<Self, Error> {
+        Self::at(base.to_owned(), token.map(bearer).transpose()?)
+    }
+
     fn at(base: String, authorization: Option<HeaderValue>) -> Result<Self, Error> {
         let mut http = HttpConnector::new();
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));

@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     bench, boot,
     command::{
-        audit, config, dead, doctor, endpoint, events, healthcheck, operations, order, rehearse, shadow,
-        sign, simulate, topology, verify,
+        audit, config, dead, doctor, endpoint, events, healthcheck, operations, order, reconcile, rehearse,
+        shadow, sign, simulate, topology, verify,
     },
     demo,
     error::Error,
@@ -53,6 +53,8 @@ enum Command {
     Shadow(shadow::Command),
     /// Compare a bill with a list of your orders, with nothing installed; exit 1 where they differ
     Audit(audit::Args),
+    /// Compare a day's bill with the ledger now; exit 1 where they differ
+    Reconcile(reconcile::Args),
     /// Look after dead letters
     #[command(subcommand)]
     Dead(dead::Command),
@@ -87,6 +89,7 @@ impl Cli {
             Command::Operations(command) => in_runtime(operations::run(command)),
             Command::Shadow(command) => in_runtime(shadow::run(command)),
             Command::Audit(args) => audit::run(args),
+            Command::Reconcile(args) => reconcile::run(args),
             Command::Dead(command) => in_runtime(dead::run(command)),
             Command::Healthcheck(args) => in_runtime(healthcheck::run(args)),
             Command::Topology(command) => in_runtime(topology::run(command)),

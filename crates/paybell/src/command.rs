@@ -12,6 +12,7 @@ pub mod healthcheck;
 pub mod operations;
 pub mod order;
 pub mod placing;
+pub mod reconcile;
 pub mod refund;
 pub mod rehearse;
 pub mod republish;

@@ -17,6 +17,7 @@ mod keys;
 mod language;
 pub mod metrics;
 pub mod output;
+pub mod reconcile;
 pub mod rehearse;
 pub mod shadow;
 mod table;

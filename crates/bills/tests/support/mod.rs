@@ -155,7 +155,7 @@ impl Place {
 
     pub fn desk(&self) -> Desk {
         let engine = Arc::new(self.engine.clone());
-        Desk { notes: engine.clone(), ledger: engine, folder: Some(self.folder()) }
+        Desk { notes: engine.clone(), ledger: engine, folder: Some(self.folder()), by: None }
     }
 
     pub fn bills(&self, source: Arc<dyn BillSource>) -> Bills {
@@ -175,6 +175,7 @@ impl Place {
                 ..Timing::default()
             },
             company: Company::Alone,
+            me: None,
             metrics: BillMetrics::register(&mut Registry::default(), [MCH]),
         }
     }

@@ -49,8 +49,10 @@ pub(super) fn bill_scope(section: &mut Section<'_>) -> BillScope {
 /// Beijing time.
 fn time_of_day(text: &str) -> Result<Millis, String> {
     let parts = text.split_once(':').filter(|(hours, minutes)| hours.len() == 2 && minutes.len() == 2);
-    let number =
-        |text: &str, below: i64| text.parse::<i64>().ok().filter(|number| (0..below).contains(number));
+    let number = |text: &str, below: i64| {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<i64>().ok().filter(|number| is_plain && *number < below)
+    };
     let parsed = parts.and_then(|(hours, minutes)| Some((number(hours, 24)?, number(minutes, 60)?)));
     let (hours, minutes) = parsed
         .ok_or_else(|| format!("\"{text}\" is no time of day: write it like \"10:00\", in Beijing time"))?;
