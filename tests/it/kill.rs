@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::{SocketAddr, TcpListener},
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -156,15 +156,18 @@ fn sell(simulator: &Simulator, orders: usize, ingress: SocketAddr, is_over: &Ato
 }
 
 /// A port that every life of the process takes again; below those that the system gives away.
-fn free_address() -> SocketAddr {
-    let mut random = Random(u64::from(std::process::id()));
+pub fn free_address() -> SocketAddr {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    // Tests side by side get ports of their own.
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let mut random = Random(u64::from(std::process::id()) ^ (call << 32));
     wait_for("a free port", || {
         let port = 20_000 + random.below(10_000);
         TcpListener::bind(format!("127.0.0.1:{port}")).ok()?.local_addr().ok()
     })
 }
 
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     match std::env::var("PAYBELL_KILL_SEED") {
         Ok(text) => text.parse().unwrap(),
         Err(_) => u64::try_from(crate::harness::now_ms()).unwrap(),
@@ -172,10 +175,10 @@ fn seed() -> u64 {
 }
 
 /// splitmix64.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
