@@ -42,6 +42,8 @@ pub struct Stored {
     pub letters: BTreeMap<Uuid, DeadLetter>,
     pub events: Vec<Event>,
     pub acts: Vec<ActEntry>,
+    /// Which number of a business order was paid first.
+    pub claims: BTreeMap<BusinessNo, OutTradeNo>,
     /// The trail takes no entry.
     pub trail_is_full: bool,
     /// How many of the oldest events are gone.
@@ -81,10 +83,21 @@ impl Engine {
     }
 
     fn look(&self, check: Check, token: LeaseToken, answer: &Answer) {
-        self.under_lease(check, token, |record, look| match decide(record, answer, look) {
-            Decision::Commit(change) => *change,
-            _ => panic!("no closing here"),
+        self.under_lease(check, token, |record, look| {
+            let first = self.claimed(record);
+            let look = Look { first_paid: first.as_ref(), ..*look };
+            match decide(record, answer, &look) {
+                Decision::Commit(change) => *change,
+                _ => panic!("no closing here"),
+            }
         });
+    }
+
+    /// The first payment of a business order stands; here whoever is looked at first claims it.
+    fn claimed(&self, record: &Record) -> Option<OutTradeNo> {
+        let business_no = record.registration.as_ref()?.business_no.clone()?;
+        let own = record.key.out_trade_no.clone();
+        Some(self.stored.lock().unwrap().claims.entry(business_no).or_insert(own).clone())
     }
 
     /// What a worker does when a notification names a refund.
