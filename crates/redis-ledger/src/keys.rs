@@ -250,7 +250,7 @@ mod tests {
         let order = OrderKey::new("due", "urgent").unwrap();
         let own = keys.record(&order);
         assert_eq!(keys.order_of(own.as_bytes()), Some(order.clone()));
-        assert_eq!(order_of(&member_of(&order)), Some(order));
+        assert_eq!(order_of(&member_of(&order)), Some(order.clone()));
         let shard = keys.of(Shard(3));
         let meta = [&keys.layout, &keys.fence, &keys.notes, &keys.alive, &keys.acts, &keys.note("1:2")];
         let business = keys.business(&order.mch_id, &BusinessNo::new("{1}:2").unwrap());

@@ -153,10 +153,11 @@ fn look_again() -> impl Strategy<Value = LookAgain> {
 fn progress() -> impl Strategy<Value = Progress> {
     let quick = (any::<u8>(), of(time()), hint()).prop_map(|(made, at, hint)| QuickLooks { made, at, hint });
     let seen_as = (appid(), of(mch_id())).prop_map(|(appid, sub_mch_id)| SeenAs { appid, sub_mch_id });
-    (any::<[bool; 2]>(), of(quick), any::<u32>(), of(time()), of(time()), of(seen_as)).prop_map(
-        |([notified, owed], quick, attempts, looked_at, held_until, seen_as)| Progress {
+    (any::<[bool; 3]>(), of(quick), any::<u32>(), of(time()), of(time()), of(seen_as)).prop_map(
+        |([notified, owed, refund_only], quick, attempts, looked_at, held_until, seen_as)| Progress {
             notified,
             owed,
+            refund_only,
             quick,
             attempts,
             looked_at,
