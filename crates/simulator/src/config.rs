@@ -1,7 +1,7 @@
 //! What a simulator is told before it starts; everything has a default except the merchants. Checks itself and reads
 //! neither files nor the environment; [`crate::Simulator::start`] takes it.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, path::PathBuf};
 
 use serde::Deserialize;
 use wechat_pay::sign::{ApiKey, KeyError};
@@ -14,6 +14,8 @@ use crate::{error::Error, faults::Faults, openid::AppConfig, settings::Settings}
 pub struct SimulatorConfig {
     /// `HOST:PORT`; port 0 takes a free one.
     pub listen: String,
+    /// A second socket, under TLS, where refunds and reversals need a merchant's certificate.
+    pub tls: Option<TlsListen>,
     /// Whose orders it keeps. At least one.
     pub merchants: Vec<MerchantConfig>,
     /// Official accounts and mini programs with their secrets.
@@ -41,6 +43,7 @@ impl Default for SimulatorConfig {
     fn default() -> Self {
         SimulatorConfig {
             listen: "127.0.0.1:0".to_owned(),
+            tls: None,
             merchants: Vec::new(),
             apps: Vec::new(),
             faults: Faults::default(),
@@ -53,6 +56,17 @@ impl Default for SimulatorConfig {
             orders_max: 1_000_000,
         }
     }
+}
+
+/// Where to listen with TLS.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsListen {
+    /// `HOST:PORT`; port 0 takes a free one.
+    pub listen: String,
+    /// Where the certificates are, or are made: `ca.pem`, and `apiclient_cert.pem` and `apiclient_key.pem` in a folder for
+    /// each merchant.
+    pub folder: PathBuf,
 }
 
 /// A merchant, or a service provider if `sub_mch_ids` is not empty.

@@ -1,6 +1,6 @@
 //! Why the simulator does not start, or a control call is refused. Faults that it plays on its callers are no errors.
 
-use std::fmt;
+use std::{fmt, io, path::PathBuf};
 
 use wechat_pay::sign::KeyError;
 
@@ -16,6 +16,8 @@ pub enum Error {
     Key(#[from] KeyError),
     #[error(transparent)]
     Listen(#[from] http_server::Error),
+    #[error("{}: {problem}", folder.display())]
+    Certificates { folder: PathBuf, problem: io::Error },
     #[error("no merchant {0} is configured")]
     UnknownMerchant(String),
     #[error("no order {0} of that merchant")]
@@ -89,7 +91,7 @@ impl Error {
                 409
             }
             Error::Full(_) => 507,
-            Error::Listen(_) => 500,
+            Error::Listen(_) | Error::Certificates { .. } => 500,
             _ => 400,
         }
     }

@@ -27,6 +27,7 @@ use crate::{
     endpoint::{self, Answer, Content, Mishap, Shown},
     error::Error,
     settings::Certificate,
+    tls::TlsListener,
     wire::unsigned_fail,
     world::World,
 };
@@ -46,22 +47,36 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 pub struct Simulator {
     world: Arc<World>,
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
 }
 
 impl Simulator {
     /// Binds and begins to serve. Cancelling `stop` ends it: requests in hand are finished, notifications are not.
     pub async fn start(config: SimulatorConfig, stop: CancellationToken) -> Result<Simulator, Error> {
         let listen = config.listen.clone();
+        let tls = match &config.tls {
+            None => None,
+            Some(tls) => {
+                let mch_ids: Vec<_> =
+                    config.merchants.iter().map(|merchant| merchant.mch_id.clone()).collect();
+                config.check()?;
+                Some(TlsListener::bind(tls, &mch_ids).await?)
+            }
+        };
         let world = World::new(config, stop.clone())?;
         let listener = Listener::bind(&listen, Limits::default(), None).await?;
         let address = listener.local_addr();
         let service = {
             let world = world.clone();
-            move |request, peer| serve(request, peer, world.clone())
+            move |request, peer| serve(request, peer, world.clone(), None)
         };
         world.spawn(listener.serve(service, stop));
         tracing::info!(listen = %address, "simulator listens on {address}");
-        Ok(Simulator { world, address })
+        let tls_address = tls.as_ref().map(|listener| listener.address);
+        if let Some(listener) = tls {
+            world.spawn(listener.serve(world.clone()));
+        }
+        Ok(Simulator { world, address, tls_address })
     }
 
     /// Where it listens, with the real port.
@@ -74,6 +89,12 @@ impl Simulator {
     #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The same under TLS, if it listens so.
+    #[must_use]
+    pub fn tls_base_url(&self) -> Option<String> {
+        self.tls_address.map(|address| format!("https://{address}"))
     }
 
     /// The payer's and the tester's side.
@@ -90,7 +111,13 @@ impl Simulator {
     }
 }
 
-async fn serve(request: Request<Incoming>, peer: Peer, world: Arc<World>) -> Response<AnswerBody> {
+/// Answers one request. `certificate` is what the connection showed, if it could.
+pub(crate) async fn serve(
+    request: Request<Incoming>,
+    peer: Peer,
+    world: Arc<World>,
+    certificate: Option<Shown>,
+) -> Response<AnswerBody> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let body = match read_body(body, BODY_BYTES_MAX, peer.request_deadline).await {
@@ -120,7 +147,8 @@ async fn serve(request: Request<Incoming>, peer: Peer, world: Arc<World>) -> Res
     if head.method != Method::POST {
         return whole(StatusCode::OK, XML, unsigned_fail("请使用POST方法"));
     }
-    match endpoint::answer(path, &body, &shown(&head.headers, &world), &world) {
+    let shown = certificate.unwrap_or_else(|| stand_in(&head.headers, &world));
+    match endpoint::answer(path, &body, &shown, &world) {
         Some(answer) => play(answer).await,
         None => {
             in_json(control_api::problem(StatusCode::NOT_FOUND, "no such endpoint; GET /_sim/ lists them"))
@@ -184,7 +212,7 @@ fn of_bill(mut bill: Box<BillStream>, ending: Option<Ending>) -> Response<Answer
 }
 
 /// Whose certificate a request over plain HTTP is taken to come with.
-fn shown(headers: &HeaderMap, world: &World) -> Shown {
+fn stand_in(headers: &HeaderMap, world: &World) -> Shown {
     match world.settings().certificate {
         Certificate::Assumed => Shown::Anyone,
         Certificate::Missing => Shown::Nothing,
@@ -228,7 +256,7 @@ fn with_type(status: StatusCode, content_type: HeaderValue, body: AnswerBody) ->
 }
 
 /// An answer's body: whole, a bill piece by piece, or one that ends in its middle.
-enum AnswerBody {
+pub(crate) enum AnswerBody {
     Whole(Option<Bytes>),
     Bill(Box<BillStream>),
     Half(Bytes, Ending),
@@ -237,7 +265,7 @@ enum AnswerBody {
 
 /// How a body ends that is not whole.
 #[derive(Clone, Copy)]
-enum Ending {
+pub(crate) enum Ending {
     /// The connection breaks.
     Break,
     /// As if that were all.

@@ -9,6 +9,7 @@
 
 mod bills;
 mod call_faults;
+mod certificates;
 mod control;
 mod endpoints;
 mod faults;

@@ -67,6 +67,10 @@ impl Sim {
         Sim { control: simulator.control(), base_url: simulator.base_url(), client, simulator, stop }
     }
 
+    pub fn tls_base_url(&self) -> Option<String> {
+        self.simulator.tls_base_url()
+    }
+
     pub async fn plain() -> Sim {
         Sim::start(config(Faults::default())).await
     }
