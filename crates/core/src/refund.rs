@@ -305,3 +305,6 @@ impl RefundStatus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

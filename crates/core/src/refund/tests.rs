@@ -1,0 +1,377 @@
+//! Asking for refunds, what a notification of one does, and which of order and refunds a lease is for.
+
+use super::*;
+use crate::check::Check;
+use crate::event::EventType;
+use crate::ids::OutRefundNo;
+use crate::lease::{Committed, Taken};
+use crate::observation::NotPaid;
+use crate::policy::Unregistered;
+use crate::record::{Cause, Due, Hint, LookAgain, State};
+use crate::samples::*;
+use crate::time::Millis;
+
+fn denied(asked: &RefundAsked) -> Option<&RefundDenial> {
+    match asked {
+        RefundAsked::Denied(denial) => Some(denial),
+        _ => None,
+    }
+}
+
+#[test]
+fn only_what_was_paid_goes_back() {
+    for state in State::ALL {
+        for is_registered in [true, false] {
+            let mut desk = Desk::in_state(state, is_registered);
+            let before = desk.stored.clone();
+            let is_paid = matches!(state, State::Mismatch | State::Rejected | State::Paid | State::Refunded);
+            let asked = desk.ask_refund(&wants("R1", 500));
+            match is_paid {
+                true => assert_eq!(asked, RefundAsked::Added, "{state:?}"),
+                false => {
+                    assert_eq!(denied(&asked), Some(&RefundDenial::NotPaid(state)));
+                    assert_eq!(desk.stored, before, "a denial stores nothing");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn amounts_and_currency_are_those_of_the_payment() {
+    let ask = |change: fn(&mut RefundApplication)| {
+        let mut wish = wants("R1", 500);
+        change(&mut wish);
+        Desk::in_state(State::Paid, true).ask_refund(&wish)
+    };
+    assert_eq!(ask(|wish| wish.refund_fee = fen(FEE)), RefundAsked::Added, "the whole of it");
+    let more = ask(|wish| wish.refund_fee = fen(FEE + 1));
+    assert_eq!(denied(&more), Some(&RefundDenial::MoreThanPaid { paid: fen(FEE), other_refunds: 0 }));
+    assert_eq!(denied(&ask(|wish| wish.refund_fee = fen(0))), Some(&RefundDenial::Nothing));
+    assert_eq!(denied(&ask(|wish| wish.total_fee = Some(fen(5)))), Some(&RefundDenial::OtherTotal(fen(FEE))));
+    let dollars = ask(|wish| wish.fee_type = Currency::new("USD").ok());
+    assert_eq!(denied(&dollars), Some(&RefundDenial::OtherCurrency(Currency::CNY)));
+    let mismatch = Desk::in_state(State::Mismatch, true).ask_refund(&wants("R1", WRONG + 1));
+    assert!(denied(&mismatch).is_some(), "what was paid counts, not what was registered");
+}
+
+#[test]
+fn live_refunds_together_never_exceed_what_was_paid() {
+    let mut desk = Desk::in_state(State::Paid, true);
+    assert_eq!(desk.ask_refund(&wants("R1", 1500)), RefundAsked::Added);
+    let asked = desk.ask_refund(&wants("R2", 500));
+    let expected = RefundDenial::MoreThanPaid { paid: fen(FEE), other_refunds: 1500 };
+    assert_eq!(denied(&asked), Some(&expected));
+    desk.poll_refund(&refund_refused());
+    assert_eq!(desk.ask_refund(&wants("R2", 500)), RefundAsked::Added, "what was refused holds no money");
+    let again = desk.ask_refund(&wants("R1", 1500));
+    assert!(denied(&again).is_some(), "and has no claim to it any more: {again:?}");
+}
+
+#[test]
+fn wechat_takes_fifty_refunds_of_an_order() {
+    let mut desk = Desk::in_state(State::Paid, true);
+    for nth in 0..REFUNDS_PER_ORDER_MAX {
+        assert_eq!(desk.ask_refund(&wants(&format!("R{nth}"), 1)), RefundAsked::Added);
+    }
+    assert_eq!(denied(&desk.ask_refund(&wants("R50", 1))), Some(&RefundDenial::TooMany));
+    let before = desk.stored.clone();
+    assert_eq!(desk.take(&refund_notified("R50")), Taken::Duplicate, "nor is one more heard of");
+    assert_eq!(desk.stored, before);
+}
+
+#[test]
+fn the_same_again_is_the_same_and_every_differing_field_is_named() {
+    let wish = RefundApplication {
+        total_fee: Some(fen(FEE)),
+        fee_type: Some(Currency::CNY),
+        refund_account: Some(RefundAccount::RechargeFunds),
+        refund_desc: Some("broken".into()),
+        ..wants("R1", 500)
+    };
+    let mut desk = Desk::in_state(State::Paid, true);
+    assert_eq!(desk.ask_refund(&wish), RefundAsked::Added);
+    let before = desk.stored.clone();
+    assert_eq!(desk.ask_refund(&wish), RefundAsked::Same);
+    assert_eq!(desk.ask_refund(&wants("R1", 500)), RefundAsked::Same, "absent means equal");
+    let mut differs = |change: fn(&mut RefundApplication), field| {
+        let mut other = wish.clone();
+        change(&mut other);
+        assert_eq!(desk.ask_refund(&other), RefundAsked::Different(vec![field]));
+    };
+    differs(|wish| wish.refund_fee = fen(501), "refund_fee");
+    differs(|wish| wish.total_fee = Some(fen(5)), "total_fee");
+    differs(|wish| wish.fee_type = Currency::new("USD").ok(), "fee_type");
+    differs(|wish| wish.refund_account = Some(RefundAccount::UnsettledFunds), "refund_account");
+    differs(|wish| wish.refund_desc = Some("late".into()), "refund_desc");
+    assert_eq!(desk.stored, before);
+    for answer in [refund_taken(), refund_is(RefundStatus::Success)] {
+        desk.poll_refund(&answer);
+        assert_eq!(desk.ask_refund(&wish), RefundAsked::Same, "a number refunds once");
+    }
+}
+
+#[test]
+fn after_a_refusal_the_same_number_asks_again_and_only_the_account_may_differ() {
+    let mut desk = Desk::in_state(State::Paid, true);
+    desk.ask_refund(&wants("R1", 500));
+    desk.poll_refund(&refund_refused());
+    assert_eq!(desk.refund("R1").refusal.as_ref().unwrap().code, "NOTENOUGH");
+    assert_eq!(desk.record().due, None, "nothing switches the account by itself");
+    assert_eq!(desk.ask_refund(&wants("R1", 400)), RefundAsked::Different(vec!["refund_fee"]));
+    desk.wait(60);
+    let recharged =
+        RefundApplication { refund_account: Some(RefundAccount::RechargeFunds), ..wants("R1", 500) };
+    assert_eq!(desk.ask_refund(&recharged), RefundAsked::Added);
+    let refund = desk.refund("R1");
+    assert_eq!((refund.state, refund.known_at, &refund.refusal), (RefundState::Asked, desk.now, &None));
+    assert_eq!(refund.request.as_ref().unwrap().refund_account, Some(RefundAccount::RechargeFunds));
+    assert_eq!(desk.record().due, Some(Due { at: desk.now, cause: Cause::Refund }));
+    let record = desk.hold(&refund_notified("R1"));
+    assert!(record.refund_in_hand().unwrap().is_unsent(), "WeChat said for sure that it has none");
+}
+
+#[test]
+fn a_request_wakes_the_order_urgently_and_a_decision_on_older_facts_is_refused() {
+    let mut desk = Desk::in_state(State::Paid, true);
+    let held = desk.hold(&Check { reason: crate::Reason::Billed, ..notified(OTHER_TX) });
+    assert_eq!(desk.ask_refund(&wants("R1", 500)), RefundAsked::Added);
+    assert_eq!(desk.record().look_again.as_ref().unwrap().cause, Cause::Refund);
+    let change = desk.decide(&held, &billed(OTHER_TX), &success(TX, FEE));
+    let Committed::Changed(changed) = desk.commit(held.facts, &change) else { panic!("on older facts") };
+    assert_eq!(changed.refund_in_hand(), None, "this lease was not counted for it: nothing is sent under it");
+    let change = desk.decide(&changed, &billed(OTHER_TX), &success(TX, FEE));
+    assert_eq!(desk.commit(changed.facts, &change), Committed::Ended);
+    assert_eq!(desk.record().due, Some(Due { at: desk.now, cause: Cause::Refund }));
+    assert_eq!(desk.claim().unwrap().lane(), crate::Lane::Urgent);
+}
+
+#[test]
+fn a_request_is_counted_before_it_can_be_sent_and_asked_about_ever_after() {
+    let mut desk = Desk::in_state(State::Paid, true);
+    desk.ask_refund(&wants("R1", 500));
+    let check = desk.claim().unwrap();
+    let first = desk.hold(&check);
+    assert!(first.refund_in_hand().unwrap().is_unsent());
+    assert_eq!(desk.refund("R1").tries, 1, "stored before anything is sent");
+    // The holder dies.
+    desk.wait(60);
+    let check = desk.claim().unwrap();
+    let second = desk.hold(&check);
+    assert!(!second.refund_in_hand().unwrap().is_unsent(), "it may have been sent");
+    desk.put_off(desk.now);
+    let check = desk.claim().unwrap();
+    assert!(!desk.hold(&check).refund_in_hand().unwrap().is_unsent(), "and no put-off forgets that");
+}
+
+#[test]
+fn a_lease_is_for_the_order_or_for_the_refund_that_waits_longest() {
+    let mut desk = Desk::in_state(State::Paid, true);
+    desk.ask_refund(&wants("R1", 500));
+    desk.wait(1);
+    desk.ask_refund(&wants("R2", 500));
+    let in_hand = |desk: &mut Desk, check: &Check| {
+        let record = desk.hold(check);
+        let number = record.refund_in_hand().map(|refund| refund.out_refund_no.as_str().to_owned());
+        desk.put_off(desk.now);
+        number
+    };
+    let check = desk.claim().unwrap();
+    assert_eq!(in_hand(&mut desk, &check).as_deref(), Some("R1"));
+    desk.wait(2);
+    assert_eq!(in_hand(&mut desk, &manual()), None, "a person asks about the order");
+    assert_eq!(in_hand(&mut desk, &notified(OTHER_TX)), None);
+    let tries: Vec<u32> = desk.record().refunds.iter().map(|refund| refund.tries).collect();
+    assert_eq!(tries, [1, 0], "only what may be sent is counted");
+}
+
+#[test]
+fn the_record_is_due_at_the_earlier_of_order_and_refunds() {
+    let mut desk = Desk::registered();
+    desk.look(&manual(), &success(TX, FEE));
+    desk.policy.unregistered = Unregistered::Emit;
+    desk.ask_refund(&wants("R1", 500));
+    desk.poll_refund(&refund_taken());
+    let refund_at = desk.refund("R1").next_at.unwrap();
+    assert_eq!(desk.record().due.unwrap().at, refund_at);
+    // A notification of another payment begins quick looks at the order.
+    desk.wait(2);
+    desk.look(&notified(OTHER_TX), &success(TX, FEE));
+    let order_at = desk.record().order_due.unwrap().at;
+    assert_eq!(order_at, desk.now + Millis::seconds(1));
+    assert_eq!(desk.record().due, Some(Due { at: order_at.min(refund_at), cause: Cause::Notified }));
+    desk.poll(&success(TX, FEE));
+    desk.poll(&success(TX, FEE));
+    assert_eq!(desk.record().due.unwrap().at, refund_at.min(desk.record().order_due.unwrap().at));
+}
+
+#[test]
+fn a_notification_that_comes_during_a_look_is_answered_by_another_look() {
+    let mut desk = Desk::in_state(State::Paid, true);
+    desk.ask_refund(&wants("R1", 500));
+    desk.poll_refund(&refund_taken());
+    let due = desk.record().due.unwrap();
+    desk.now = due.at;
+    let check = desk.claim().unwrap();
+    let record = desk.hold(&check);
+    assert_eq!(desk.take(&refund_notified("R1")), Taken::Busy);
+    assert_eq!(desk.record().look_again, Some(LookAgain { cause: Cause::Refund, notified: None }));
+    let change = desk.decide_refund(&record, &check, &refund_is(RefundStatus::Processing));
+    assert_eq!(desk.commit(record.facts, &change), Committed::Ended);
+    assert_eq!(desk.record().due, Some(Due { at: desk.now, cause: Cause::Refund }));
+    assert!(desk.refund("R1").notified);
+    desk.poll_refund(&refund_is(RefundStatus::Processing));
+    assert!(desk.record().due.unwrap().at > desk.now, "answered once, it is answered");
+}
+
+#[test]
+fn a_due_check_that_finds_the_lease_taken_wakes_nothing_of_its_own() {
+    let mut desk = Desk::empty();
+    desk.look_at_refund(&refund_notified("R1"), &refund_is(RefundStatus::Processing));
+    desk.now = desk.record().due.unwrap().at;
+    let check = desk.claim().unwrap();
+    let record = desk.hold(&check);
+    assert_eq!(desk.take(&check), Taken::Busy);
+    let change = desk.decide_refund(&record, &check, &refund_is(RefundStatus::Processing));
+    assert_eq!(desk.commit(record.facts, &change), Committed::Ended);
+    assert!(desk.record().due.unwrap().at > desk.now, "a loop without a pause");
+    assert_eq!(desk.record().order_due, None);
+}
+
+/// The order is known by nothing but the notification of a refund that WeChat confirms.
+fn ghost(status: RefundStatus) -> Desk {
+    let mut desk = Desk::empty();
+    desk.look_at_refund(&refund_notified("R1"), &refund_is(status));
+    desk
+}
+
+#[test]
+fn an_order_known_by_a_refund_only_tells_that_refund_and_nothing_of_a_payment() {
+    for (status, state, told) in [
+        (RefundStatus::Processing, State::Pending, None),
+        (RefundStatus::Success, State::Refunded, Some(EventType::RefundSucceeded)),
+        (RefundStatus::Abnormal, State::Pending, Some(EventType::RefundAbnormal)),
+        (RefundStatus::Closed, State::Paid, Some(EventType::RefundClosed)),
+    ] {
+        let mut desk = ghost(status);
+        assert_eq!(desk.record().state, state);
+        assert!(desk.record().progress.refund_only && !desk.record().progress.notified);
+        assert_eq!(desk.published.iter().map(|event| event.kind).collect::<Vec<_>>(), Vec::from_iter(told));
+        assert!(desk.record().keeps_its_due_time());
+        for _ in 0..5 {
+            if desk.record().due.is_some() {
+                let record = desk.record().clone();
+                desk.now = record.due.unwrap().at;
+                let check = desk.claim().unwrap();
+                assert!(
+                    desk.hold(&check).refund_in_hand().is_some(),
+                    "the order itself is never asked about"
+                );
+                desk.put_off(desk.now);
+            }
+        }
+        // Even if it were asked about, nothing would be told.
+        let change = desk.decide(desk.record(), &manual(), &success(TX, FEE));
+        assert!(change.events.is_empty() && change.payment.is_none());
+    }
+}
+
+#[test]
+fn the_payment_of_such_an_order_is_told_as_soon_as_it_is_met_by_itself() {
+    for status in [RefundStatus::Processing, RefundStatus::Success, RefundStatus::Closed] {
+        for check in [notified(TX), manual(), billed(TX)] {
+            let mut desk = ghost(status.clone());
+            desk.wait(30);
+            let change = desk.look(&check, &refund(TX, FEE));
+            let kinds: Vec<EventType> = change.events.iter().map(|event| event.kind).collect();
+            assert_eq!(kinds, [EventType::Paid, EventType::Refunded], "{:?}", check.reason);
+            assert_eq!(desk.record().state, State::Refunded);
+            assert!(!desk.record().progress.refund_only);
+        }
+        let mut desk = ghost(status);
+        desk.wait(30);
+        desk.register(&application(FEE));
+        assert_eq!((desk.record().state, desk.record().created_at), (State::Pending, desk.now));
+        let change = desk.poll(&success(TX, FEE));
+        assert_eq!(change.events[0].kind, EventType::Paid);
+    }
+}
+
+#[test]
+fn a_payment_notification_during_a_refund_s_look_is_not_lost_with_it() {
+    let mut desk = Desk::empty();
+    let check = refund_notified("R1");
+    let record = desk.hold(&check);
+    assert_eq!(desk.take(&notified(TX)), Taken::Busy);
+    let change = desk.decide_refund(&record, &check, &refund_is(RefundStatus::Success));
+    let Committed::Changed(changed) = desk.commit(record.facts, &change) else { panic!("the order was met") };
+    let change = desk.decide_refund(&changed, &check, &refund_is(RefundStatus::Success));
+    assert_eq!(desk.commit(changed.facts, &change), Committed::Outgoing);
+    desk.clear();
+    assert_eq!((desk.record().state, desk.record().due.unwrap().at), (State::Pending, desk.now));
+    let told = desk.poll(&success(TX, FEE));
+    assert_eq!(told.events[0].kind, EventType::Paid);
+    assert_eq!(desk.record().progress.quick.as_ref().map(|quick| &quick.hint), None::<&Hint>);
+}
+
+#[test]
+fn a_refund_that_is_not_leaves_nothing_of_an_order_that_is_not() {
+    let mut desk = Desk::empty();
+    desk.look_at_refund(&refund_notified("R1"), &RefundAnswer::NotExist);
+    for _ in 0..4 {
+        desk.poll_refund(&RefundAnswer::NotExist);
+    }
+    assert_eq!(desk.stored, None);
+}
+
+#[test]
+fn an_order_that_is_not_keeps_the_refunds_that_are() {
+    let mut desk = ghost(RefundStatus::Processing);
+    desk.wait(5);
+    desk.look(&manual(), &not_paid(NotPaid::NotExist));
+    assert!(desk.record().progress.refund_only, "it is known by its refund again");
+    assert_eq!(desk.refund("R1").state, RefundState::Processing);
+    assert!(desk.record().keeps_its_due_time());
+}
+
+#[test]
+fn a_refund_of_an_order_nobody_here_knows_needs_its_whole_amount() {
+    let mut desk = Desk::empty();
+    assert_eq!(denied(&desk.ask_refund(&wants("R1", 500))), Some(&RefundDenial::TotalFeeNeeded));
+    let whole = RefundApplication { total_fee: Some(fen(FEE)), ..wants("R1", 500) };
+    assert_eq!(desk.ask_refund(&whole), RefundAsked::Added);
+    assert!(desk.record().progress.refund_only);
+    assert_eq!((desk.record().state, desk.record().due.unwrap().at), (State::Pending, desk.now));
+    assert_eq!(desk.ask_refund(&wants("R2", FEE - 500)), RefundAsked::Added, "by now it is known");
+    assert!(denied(&desk.ask_refund(&wants("R3", 1))).is_some());
+    desk.poll_refund(&refund_refused());
+    desk.poll_refund(&refund_refused());
+    assert_eq!(
+        (desk.record().state, desk.record().due),
+        (State::Unpaid, None),
+        "nothing says that it was paid"
+    );
+    assert!(desk.published.is_empty());
+}
+
+#[test]
+fn a_number_that_only_a_notification_named_is_asked_about_before_it_is_sent() {
+    let mut desk = Desk::in_state(State::Paid, true);
+    desk.look_at_refund(&refund_notified("R1"), &refund_unknown());
+    assert_eq!(desk.ask_refund(&wants("R1", 500)), RefundAsked::Added);
+    let check = desk.claim().unwrap();
+    assert!(!desk.hold(&check).refund_in_hand().unwrap().is_unsent());
+}
+
+#[test]
+fn a_refund_survives_its_json_and_an_order_without_one_has_no_word_of_it() {
+    let mut desk = Desk::in_state(State::Paid, true);
+    let before = crate::detail::Detail::json_of(desk.record()).unwrap().unwrap();
+    assert!(!["refunds", "refund_only", "order_due"].iter().any(|word| before.contains(word)), "{before}");
+    desk.ask_refund(&wants("R1", 500));
+    desk.poll_refund(&refund_is(RefundStatus::Abnormal));
+    let json = crate::detail::Detail::json_of(desk.record()).unwrap().unwrap();
+    let detail = crate::detail::Detail::of_json(json.as_bytes()).unwrap();
+    assert_eq!((&detail.refunds, detail.order_due), (&desk.record().refunds, desk.record().order_due));
+    assert_eq!(OutRefundNo::new("R1").ok(), Some(detail.refunds[0].out_refund_no.clone()));
+}
