@@ -11,7 +11,7 @@ use crate::language::{Language, Subscriber, root};
 use crate::rehearsal::{SMALL, rehearse_webhook};
 
 /// Rehearsals at once: most of their time is waiting.
-const WORKERS: usize = 4;
+const WORKERS: usize = 8;
 
 /// The mistake, which has the name of its scene, and what else it must fail.
 const MISTAKES: [(&str, &[&str]); 22] = [
