@@ -13,6 +13,7 @@ mod at_once;
 mod business;
 mod closing;
 mod driver;
+mod http;
 mod kills;
 mod memory;
 mod placing;

@@ -25,7 +25,7 @@ pub enum PlaceAsked {
     UnknownMerchant,
     /// Nothing was sent: the merchant's rate left no place in time.
     NoSlot,
-    /// Nothing was sent, or WeChat took nothing: it accepts none of the merchant's keys.
+    /// WeChat and we have different keys, and so it takes none of our requests; or something between us changes answers.
     KeysRefused,
     /// `return_code=FAIL` without a signature, and what it says. It proves nothing.
     RefusedUnsigned(String),
