@@ -55,7 +55,17 @@ pub struct UnchangedShop {
 
 impl UnchangedShop {
     pub fn open(sdk: Sdk) -> Self {
+        Self::start(sdk.command())
+    }
+
+    /// One that trusts another authority than the public ones, too.
+    pub fn trusting(sdk: Sdk, authority: &Path) -> Self {
         let mut command = sdk.command();
+        command.env("REQUESTS_CA_BUNDLE", authority).env("NODE_EXTRA_CA_CERTS", authority);
+        Self::start(command)
+    }
+
+    fn start(mut command: Command) -> Self {
         command.args([MCH, APP, KEY]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let input = child.stdin.take().unwrap();

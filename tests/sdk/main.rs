@@ -10,9 +10,11 @@
 )]
 
 mod clients;
+mod door;
 #[allow(dead_code, unused_imports, reason = "the end-to-end tests use more of it")]
 #[path = "../it/harness/mod.rs"]
 mod harness;
+mod refunds;
 mod unchanged;
 
 /// What the services under test keep everything in.

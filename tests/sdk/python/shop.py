@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A shop that knows nothing of Paybell: wechatpy places, asks about and closes orders, and its parse_payment_result
-takes payment notifications. Only the base URL of wechatpy's calls was changed.
+"""A shop that knows nothing of Paybell: wechatpy places, asks about, closes and refunds orders, and its
+parse_payment_result takes payment notifications. Only the base URL of wechatpy's calls was changed.
 
 It prints {"ready": PORT}, then one line of JSON per command from standard input, and {"notified": …} or
 {"refused": …} per notification. It ends with its standard input.
@@ -11,6 +11,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from requests import RequestException
 from wechatpy.exceptions import InvalidSignatureException, WeChatPayException
 from wechatpy.pay import WeChatPay
 from wechatpy.pay.utils import dict_to_xml
@@ -24,14 +25,21 @@ def show(line):
         print(json.dumps(line, ensure_ascii=False), flush=True)
 
 
-def shop(base_url):
-    pay = WeChatPay(appid=APPID, api_key=KEY, mch_id=MCH_ID, timeout=10)
+def shop(base_url, cert=None, key=None):
+    pay = WeChatPay(appid=APPID, api_key=KEY, mch_id=MCH_ID, mch_cert=cert, mch_key=key, timeout=10)
     pay.API_BASE_URL = base_url + "/"
     return pay
 
 
 def obey(command):
-    orders = shop(command["base_url"]).order
+    pay = shop(command["base_url"], command.get("cert"), command.get("key"))
+    if command["do"] == "refund":
+        return pay.refund.apply(
+            command["total_fee"], command["fee"], command["number"], out_trade_no=command["order"]
+        )
+    if command["do"] == "refund_query":
+        return pay.refund.query(out_refund_no=command["number"])
+    orders = pay.order
     if command["do"] == "place":
         return orders.create(
             "NATIVE",
@@ -77,8 +85,8 @@ def main():
     for line in sys.stdin:
         try:
             show({"answer": obey(json.loads(line))})
-        except WeChatPayException as error:
-            show({"error": error.errcode or error.errmsg or str(error)})
+        except (WeChatPayException, RequestException) as error:
+            show({"error": getattr(error, "errcode", None) or getattr(error, "errmsg", None) or str(error)})
 
 
 main()
