@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -49,6 +50,7 @@ pub fn is_sound(file: &str, environment: &[(String, String)], handed_out: &Secre
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path();
     make_secrets(&folder.join("made"));
+    make_certificate(&folder.join("made"));
     for name in handed_out.names {
         fs::copy(folder.join("made").join(name), folder.join(name))
             .unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -62,6 +64,17 @@ pub fn is_sound(file: &str, environment: &[(String, String)], handed_out: &Secre
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{file} with {environment:?} and {:?}:\n{said}", handed_out.names);
+}
+
+/// What the merchant platform gives, under every name that the files have for it.
+fn make_certificate(folder: &Path) {
+    let pair = rcgen::generate_simple_self_signed(["merchant".to_owned()]).unwrap();
+    let texts = [pair.cert.pem(), pair.signing_key.serialize_pem()];
+    for names in [["client-cert", "client-key"], ["apiclient_cert.pem", "apiclient_key.pem"]] {
+        for (name, text) in names.iter().zip(&texts) {
+            fs::write(folder.join(name), text).unwrap();
+        }
+    }
 }
 
 /// The secrets that a process gets, and where it sees them.

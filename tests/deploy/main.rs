@@ -19,6 +19,7 @@ mod nginx;
 mod prometheus;
 mod rabbitmq;
 mod redis;
+mod refunds;
 mod shadow;
 mod systemd;
 

@@ -164,6 +164,7 @@ fn only_what_wechat_needs_passes() {
         assert!(answer.contains("<![CDATA[FAIL]]>"), "{answer}");
     }
     is_status(&door.get("/notify/pay"), 405);
+    is_status(&door.get("/notify/refund"), 405);
     is_status(&door.get("/healthz"), 200);
     for path in ["/", "/metrics", "/readyz", "/v1/orders", "/healthz/x", "/notify"] {
         is_status(&door.get(path), 404);
