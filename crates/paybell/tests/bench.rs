@@ -62,6 +62,25 @@ fn every_payment_of_the_pipeline_becomes_one_event() {
 }
 
 #[test]
+fn a_bill_is_compared_with_a_filled_ledger_and_an_empty_one() {
+    // The benchmark itself refuses figures of a comparison that found anything else than it should.
+    let report = figures(
+        &["reconcile", "--rows", "1000"],
+        &[
+            "parse.rows_per_second",
+            "fill.rows_per_second",
+            "rows_per_second",
+            "to_parse",
+            "rss_warm_mb",
+            "unknown.rows_per_second",
+            "ledger_file_mb",
+        ],
+    );
+    assert_eq!(report["aims"]["rss_over_warm_mb"]["aim"], "<= 64.0");
+    assert_eq!(report["aims"]["rows_per_second"]["aim"], ">= 100000");
+}
+
+#[test]
 fn the_ledger_is_measured_in_time_and_room() {
     figures(
         &["ledger", "--orders", "20000", "--in-flight", "64"],
