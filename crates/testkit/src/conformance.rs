@@ -24,6 +24,7 @@ mod log;
 mod notes;
 mod queue;
 mod races;
+mod refunds;
 mod registry;
 
 use std::sync::Arc;
@@ -31,7 +32,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use paybell_core::ports::{
-    Acts, Businesses, CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Notes, Records, Registry,
+    Acts, Businesses, CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Notes, Records,
+    Registry,
 };
 use paybell_core::time::Millis;
 use tokio::task::JoinSet;
@@ -113,6 +115,7 @@ impl Group {
                 races::CASES,
                 claims::CASES,
                 registry::CASES,
+                refunds::CASES,
                 businesses::CASES,
                 listings::CASES,
                 dead::CASES,

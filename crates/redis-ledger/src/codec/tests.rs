@@ -296,3 +296,25 @@ let short = before.iter().position(|byte| *byte == b'{').unwrap_or(before.len())
         }
     }
 }
+
+#[test]
+fn only_a_record_with_refunds_is_newer_than_a_reader_without_them_knows() {
+    let wish = paybell_core::refund::RefundApplication {
+        out_refund_no: paybell_core::OutRefundNo::new("R1").unwrap(),
+        refund_fee: Fen::new(5).unwrap(),
+        total_fee: Fen::new(1999).ok(),
+        fee_type: None,
+        refund_account: None,
+        refund_desc: None,
+        seen_as: None,
+        who: "shop".to_owned(),
+    };
+    let (refunded, _) = paybell_core::refund::request(None, &key(), &wish, NOW);
+    let refunded = refunded.unwrap();
+    let bytes = encode(&refunded).unwrap();
+    assert_eq!((bytes[0], encode(&registered()).unwrap()[0]), (2, 1));
+    assert_eq!(decode(&key(), &bytes).unwrap(), refunded);
+    let mut disguised = bytes;
+    disguised[0] = 1;
+    assert!(decode(&key(), &disguised).is_err(), "equal records have equal bytes");
+}

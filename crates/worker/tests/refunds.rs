@@ -1,0 +1,353 @@
+//! A worker that dies at every step of a refund, one after the other: money goes back once, and it is told once.
+//!
+//! A world in memory over core's transitions, with a WeChat that refunds a number once. Each run stops the worker for
+//! good at one await more than the run before, before the effect or after it; then another worker takes over.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may fall"
+)]
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use async_trait::async_trait;
+use paybell_core::claim::claim;
+use paybell_core::event::EventType;
+use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken, Write};
+use paybell_core::policy::{OpenidPolicy, Unregistered};
+use paybell_core::ports::{
+    Businesses, Cursor, Delivery, EventFilter, EventLog, Ledger, LogRead, PortError, Reading, Settle,
+};
+use paybell_core::refund::{
+    self, RefundAnswer, RefundApplication, RefundAsked as Stored, RefundFacts, RefundState, RefundStatus,
+};
+use paybell_core::shadow::Mode;
+use paybell_core::time::Millis;
+use paybell_core::{
+    BusinessNo, Cadence, Check, Currency, Event, Fen, LeaseToken, MchId, OrderKey, OutRefundNo, OutTradeNo,
+    Policy, Record, RefundId, Timestamp,
+};
+use prometheus_client::registry::Registry;
+use worker::{
+    Ask, Asked, CloseAsked, KeyUsed, Policies, RefundAsk, RefundAsked, Wechat, Worker, WorkerMetrics,
+    WorkerParts,
+};
+
+/// How WeChat's books of one refund stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Book {
+    #[default]
+    Nothing,
+    Taken,
+    Returned,
+}
+
+/// What is durable, and where the worker stops.
+struct World {
+    now_ms: AtomicI64,
+    record: Mutex<Option<Record>>,
+    log: Mutex<Vec<Event>>,
+    refunds: Mutex<HashMap<String, (Book, u32)>>,
+    /// Refundqueries, by what they found.
+    queries: Mutex<Vec<Book>>,
+    requests: AtomicUsize,
+    /// The step at which nothing comes back any more; `usize::MAX` for one that lives.
+    dies_at: AtomicUsize,
+    steps: AtomicUsize,
+}
+
+fn key() -> OrderKey {
+    OrderKey::new("1900000109", "T2026112000000001").unwrap()
+}
+
+fn fen(amount: i64) -> Fen {
+    Fen::new(amount).unwrap()
+}
+
+impl World {
+    fn new(dies_at: usize) -> Arc<Self> {
+        let world = Self {
+            now_ms: AtomicI64::new(1_795_147_200_000),
+            record: Mutex::default(),
+            log: Mutex::default(),
+            refunds: Mutex::default(),
+            queries: Mutex::default(),
+            requests: AtomicUsize::new(0),
+            dies_at: AtomicUsize::new(dies_at),
+            steps: AtomicUsize::new(0),
+        };
+        let wish = RefundApplication {
+            out_refund_no: OutRefundNo::new("R1").unwrap(),
+            refund_fee: fen(500),
+            total_fee: Some(fen(1999)),
+            fee_type: None,
+            refund_account: None,
+            refund_desc: None,
+            seen_as: None,
+            who: "shop".to_owned(),
+        };
+        let (record, asked) = refund::request(None, &key(), &wish, world.now());
+        assert_eq!(asked, Stored::Added);
+        *world.record.lock().unwrap() = record;
+        Arc::new(world)
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now_ms.load(Ordering::SeqCst))
+    }
+
+    /// One step of the worker: where it dies, the future never goes on, and is dropped.
+    async fn step(&self) {
+        if self.steps.fetch_add(1, Ordering::SeqCst) >= self.dies_at.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// An effect with a death on either side of it.
+    async fn effect<T>(&self, run: impl FnOnce() -> T) -> T {
+        self.step().await;
+        let outcome = run();
+        self.step().await;
+        outcome
+    }
+
+    async fn change<T>(&self, run: impl FnOnce(Option<&Record>) -> (Write, T)) -> Result<T, PortError> {
+        let apply = || {
+            let mut stored = self.record.lock().unwrap();
+            let (write, answer) = run(stored.as_ref());
+            match write {
+                Write::Keep => {}
+                Write::Put(record) => *stored = Some(*record),
+                Write::Delete => *stored = None,
+            }
+            answer
+        };
+        Ok(self.effect(apply).await)
+    }
+
+    fn worker(self: &Arc<Self>, seed: u8) -> Worker {
+        let policy = Policy {
+            mode: Mode::Live,
+            cadence: Cadence::wechat(),
+            unregistered: Unregistered::Emit,
+            close_unpaid: false,
+            openid: OpenidPolicy::Omit,
+            retention: Millis::seconds(35 * 86_400),
+        };
+        Worker::new(WorkerParts {
+            ledger: self.clone(),
+            log: self.clone(),
+            businesses: self.clone(),
+            wechat: self.clone(),
+            policies: Arc::new(Policies::new(HashMap::new(), policy)),
+            metrics: WorkerMetrics::register(&mut Registry::default(), ["1900000109"], &KeyUsed::default()),
+            seed: [seed; 32],
+        })
+    }
+
+    /// The scheduler's part: waits for the due time and makes a check of it.
+    fn claimed(&self) -> Option<Check> {
+        let mut stored = self.record.lock().unwrap();
+        let record = stored.as_mut()?;
+        let due = record.due?;
+        self.now_ms.fetch_max(due.at.millis(), Ordering::SeqCst);
+        claim(record, self.now())
+    }
+
+    fn facts(&self) -> Box<RefundFacts> {
+        Box::new(RefundFacts {
+            refund_id: RefundId::new("50000000382019052709732678859").unwrap(),
+            refund_fee: fen(500),
+            settlement_refund_fee: None,
+            cash_refund_fee: None,
+            coupon_refund_fee: None,
+            account: None,
+            received_by: None,
+            succeeded_at: None,
+            transaction_id: None,
+            total_fee: Some(fen(1999)),
+            fee_type: Currency::CNY,
+            appid: None,
+            sub_mch_id: None,
+        })
+    }
+}
+
+#[async_trait]
+impl Ledger for World {
+    async fn clock(&self) -> Result<Reading, PortError> {
+        Ok(self.effect(|| Reading { now: self.now(), is_steady: true }).await)
+    }
+
+    async fn take(&self, request: &LeaseRequest) -> Result<Taken, PortError> {
+        self.change(|stored| {
+            let taking = lease::take(stored, request, self.now());
+            (taking.write, taking.taken)
+        })
+        .await
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<Committed, PortError> {
+        self.change(|stored| lease::commit(stored, commit, self.now())).await
+    }
+
+    async fn clear(&self, _: &OrderKey, token: LeaseToken) -> Result<Cleared, PortError> {
+        self.change(|stored| lease::clear(stored, token, self.now())).await
+    }
+
+    async fn put_off(&self, _: &OrderKey, token: LeaseToken, at: Timestamp) -> Result<Cleared, PortError> {
+        self.change(|stored| lease::put_off(stored, token, at, self.now())).await
+    }
+}
+
+#[async_trait]
+impl EventLog for World {
+    async fn append(&self, events: &[Event]) -> Result<(), PortError> {
+        self.effect(|| self.log.lock().unwrap().extend(events.iter().cloned())).await;
+        Ok(())
+    }
+
+    async fn read(&self, _: Option<Cursor>, _: &EventFilter, _: usize) -> Result<LogRead, PortError> {
+        panic!("a worker does not read the log")
+    }
+
+    async fn end(&self) -> Result<Cursor, PortError> {
+        panic!("a worker does not read the log")
+    }
+
+    async fn grown(&self, _: Cursor) -> Result<(), PortError> {
+        panic!("a worker does not read the log")
+    }
+}
+
+#[async_trait]
+impl Businesses for World {
+    async fn numbers(&self, _: &MchId, _: &BusinessNo) -> Result<Vec<OutTradeNo>, PortError> {
+        panic!("no business here")
+    }
+
+    async fn claim(&self, _: &MchId, _: &BusinessNo, _: &OutTradeNo) -> Result<OutTradeNo, PortError> {
+        panic!("no business here")
+    }
+}
+
+#[async_trait]
+impl Wechat for World {
+    async fn query(&self, _: &Ask) -> Asked {
+        panic!("the order is known by its refund only: its payment is nobody's business")
+    }
+
+    async fn close(&self, _: &Ask) -> CloseAsked {
+        panic!("nothing is closed here")
+    }
+
+    async fn refund(&self, ask: &RefundAsk) -> RefundAsked {
+        let take = || {
+            self.requests.fetch_add(1, Ordering::SeqCst);
+            let mut refunds = self.refunds.lock().unwrap();
+            let entry = refunds.entry(ask.out_refund_no.as_str().to_owned()).or_default();
+            if entry.0 == Book::Nothing {
+                *entry = (Book::Taken, entry.1 + 1);
+            }
+            RefundAsked::Answered(RefundAnswer::Accepted(self.facts()))
+        };
+        self.effect(take).await
+    }
+
+    async fn refund_query(&self, ask: &RefundAsk) -> RefundAsked {
+        let look = || {
+            let mut refunds = self.refunds.lock().unwrap();
+            let book = refunds.entry(ask.out_refund_no.as_str().to_owned()).or_default();
+            self.queries.lock().unwrap().push(book.0);
+            RefundAsked::Answered(match book.0 {
+                Book::Nothing => RefundAnswer::NotExist,
+                Book::Taken => {
+                    book.0 = Book::Returned;
+                    RefundAnswer::Observed(RefundStatus::Processing, self.facts())
+                }
+                Book::Returned => RefundAnswer::Observed(RefundStatus::Success, self.facts()),
+            })
+        };
+        self.effect(look).await
+    }
+}
+
+struct Settles(Arc<World>);
+
+#[async_trait]
+impl Settle for Settles {
+    async fn done(self: Box<Self>) -> Result<(), PortError> {
+        self.0.step().await;
+        Ok(())
+    }
+}
+
+/// Lets a worker handle one check; `false` if it died over it.
+fn handles(world: &Arc<World>, worker: &Worker, check: Check) -> bool {
+    let mut handling = pin!(worker.handle(Delivery::new(check, Box::new(Settles(world.clone())))));
+    let mut context = Context::from_waker(Waker::noop());
+    // Nothing here waits for anything but death.
+    matches!(handling.as_mut().poll(&mut context), Poll::Ready(_))
+}
+
+#[test]
+fn a_worker_killed_at_any_step_returns_the_money_once_and_tells_it_once() {
+    let mut runs = 0;
+    for dies_at in 0.. {
+        let world = World::new(dies_at);
+        let mut worker = world.worker(1);
+        let mut deaths = 0;
+        while let Some(check) = world.claimed() {
+            if !handles(&world, &worker, check) {
+                deaths += 1;
+                assert_eq!(deaths, 1);
+                world.dies_at.store(usize::MAX, Ordering::SeqCst);
+                worker = world.worker(2);
+            }
+        }
+        let told: Vec<EventType> = world.log.lock().unwrap().iter().map(|event| event.kind).collect();
+        let mut ids: Vec<_> = world.log.lock().unwrap().iter().map(|event| event.id).collect();
+        ids.dedup();
+        assert!(told.iter().all(|kind| *kind == EventType::RefundSucceeded), "dies at {dies_at}: {told:?}");
+        assert_eq!(ids.len(), 1, "dies at {dies_at}: told once under one id");
+        let refunds = world.refunds.lock().unwrap().clone();
+        let once = HashMap::from([("R1".to_owned(), (Book::Returned, 1))]);
+        assert_eq!(refunds, once, "dies at {dies_at}");
+        let record = world.record.lock().unwrap().clone().unwrap();
+        assert_eq!(
+            (record.refunds[0].state, record.due),
+            (RefundState::Succeeded, None),
+            "dies at {dies_at}"
+        );
+        // A repeat asked first; where WeChat had taken it, nothing was sent again.
+        assert_eq!(world.requests.load(Ordering::SeqCst), 1, "dies at {dies_at}");
+        runs += 1;
+        if deaths == 0 {
+            break;
+        }
+    }
+    assert!(runs > 30, "{runs} steps: the walk has more");
+}
+
+#[test]
+fn what_was_never_sent_is_sent_once_wechat_says_that_it_has_none() {
+    // Dead after the lease, before the request: the next worker cannot know, asks, and sends.
+    let world = World::new(2);
+    assert!(!handles(&world, &world.worker(1), world.claimed().unwrap()));
+    world.dies_at.store(usize::MAX, Ordering::SeqCst);
+    assert_eq!(world.requests.load(Ordering::SeqCst), 0);
+    let worker = world.worker(2);
+    while let Some(check) = world.claimed() {
+        assert!(handles(&world, &worker, check));
+    }
+    assert_eq!(world.requests.load(Ordering::SeqCst), 1);
+    assert_eq!(world.queries.lock().unwrap()[0], Book::Nothing, "asked before it was sent");
+}
