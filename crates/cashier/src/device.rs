@@ -37,14 +37,16 @@ pub(crate) fn pay(
 }
 
 /// Until when the device can use it.
-pub(crate) fn good_until(kind: TradeType, offer: &Offer, lives: &Lives) -> Timestamp {
-    offer.at + life(kind, lives)
+pub(crate) fn good_until(asked: &Order, offer: &Offer, lives: &Lives) -> Timestamp {
+    let own_end = offer.at + life(asked.trade.kind(), lives);
+    asked.expires_at.map_or(own_end, |expires_at| expires_at.min(own_end))
 }
 
 /// Whether there is time enough left to hand it out once more: the payer has to read and to press, too.
-pub(crate) fn is_good(kind: TradeType, offer: &Offer, lives: &Lives, now: Timestamp) -> bool {
+pub(crate) fn is_good(asked: &Order, offer: &Offer, lives: &Lives, now: Timestamp) -> bool {
+    let kind = asked.trade.kind();
     let reserve = Millis(life(kind, lives).0 / 10);
-    now + reserve < good_until(kind, offer, lives)
+    now + reserve < offer.at + life(kind, lives)
 }
 
 fn life(kind: TradeType, lives: &Lives) -> Millis {

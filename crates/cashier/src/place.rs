@@ -86,7 +86,7 @@ impl Desk {
         let now = self.now().await?;
         let is_good = *wish == prepared.wish
             && offer.payer == prepared.payer
-            && device::is_good(asked.trade.kind(), offer, &self.parts.lives, now);
+            && device::is_good(asked, offer, &self.parts.lives, now);
         if !is_good {
             return Ok(None);
         }
@@ -186,12 +186,11 @@ impl Desk {
         let (key, algorithm) = self.parts.wechat.device_key(&asked.key.mch_id)?;
         let (nonce, timestamp_s) = (self.nonce(), now.millis() / 1000);
         let signer = DeviceSigner { key: &key, algorithm, timestamp_s, nonce: &nonce };
-        let kind = asked.trade.kind();
         Some(Placed {
-            trade_type: kind,
+            trade_type: asked.trade.kind(),
             prepay_id: offer.prepay_id.clone(),
             pay: device::pay(asked, &prepared.order, offer, signer)?,
-            good_until: device::good_until(kind, offer, &self.parts.lives),
+            good_until: device::good_until(asked, offer, &self.parts.lives),
             is_repeat: false,
             closed: Vec::new(),
         })

@@ -14,12 +14,13 @@ use paybell_core::check::{Check, Lane};
 use paybell_core::dead::DeadReason;
 use paybell_core::lease::{Cleared, Commit, LeaseRequest, Taken};
 use paybell_core::ports::{
-    CheckQueue, CheckSource, Cursor, DeadLetters, EventFilter, EventLog, Ledger, LogRead, PortError, Records,
-    Registry,
+    Businesses, CheckQueue, CheckSource, Cursor, DeadLetters, EventFilter, EventLog, Ledger, LogRead,
+    PortError, Records, Registry,
 };
 use paybell_core::record::{Entry, State};
+use paybell_core::register::{Application, Registered};
 use paybell_core::time::Millis;
-use paybell_core::{LeaseToken, register::Registered};
+use paybell_core::{BusinessNo, LeaseToken};
 use tokio::time::timeout;
 
 use common::{Hands, asks, event, key};
@@ -322,5 +323,25 @@ async fn a_probe_writes() {
     let before = std::fs::metadata(&wal).map_or(0, |meta| meta.len());
     engine.probe().await.unwrap();
     assert!(std::fs::metadata(&wal).unwrap().len() > before, "nothing was written");
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_business_order_is_remembered_for_100_days_after_its_last_change() {
+    let (dir, hands) = (tempfile::tempdir().unwrap(), Arc::new(Hands::new()));
+    let engine = open(dir.path(), &hands);
+    let of = |text: &str| BusinessNo::new(text).unwrap();
+    for (number, business) in [(1, "A"), (2, "B")] {
+        let application = Application { business_no: Some(of(business)), ..asks(1) };
+        engine.register(&key(number), &application).await.unwrap();
+    }
+    let first = key(1).out_trade_no;
+    hands.pass(Millis(100 * DAY.0));
+    assert_eq!(engine.claim(&key(1).mch_id, &of("A"), &first).await.unwrap(), first, "a change");
+    assert_eq!(engine.prune().await.unwrap().businesses, 0);
+    hands.pass(Millis(1));
+    assert_eq!(engine.prune().await.unwrap().businesses, 1);
+    assert_eq!(engine.numbers(&key(1).mch_id, &of("A")).await.unwrap(), [first]);
+    assert_eq!(engine.numbers(&key(2).mch_id, &of("B")).await.unwrap(), []);
     engine.close().await;
 }

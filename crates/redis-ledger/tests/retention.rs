@@ -12,9 +12,11 @@ mod common;
 
 use common::*;
 use paybell_core::check::Check;
+use paybell_core::ids::BusinessNo;
 use paybell_core::lease::Taken;
-use paybell_core::ports::{Ledger, Records, Registry};
+use paybell_core::ports::{Businesses, Ledger, Records, Registry};
 use paybell_core::record::State;
+use paybell_core::register::Application;
 use paybell_core::time::Millis;
 use redis_ledger::{RedisLedger, Retention};
 use testkit::servers::Redis;
@@ -107,4 +109,21 @@ async fn a_pending_order_takes_few_bytes() {
 async fn record_name(server: &Redis) -> String {
     let names = server.cli(&["scan", "0", "match", "test{[0-9]*}[0-9]*", "count", "1000"]).await;
     names.lines().nth(1).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_business_order_is_remembered_for_100_days_after_its_last_change() {
+    let server = Redis::start().await;
+    let ledger = opened_with(&server, Millis(1_500)).await;
+    let business_no = BusinessNo::new("A").unwrap();
+    let application = Application { business_no: Some(business_no.clone()), ..asks(1) };
+    ledger.register(&key(0), &application).await.unwrap();
+    let name = server.cli(&["--scan", "--pattern", "test{*}:business:*"]).await;
+    let left_ms = count(&server, &["pttl", name.trim()]).await;
+    assert!((99 * 86_400_000..=100 * 86_400_000).contains(&left_ms), "{left_ms}");
+    server.cli(&["pexpire", name.trim(), "1000000"]).await;
+    let first = key(0).out_trade_no;
+    assert_eq!(ledger.claim(&key(0).mch_id, &business_no, &first).await.unwrap(), first);
+    let left_ms = count(&server, &["pttl", name.trim()]).await;
+    assert!(left_ms > 99 * 86_400_000, "a claim is a change: {left_ms}");
 }

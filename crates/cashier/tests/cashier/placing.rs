@@ -27,6 +27,17 @@ async fn the_same_again_brings_the_same_while_it_is_good_and_then_a_fresh_one() 
 }
 
 #[tokio::test]
+async fn nothing_is_good_beyond_the_order_s_own_end() {
+    let world = World::new();
+    let order = Order { expires_at: Some(NOON + minutes(30)), ..native("T1") };
+    assert_eq!(placed(&world, &order).await.good_until, NOON + minutes(30));
+    world.wait(29 * 60);
+    assert!(placed(&world, &order).await.is_repeat);
+    world.wait(60);
+    assert_eq!(refused(&world, &order).await.fields, ["expires_at"]);
+}
+
+#[tokio::test]
 async fn an_mweb_link_lives_five_minutes_for_one_address_and_knows_the_way_back() {
     let world = World::new();
     let order = order("T1", mweb(Some("https://shop.example.com/done?a=1&b=店")));
