@@ -149,6 +149,8 @@ async fn the_log_says_who_did_what_and_why_and_no_secret() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    // Where there is one subscriber only, a line that another test reaches first, without one, is silent for good.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let guard = tracing::subscriber::set_default(subscriber);
     for (request, why) in [
         (format!("POST /v1/orders/{MCH}/T/accept"), "agreed by phone"),
