@@ -173,3 +173,19 @@ async fn changes_need_json_and_routes_are_listed() {
         StatusCode::BAD_REQUEST
     );
 }
+
+/// The example of the README, and every setting is explained there.
+#[test]
+fn the_readme_tells_the_keys() {
+    let readme = include_str!("../../README.md");
+    let example = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let config: simulator::SimulatorConfig = toml::from_str(example).unwrap();
+    assert_eq!((config.merchants.len(), config.apps.len(), config.settings.refund_delay_s), (1, 1, 5));
+    assert_eq!(config.faults.refund.answer_lost, 0.1);
+    let Value::Object(settings) = serde_json::to_value(simulator::Settings::default()).unwrap() else {
+        panic!("settings are a table")
+    };
+    for name in settings.keys() {
+        assert!(readme.contains(&format!("`{name}`")), "{name}");
+    }
+}
