@@ -72,7 +72,7 @@ impl Desk {
             ledger: engine.clone(),
             acts: engine.clone(),
             cashier: cashier.clone(),
-            bills: Arc::new(Days::default()),
+            bills: Arc::new(Days),
         };
         let mut metrics = Registry::default();
         let console = Console::new(ports, config, ConsoleMetrics::register(&mut metrics));

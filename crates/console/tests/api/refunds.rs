@@ -2,7 +2,6 @@
 
 use console::{Rate, Scope, Secret, Token};
 use paybell_core::refund::{Refund, RefundState, Refusal};
-use paybell_core::*;
 use serde_json::{Value, json};
 use tokio::join;
 
@@ -160,6 +159,12 @@ async fn a_waiting_caller_hears_as_soon_as_wechat_took_or_refused_it() {
     );
     assert_eq!((silent.status, waited), (202, 1_000), "the request goes on");
     assert_eq!(silent.json()["state"], "asked");
+
+    let openapi = desk.ask("GET /openapi.json").await.json();
+    assert_eq!(refusals(&component(&openapi, "Problem"), &document), [""; 0], "{document}");
+    for refund in [&shown, &taken.json(), &silent.json()] {
+        assert_eq!(refusals(&component(&openapi, "Refund"), refund), [""; 0], "{refund}");
+    }
 
     let again =
         json!({ "out_refund_no": "R1", "refund_fee": 40, "refund_account": "REFUND_SOURCE_RECHARGE_FUNDS" });
