@@ -17,7 +17,9 @@ const ENGINE: harness::Engine = harness::Engine::Cluster;
 
 mod api;
 mod bad_input;
+mod bills;
 mod burst;
+mod devices;
 mod disputes;
 mod doctor;
 mod doctor_cluster;
@@ -27,6 +29,7 @@ mod kill;
 mod legacy;
 mod life;
 mod looks;
+mod openid;
 mod placing;
 mod placing_kills;
 mod proxy;

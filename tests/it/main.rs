@@ -18,7 +18,9 @@ const ENGINE: harness::Engine = harness::Engine::Embedded;
 
 mod api;
 mod bad_input;
+mod bills;
 mod burst;
+mod devices;
 mod disk;
 mod disputes;
 mod doctor;
@@ -27,6 +29,7 @@ mod kill;
 mod legacy;
 mod life;
 mod looks;
+mod openid;
 mod placing;
 mod placing_kills;
 mod proxy;

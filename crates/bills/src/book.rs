@@ -214,8 +214,9 @@ impl Book {
         Self { since, days: BTreeMap::new() }
     }
 
-    /// Opens the days whose bills may be there by now, and lets the old ones go. True if anything changed.
-    pub fn turn(&mut self, opening: Opening, now: Timestamp) -> bool {
+    /// Opens the days whose bills may be there by now, from the day of `active_since` on or, without one, from that of
+    /// the installation; lets the old ones go. True if anything changed.
+    pub fn turn(&mut self, opening: Opening, active_since: Option<Timestamp>, now: Timestamp) -> bool {
         let today = Day::of(now);
         let before = self.days.len();
         let oldest = today.plus(-DAYS_KEPT);
@@ -231,7 +232,7 @@ impl Book {
         if !opening.by_itself {
             return is_changed;
         }
-        let mut day = Day::of(self.since).max(oldest);
+        let mut day = Day::of(active_since.unwrap_or(self.since)).max(oldest);
         while day < today {
             let ready_at = day.end() + opening.after;
             if ready_at <= now && !self.days.contains_key(&day) {

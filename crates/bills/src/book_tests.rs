@@ -24,7 +24,7 @@ fn request(id: u128, file: Option<&str>) -> Request {
 
 fn book(since: &str, now: &str) -> Book {
     let mut book = Book::new(at(since));
-    book.turn(TEN, at(now));
+    book.turn(TEN, None, at(now));
     book
 }
 
@@ -63,8 +63,11 @@ fn days_are_opened_at_ten_from_the_day_of_the_installation_on() {
         Some(day("2026-11-18")),
         "the oldest first"
     );
+    let mut earlier = Book::new(at(since));
+    earlier.turn(TEN, Some(at("2026-11-16T00:00:00")), at("2026-11-21T10:00:00"));
+    assert_eq!(earlier.days.len(), 5, "an operator who says since when it was ours is believed");
     let mut never = Book::new(at(since));
-    assert!(!never.turn(Opening { by_itself: false, ..TEN }, at("2026-11-21T10:00:00")));
+    assert!(!never.turn(Opening { by_itself: false, ..TEN }, None, at("2026-11-21T10:00:00")));
 }
 
 #[test]
@@ -73,7 +76,7 @@ fn old_days_are_let_go_and_there_is_a_bound() {
     assert_eq!(book.days.len(), 40);
     let first = *book.days.keys().next().unwrap();
     assert_eq!(first, day("2026-10-12"));
-    assert!(book.turn(TEN, at("2026-11-22T10:00:00")));
+    assert!(book.turn(TEN, None, at("2026-11-22T10:00:00")));
     assert!(!book.days.contains_key(&first) && book.days.contains_key(&day("2026-11-21")));
     assert_eq!(book.days.len(), 40);
     for number in 0..ASKED_MAX {
@@ -85,7 +88,7 @@ fn old_days_are_let_go_and_there_is_a_bound() {
         book.ask(day("2026-03-01"), request(2, None), at("2026-11-22T10:00:00")).is_ok(),
         "the same again"
     );
-    book.turn(TEN, at("2026-11-23T10:00:00"));
+    book.turn(TEN, None, at("2026-11-23T10:00:00"));
     assert!(book.days.contains_key(&day("2026-03-01")), "what somebody waits for stays");
 }
 
@@ -183,9 +186,9 @@ fn what_a_process_asks_of_itself_nobody_else_does_and_its_death_is_noticed() {
     assert_eq!(book.next(now, false, None), None);
     assert_eq!(book.next(now, false, Some(8)), None);
     assert_eq!(book.next(now, false, Some(7)), Some(day));
-    book.turn(TEN, now + OWN_REQUEST_MAX);
+    book.turn(TEN, None, now + OWN_REQUEST_MAX);
     assert_eq!(book.next(now + OWN_REQUEST_MAX, false, None), None, "its person may still wait");
     let later = now + OWN_REQUEST_MAX + Millis(1);
-    book.turn(TEN, later);
+    book.turn(TEN, None, later);
     assert_eq!((book.next(later, false, None), book.next(later, false, Some(7))), (Some(day), None));
 }

@@ -44,7 +44,7 @@ pub(crate) async fn round(
     let is_alone = bills.company == Company::Alone;
     let taken = shelf.change(now, |book| {
         let is_new = book.days.is_empty() && book.since == now;
-        let is_turned = book.turn(bills.wants.opening, now);
+        let is_turned = book.turn(bills.wants.opening, merchant.active_since, now);
         let day = book.next(now, is_alone, bills.me);
         let lease = Lease { token: token.0, until: now + bills.timing.lease, progress: None };
         let entry = day.and_then(|day| book.lease(day, lease).cloned());

@@ -117,7 +117,7 @@ async fn what_was_paid_before_the_installation_or_outside_the_scope_is_reported_
     let place = Place::open(BEFORE);
     let mut bills = place.bills(Scripted::new(|_| Says::Bill(bill(DAY, &numbers(5)))));
     let pattern = Some(reconcile::Pattern::parse("T00000?").unwrap());
-    let narrow = Merchant { active_since: Some(at("2026-11-20T00:00:00")), pattern, ..merchant() };
+    let narrow = Merchant { active_since: Some(at("2026-11-19T23:00:00")), pattern, ..merchant() };
     bills.merchants = Arc::new(move || vec![narrow.clone()]);
     bills.wants.mode = Mode::Shadow;
     let process = Process::start(bills);

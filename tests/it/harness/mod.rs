@@ -20,7 +20,7 @@ use std::{
 pub use engine::Engine;
 pub use http::{Answer, Request, get, post_xml};
 pub use notification::Notification;
-pub use process::{Running, Service, run};
+pub use process::{Ran, Running, Service, run};
 pub use shop::{Settings, Shop};
 pub use simulator::Simulator;
 pub use wechat::{Say, Wechat};
