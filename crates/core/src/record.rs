@@ -191,7 +191,8 @@ pub struct Progress {
     /// A notification of the order was accepted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub notified: bool,
-    /// WeChat was answered SUCCESS by us, or a person asked: whatever the mode, this order is told outside.
+    /// WeChat was answered SUCCESS by us, the order was placed through us, or a person asked: whatever the mode, this order
+    /// is told outside.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub owed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]

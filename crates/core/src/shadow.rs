@@ -2,7 +2,8 @@
 //!
 //! One rule decides who hears of an order. While the mode is shadow, the shop's old handler answers WeChat, so nobody
 //! waits for our word and events are *withheld*. Once WeChat was answered SUCCESS by us, it does not come again: then
-//! the telling is *owed*, in whatever mode the process runs by then, and what was withheld is told after all.
+//! the telling is *owed*, in whatever mode the process runs by then, and what was withheld is told after all. So it is
+//! for an order that was placed through us, whose notifications come to us alone.
 //!
 //! Decides about events only. Who leaves the marked ones out: the fan-out, the deliveries, the private API.
 

@@ -3,8 +3,9 @@
 use paybell_core::event::{
     ContentType, Event, EventType, LearnedBy, OrderData, SpecVersion, event_id, source_of,
 };
-use paybell_core::ids::TransactionId;
+use paybell_core::ids::{BusinessNo, TransactionId};
 use paybell_core::observation::{Coupon, Openid, Payment};
+use paybell_core::place::{Offer, Placing, TradeType, Wish};
 use paybell_core::record::{Entry, Hint, LookAgain, Progress, QuickLooks, SeenAs};
 use paybell_core::verdict::Verdict;
 use proptest::option::of;
@@ -129,16 +130,34 @@ fn lease() -> impl Strategy<Value = Lease> {
 }
 
 fn registration() -> impl Strategy<Value = Registration> {
-    (fen(), currency(), of(appid()), of(mch_id()), of(time())).prop_map(
-        |(total_fee, fee_type, appid, sub_mch_id, expires_at)| Registration {
+    let business_no = "[!-~]{1,64}".prop_map(|text| BusinessNo::new(text).unwrap());
+    (fen(), currency(), of(appid()), of(mch_id()), of(time()), of(business_no)).prop_map(
+        |(total_fee, fee_type, appid, sub_mch_id, expires_at, business_no)| Registration {
             total_fee,
             fee_type,
             appid,
             sub_mch_id,
             expires_at,
-            business_no: None,
+            business_no,
         },
     )
+}
+
+fn placing() -> impl Strategy<Value = Placing> {
+    let parts = proptest::collection::btree_map(any::<String>(), any::<String>(), 0..3);
+    let trade_type = proptest::sample::select(TradeType::ALL.to_vec());
+    let wish = (trade_type, parts).prop_map(|(trade_type, parts)| Wish { trade_type, parts });
+    let texts = (any::<String>(), of(any::<String>()), of(any::<String>()), of(any::<String>()));
+    let offer = (texts, time()).prop_map(|((prepay_id, code_url, mweb_url, payer), at)| Offer {
+        prepay_id,
+        code_url,
+        mweb_url,
+        at,
+        payer,
+    });
+    (wish, time(), time(), of(time()), of(offer)).prop_map(|(wish, since, begun_at, calling_until, offer)| {
+        Placing { wish, since, begun_at, calling_until, offer }
+    })
 }
 
 fn hint() -> impl Strategy<Value = Hint> {
@@ -257,6 +276,7 @@ prop_compose! {
         rare in (of(progress()), of(look_again()), of(verdict()), of(payment())),
         outgoing in proptest::collection::vec(event(), 0..2),
         history in history(),
+        placing in of(placing()),
     ) -> Record {
         let mut record = Record::new(key(), short.0, short.1);
         (record.version, record.claim, record.facts, record.leases_lost) = (short.2, short.3, short.4, short.5);
@@ -265,6 +285,7 @@ prop_compose! {
         record.progress = rare.0.unwrap_or_default();
         (record.look_again, record.verdict, record.payment) = (rare.1, rare.2, rare.3);
         (record.outgoing, record.history) = (outgoing, history);
+        record.placing = placing.map(Box::new);
         record
     }
 }

@@ -179,3 +179,14 @@ fn a_payment_that_disagrees_with_its_late_registration_is_no_duplicate_but_a_mis
     desk.wait(5);
     assert_eq!(kinds(&desk.look(&manual(), &success(TX, FEE))), [EventType::Mismatch]);
 }
+
+#[test]
+fn an_order_that_was_placed_through_us_is_told_in_shadow_mode_too() {
+    let mut desk = Desk::registered();
+    desk.policy.mode = Mode::Shadow;
+    begun(&mut desk);
+    desk.wait(20);
+    let change = desk.poll(&success(TX, FEE));
+    assert_eq!(kinds(&change), [EventType::Paid]);
+    assert!(!change.events[0].is_shadow(), "no other handler is notified of it");
+}
