@@ -9,16 +9,15 @@ use wechat_pay::error_code::{ErrCode, ErrorClass, Interface, known_message};
 use crate::harness::{APP, Answer, KEY, MCH, Settings, Shop, Simulator, rfc3339_in, wait_for};
 
 /// What is only told is found at once; the looks of the cadence come after an hour.
-const ONLY_TOLD: &[&str] = &["1h"];
+pub const ONLY_TOLD: &[&str] = &["1h"];
 /// What nobody tells is found.
-pub const POLLED: &[&str] = &["1s", "1s", "1s", "2s", "2s", "2s", "5s", "5s", "1h"];
+const POLLED: &[&str] = &["1s", "1s", "1s", "2s", "2s", "2s", "5s", "5s", "1h"];
 
-const JSAPI: &str = "JSAPI";
-const WAYS: [&str; 5] = [JSAPI, "MINIPROGRAM", "NATIVE", "APP", "MWEB"];
-const PAYER_IP: &str = "203.0.113.7";
-const PAGE: &str = "https://shop.example.com/pay/order";
+pub const WAYS: [&str; 5] = ["JSAPI", "MINIPROGRAM", "NATIVE", "APP", "MWEB"];
+pub const PAYER_IP: &str = "203.0.113.7";
+pub const PAGE: &str = "https://shop.example.com/pay/order";
 /// Encoded once more on its way, and decoded once.
-const BACK: &str = "https://shop.example.com/back?order=T1&from=%E4%BB%98#top";
+pub const BACK: &str = "https://shop.example.com/back?order=T1&from=%E4%BB%98#top";
 
 /// A service that places orders, and the WeChat that takes them.
 pub struct Till {
@@ -97,7 +96,7 @@ pub fn wish(more: &Value) -> Value {
 }
 
 /// What each way of paying needs beside that.
-fn way(trade_type: &str) -> Value {
+pub fn way(trade_type: &str) -> Value {
     match trade_type {
         "JSAPI" | "MINIPROGRAM" => {
             json!({ "trade_type": trade_type, "openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o" })
@@ -110,88 +109,6 @@ fn way(trade_type: &str) -> Value {
         }),
         _ => json!({ "trade_type": trade_type }),
     }
-}
-
-/// The devices that each answer is good for.
-fn devices(trade_type: &str, pay: &Value) -> Vec<Value> {
-    match trade_type {
-        "JSAPI" => {
-            // The JSSDK signs what it is given under WeChat's own spelling.
-            let mut jssdk = pay["jssdk"].clone();
-            let timestamp = jssdk.as_object_mut().unwrap().remove("timestamp").unwrap();
-            jssdk["timeStamp"] = timestamp;
-            jssdk["appId"] = pay["bridge"]["appId"].clone();
-            vec![json!({ "params": pay["bridge"], "page": PAGE }), json!({ "params": jssdk, "page": PAGE })]
-        }
-        "MINIPROGRAM" => vec![json!({ "params": pay["mini_program"] })],
-        "APP" => vec![json!({ "params": pay["app"] })],
-        "NATIVE" => vec![json!({ "code_url": pay["code_url"] })],
-        _ => vec![json!({ "mweb_url": pay["mweb_url"], "referer": PAGE, "ip": PAYER_IP })],
-    }
-}
-
-#[test]
-fn each_way_of_paying_is_placed_paid_by_its_device_and_told() {
-    let till = Till::open(&Settings { cadence: ONLY_TOLD, ..Settings::default() });
-    till.simulator
-        .send(
-            "PUT",
-            "/_sim/settings",
-            &json!({ "pay_directories": { MCH: ["https://shop.example.com/pay/"] }, "h5_domains": { MCH: ["shop.example.com"] } }),
-        )
-        .expect(200);
-    for trade_type in WAYS {
-        // JSAPI has two spellings of one answer; each pays an order of its own.
-        for number in 0..if trade_type == JSAPI { 2 } else { 1 } {
-            let order = format!("{trade_type}{number}");
-            let placed = till.placed(&order, &way(trade_type));
-            assert_eq!((&placed["trade_type"], &placed["repeated"]), (&json!(trade_type), &json!(false)));
-            let again = till.place(&order, &way(trade_type)).expect(200).json();
-            assert_eq!((&again["prepay_id"], &again["repeated"]), (&placed["prepay_id"], &json!(true)));
-            let device = devices(trade_type, &again["pay"]).remove(number);
-            let outcome = till.device(&device).expect(200).json();
-            if trade_type == "MWEB" {
-                assert_eq!(outcome["redirect_url"], BACK);
-            }
-            let event = till.shop.event(&order, "order.paid");
-            assert_eq!(
-                (&event["data"]["total_fee"], &event["data"]["registered"]),
-                (&json!(1999), &json!(true))
-            );
-            assert_eq!(event["data"]["learned_by"], "notification");
-            let settled = till.place(&order, &way(trade_type)).expect(409).json();
-            assert_eq!(settled["type"], "urn:paybell:problem:order-paid", "{settled}");
-        }
-    }
-    assert_eq!(till.shop.dead_letters(), Vec::<Value>::new());
-    assert!(!till.shop.service.process.log().contains("oUpF8uMuAJO"), "a payer is nobody's to read");
-}
-
-/// What the payer's device says then is a text that `docs/errors.md` explains.
-#[test]
-fn what_a_device_refuses_is_explained() {
-    let till = Till::open(&Settings::default());
-    let rules = json!({ "pay_directories": { MCH: ["https://shop.example.com/pay/"] }, "h5_domains": { MCH: ["shop.example.com"] } });
-    till.simulator.send("PUT", "/_sim/settings", &rules).expect(200);
-    let jsapi = till.placed("J", &way(JSAPI))["pay"]["bridge"].clone();
-    let mweb = till.placed("M", &way("MWEB"))["pay"]["mweb_url"].clone();
-    let mut forged = jsapi.clone();
-    forged["timeStamp"] = json!("1");
-    let expired = till.placed("E", &way("MWEB"))["pay"]["mweb_url"].clone();
-    for (device, name) in [
-        (json!({ "params": jsapi, "page": "https://shop.example.com/other" }), "unregistered_directory"),
-        (json!({ "params": forged, "page": PAGE }), "wrong_sign"),
-        (json!({ "mweb_url": mweb, "ip": PAYER_IP }), "empty_referer"),
-        (json!({ "mweb_url": mweb, "referer": "https://other.example/", "ip": PAYER_IP }), "h5_domain"),
-        (json!({ "mweb_url": mweb, "referer": PAGE, "ip": "203.0.113.8" }), "ip_mismatch"),
-    ] {
-        let said = till.device(&device);
-        assert_eq!(known_message(&said.body).map(|known| known.name), Some(name), "{}", said.body);
-    }
-    till.simulator.send("POST", "/_sim/clock", &json!({ "advance_s": 301 })).expect(200);
-    let said = till.device(&json!({ "mweb_url": expired, "referer": PAGE, "ip": PAYER_IP }));
-    assert_eq!(known_message(&said.body).map(|known| known.name), Some("expired_link"), "{}", said.body);
-    assert_eq!(till.shop.log(), Vec::<Value>::new());
 }
 
 #[test]
