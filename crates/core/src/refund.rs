@@ -188,7 +188,8 @@ pub struct Refund {
     /// Absent where it was asked for elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RefundRequest>,
-    /// When it was asked for, last, or first heard of: its cadence counts from here.
+    /// When it was asked for, last, or first heard of, or was given up and is asked about again: its cadence counts from
+    /// here.
     pub known_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<RefundFacts>,

@@ -222,3 +222,7 @@ fn unreadable(field: &str) -> RefundAnswer {
     let detail = format!("authentic answer about a refund, but {field} cannot be read");
     RefundAnswer::Stuck { reason: DeadReason::IncompleteAnswer, detail }
 }
+
+#[cfg(test)]
+#[path = "observe_refund_tests.rs"]
+mod tests;

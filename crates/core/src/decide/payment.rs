@@ -131,6 +131,7 @@ fn judged_payment(record: &Record, payment: &Payment, look: &Look<'_>, mut chang
         settle_refund(record, payment, look, &mut change);
         change.outcome = "refunded";
     } else {
+        change.due = earlier(change.due, refund::until_seen(record, look));
         return change;
     }
     change.payment = Some(kept(payment, look));

@@ -72,6 +72,12 @@ pub fn decide_refund(record: &Record, found: &RefundLook<'_>, look: &Look<'_>) -
     change
 }
 
+/// Whether the order itself is still to be told as refunded.
+fn is_open(record: &Record) -> bool {
+    let is_payment = matches!(record.state, State::Paid | State::Mismatch | State::Rejected);
+    is_payment && !record.progress.refund_only
+}
+
 /// While a paid order has a refund that succeeded, and orderquery does not say so yet, it is asked again.
 pub(super) fn until_seen(record: &Record, look: &Look<'_>) -> Option<Due> {
     let succeeded = record.refunds.iter().filter(|refund| refund.state == RefundState::Succeeded);
@@ -112,7 +118,7 @@ fn observed(
         refund.refusal = None;
         tell_a_difference(record, refund, facts, look, change);
         refund.settled_at = state.is_final().then_some(look.now);
-        if state == RefundState::Succeeded && record.state == State::Paid && !record.progress.refund_only {
+        if state == RefundState::Succeeded && is_open(record) {
             change.due = earlier(change.due, Some(Due { at: look.now, cause: Cause::Refund }));
         }
     }

@@ -52,6 +52,10 @@ pub(crate) fn want_all(record: &mut Record, now: Timestamp) {
 fn want(refund: &mut Refund, now: Timestamp) {
     refund.hints = refund.hints.saturating_add(1);
     refund.unseen = 0;
+    if refund.next_at.is_none() && !refund.state.is_final() {
+        // It had been given up: from now on it is watched anew.
+        refund.known_at = now;
+    }
     refund.next_at = Some(refund.next_at.map_or(now, |at| at.min(now)));
 }
 

@@ -65,6 +65,16 @@ impl Worker {
             }
         }
         match wechat.refund(ask).await {
+            // An earlier try may have been taken: a refusal of this one says nothing of it.
+            RefundAsked::Answered(RefundAnswer::Refused(refusal)) if !refund.is_unsent() => {
+                match self.refund_query(ask).await {
+                    Some(RefundAnswer::NotExist | RefundAnswer::Stuck { .. }) => {
+                        Some(RefundAnswer::Refused(refusal))
+                    }
+                    Some(answer) => Some(answer),
+                    None => Some(RefundAnswer::Transient { cause: "unclear_refusal", at_least: Millis(0) }),
+                }
+            }
             RefundAsked::Answered(answer) => Some(answer),
             RefundAsked::NoSlot => None,
             RefundAsked::Unclear(refusal) => match self.refund_query(ask).await {

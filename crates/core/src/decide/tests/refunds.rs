@@ -250,6 +250,18 @@ fn what_went_back_makes_the_order_itself_look_until_orderquery_says_so() {
 }
 
 #[test]
+fn a_payment_that_disagreed_is_refunded_like_any_other() {
+    for state in [State::Mismatch, State::Rejected] {
+        let mut desk = Desk::in_state(state, true);
+        desk.ask_refund(&wants("R1", 500));
+        desk.poll_refund(&refund_is(RefundStatus::Success));
+        assert_eq!(kinds(&desk.poll(&success(TX, WRONG))), [], "one of WeChat's copies lags");
+        assert_eq!(kinds(&desk.poll(&refund(TX, WRONG))), [EventType::Refunded], "{state:?}");
+        assert_eq!(desk.record().state, State::Refunded);
+    }
+}
+
+#[test]
 fn an_unsettled_refund_follows_the_cadence_then_six_hours_then_rests_after_30_days_with_a_letter() {
     let mut desk = Desk::in_state(State::Paid, true);
     desk.ask_refund(&wants("R1", 500));
@@ -272,6 +284,8 @@ fn an_unsettled_refund_follows_the_cadence_then_six_hours_then_rests_after_30_da
     assert!(desk.dead[0].detail.contains("R1"), "{}", desk.dead[0].detail);
     desk.look(&manual(), &success(TX, FEE));
     assert_eq!(desk.record().due.unwrap().at, desk.now, "a person asks, and it is looked at once more");
+    desk.poll_refund(&refund_is(RefundStatus::Processing));
+    assert_eq!(desk.record().due.unwrap().at, desk.now + Millis::seconds(15), "from its beginning");
     assert_eq!(kinds(&desk.poll_refund(&refund_is(RefundStatus::Success))), [EventType::RefundSucceeded]);
 }
 
