@@ -48,6 +48,12 @@ impl Folder {
         Ok(Self(path.to_owned()))
     }
 
+    /// One that may not be there yet: whatever is to lie in it fails by itself then.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0

@@ -38,7 +38,7 @@ pub fn build(
     Ok(Bills {
         ports: ports(engine),
         source: Arc::new(WechatBills { client, account_of: Arc::new(account_of) }),
-        folder: folder(config)?,
+        folder: folder(config),
         merchants: Arc::new(move || live.load().iter().map(merchant).collect()),
         wants: Wants {
             opening: ::bills::book::Opening {
@@ -59,14 +59,14 @@ pub fn build(
 }
 
 /// What people see of bills and ask of them.
-pub fn desk(config: &Config, engine: &Engine) -> Result<Desk, Error> {
+pub fn desk(config: &Config, engine: &Engine) -> Desk {
     let ledger = engine.ledger();
     // On the cluster engine the work may be done on another machine, which cannot see a file of this one.
     let folder = match config.engine {
-        EngineKind::Embedded => Some(folder(config)?),
+        EngineKind::Embedded => Some(folder(config)),
         EngineKind::Cluster => None,
     };
-    Ok(Desk { notes: ledger.notes.clone(), ledger: ledger.ledger.clone(), folder, by: None })
+    Desk { notes: ledger.notes.clone(), ledger: ledger.ledger.clone(), folder, by: None }
 }
 
 /// In whose name bills are asked for: with a rate of its own, because one call a day needs no share of the others'.
@@ -93,11 +93,16 @@ pub fn merchant(merchant: &config::Merchant) -> Merchant {
     }
 }
 
-/// Where bills are kept.
-pub fn folder(config: &Config) -> Result<Folder, Error> {
+/// Where bills are kept. A process that cannot write there does everything else all the same, and every bill that it
+/// tries says why it fails.
+pub fn folder(config: &Config) -> Folder {
     let path = &config.reconcile.folder;
-    Folder::open(path).map_err(|error| {
-        Error::Usage(format!("reconcile.folder: {error}; name a folder that this process may write to"))
+    Folder::open(path).unwrap_or_else(|error| {
+        tracing::error!(
+            error = %error,
+            "no bill can be kept: {error}; name a folder in reconcile.folder that this process may write to"
+        );
+        Folder::at(path)
     })
 }
 

@@ -68,7 +68,7 @@ pub fn start(
     let asking = calls.then(|| build_asker(config, wiring.registry, &targets.keys)).transpose()?;
     targets.asker = asking.as_ref().map(|(asker, _)| asker.clone());
     if let (Some(listener), Some((asker, _))) = (listeners.console, &asking) {
-        let desk = cashier::build(config, targets.notify_base.as_deref(), engine, asker)?;
+        let desk = cashier::build(config, targets.notify_base.as_deref(), engine, asker, wiring.registry)?;
         let desk = targets.cashier.insert(Arc::new(desk)).clone();
         let console = build_console(config, engine, wiring.registry, (&targets.known, desk))?;
         targets.console = Some(console.clone());
@@ -168,7 +168,7 @@ fn build_console(
         log: engine.log().clone(),
         endpoints: deliveries::desk(config, engine),
         acts: engine.ledger().acts.clone(),
-        bills: Arc::new(bills::Window(bills::desk(config, engine)?)),
+        bills: Arc::new(bills::Window(bills::desk(config, engine))),
         ledger: engine.ledger().ledger.clone(),
         cashier,
     };
