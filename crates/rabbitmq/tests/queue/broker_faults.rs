@@ -1,4 +1,5 @@
-//! A broker that closes, dies, or takes nothing. One private node serves these tests, one after the other.
+//! A broker that closes, dies, or takes nothing. One private node serves these tests, one after the other; the one that
+//! dies is another, so that nobody waits for it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -102,7 +103,7 @@ async fn connections_that_the_broker_closes_come_back_by_themselves() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_killed_has_every_confirmed_check_when_it_is_back() {
-    let (node, _turn) = ours().await;
+    let node = Rabbit::start().await;
     let config = config(&node.url());
     let (publisher, worker) = (Process::publisher(&config).await, Process::worker(&config).await);
     let traffic = Traffic::begin(&publisher);
