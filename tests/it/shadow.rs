@@ -65,7 +65,7 @@ fn told(receiver: &Receiver, path: &str) -> Vec<String> {
 fn in_shadow_everything_is_decided_and_nothing_leaves_until_the_take_over() {
     let receiver = handler();
     let mut shop = shop_with(&endpoints(&receiver), Settings { top: SHADOW, ..Settings::default() });
-    assert!(shop.service.process.log().contains("nothing is told"), "{}", shop.service.process.log());
+    shop.service.process.says(&["nothing is told"]);
     assert_eq!(shop.get("/").expect(200).json()["mode"], "shadow");
     assert!((shop.service.metric("paybell_shadow") - 1.0).abs() < 0.1);
 

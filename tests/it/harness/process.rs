@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{PATIENCE, get, wait_for};
+use super::{PATIENCE, eventually, get, wait_for};
 
 /// Where the binary lies.
 fn binary() -> PathBuf {
@@ -104,6 +104,15 @@ impl Running {
     /// What it logged so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until its log says all of this: what it did may be seen before what it says of it.
+    #[track_caller]
+    pub fn says(&self, words: &[&str]) {
+        eventually(&format!("the log says {words:?}"), || {
+            let log = self.log();
+            words.iter().all(|word| log.contains(word))
+        });
     }
 
     pub fn signal(&self, name: &str) {
