@@ -36,6 +36,8 @@ fn every_answer_is_what_the_openapi_document_says() {
         "/v1/orders/{mch_id}/{out_trade_no}",
         "/v1/orders/{mch_id}/{out_trade_no}/check",
         "/v1/orders/{mch_id}/{out_trade_no}/accept",
+        "/v1/orders/{mch_id}/{out_trade_no}/place",
+        "/v1/orders/{mch_id}/{out_trade_no}/refunds",
         "/v1/events",
         "/v1/dead",
         "/v1/dead/{id}",

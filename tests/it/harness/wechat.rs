@@ -78,6 +78,16 @@ pub fn payment(out_trade_no: &str, total_fee: i64) -> Fields {
     ])
 }
 
+/// What an order that is placed is offered, unless a test says otherwise.
+fn offer(trade_type: &str) -> Fields {
+    owned(&[
+        ("trade_type", trade_type),
+        ("prepay_id", "wx201410272009395522657a690389285100"),
+        ("code_url", "weixin://wxpay/bizpayurl?pr=Xq0Tm"),
+        ("mweb_url", "https://wx.tenpay.com/cgi-bin/mmpayweb-bin/checkmweb?prepay_id=wx2014&package=1"),
+    ])
+}
+
 /// WeChat's number of an order's first payment.
 pub fn transaction_id(out_trade_no: &str) -> String {
     format!("4200{out_trade_no}")
@@ -173,9 +183,13 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
         let key = state.keys.iter().map(|key| ApiKey::new(key).unwrap()).find(|key| {
             algorithm(&fields).is_some_and(|algorithm| sign::verify(&document, key, algorithm).is_ok())
         });
-        let order = fields["out_trade_no"].clone();
-        let say = match state.says.get_mut(&(path, order)) {
-            None => Say::error("ORDERNOTEXIST"),
+        // A refund is asked about by its own number, a bill by its day.
+        let named = fields.get("out_trade_no").or(fields.get("out_refund_no")).cloned().unwrap_or_default();
+        let is_placing = path == "/pay/unifiedorder";
+        let unknown = if path == "/pay/refundquery" { "REFUNDNOTEXIST" } else { "ORDERNOTEXIST" };
+        let say = match state.says.get_mut(&(path, named)) {
+            None if is_placing => Say::Signed(offer(&fields["trade_type"])),
+            None => Say::error(unknown),
             Some(says) if says.len() > 1 => says.pop_front().unwrap(),
             Some(says) => says[0].clone(),
         };
