@@ -14,6 +14,7 @@ use rand::{Rng, SeedableRng};
 use wechat_pay::client::OpenIdClient;
 use worker::Placer;
 
+use crate::metrics::CashierMetrics;
 use crate::settings::{Lives, Settings};
 
 /// What a desk works with.
@@ -28,6 +29,7 @@ pub struct Parts {
     pub openids: OpenIdClient,
     pub settings: Settings,
     pub lives: Lives,
+    pub metrics: CashierMetrics,
     /// For nonces.
     pub seed: [u8; 32],
 }
@@ -83,11 +85,15 @@ impl Desk {
 #[async_trait]
 impl Cashier for Desk {
     async fn place(&self, order: &Order) -> Result<Placed, CashierError> {
-        self.place_order(order).await
+        let outcome = self.place_order(order).await;
+        self.parts.metrics.placed(&order.key.mch_id, &outcome);
+        outcome
     }
 
     async fn close(&self, key: &OrderKey) -> Result<Closed, CashierError> {
-        self.close_order(key).await
+        let outcome = self.close_order(key).await;
+        self.parts.metrics.closed(&key.mch_id, &outcome);
+        outcome
     }
 
     fn authorize_url(&self, wish: &AuthorizeWish) -> Result<String, CashierError> {

@@ -8,6 +8,7 @@ mod business;
 mod close;
 mod desk;
 mod device;
+mod metrics;
 mod payer;
 mod place;
 mod prepare;
@@ -15,4 +16,5 @@ mod refusal;
 mod settings;
 
 pub use desk::{Desk, Parts};
+pub use metrics::CashierMetrics;
 pub use settings::{AppAccount, Lives, Settings, Shop};

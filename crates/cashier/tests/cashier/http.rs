@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cashier::{Desk, Lives, Parts, Settings};
+use cashier::{CashierMetrics, Desk, Lives, Parts, Settings};
 use paybell_core::observation::Openid;
 use paybell_core::place::{CodeOf, Fields, Order, Pay, Payer, Placed, RefusalKind, Scene, Trade};
 use paybell_core::ports::{AuthorizeWish, Cashier, Closed};
@@ -86,6 +86,7 @@ fn desk_over(world: &World, base: &str, algorithm: Algorithm, ours: &[&str]) -> 
         openids: OpenIdClient::new(base, Duration::from_secs(5)).unwrap(),
         settings: Settings { ..settings() },
         lives: Lives::default(),
+        metrics: CashierMetrics::default(),
         seed: [9; 32],
     })
 }

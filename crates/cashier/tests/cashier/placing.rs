@@ -1,6 +1,8 @@
 //! One order: repeats, refusals, lives, what each way of paying gets.
 
+use cashier::CashierMetrics;
 use paybell_core::place::{Order, Pay, RefusalKind, Scene, Trade, TradeType};
+use paybell_core::ports::Cashier;
 use paybell_core::{AppId, Fen, State};
 
 use crate::memory::{Mood, NOON, World, minutes};
@@ -199,4 +201,36 @@ async fn nothing_is_sent_while_the_ledger_is_away() {
     world.stored.lock().unwrap().is_ledger_away = true;
     assert!(matches!(place(&world, &native("T1")).await, Err(paybell_core::place::CashierError::Engine(_))));
     assert_eq!(world.known(&key("T1")), None);
+}
+
+#[tokio::test]
+async fn every_demand_is_counted_by_what_came_of_it() {
+    let world = World::new();
+    let mut registry = prometheus_client::registry::Registry::default();
+    let desk = counting_desk(&world, CashierMetrics::register(&mut registry, ["1900000109"]));
+    let counted = |registry: &prometheus_client::registry::Registry| {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let line = |mch_id: &str, call: &str, outcome: &str, count: u32| {
+        format!(
+            "paybell_cashier_calls_total{{mch_id=\"{mch_id}\",call=\"{call}\",outcome=\"{outcome}\"}} {count}"
+        )
+    };
+    assert_eq!(counted(&registry), [line("1900000109", "place", "placed", 0)]);
+    desk.place(&native("T1")).await.unwrap();
+    desk.place(&native("T1")).await.unwrap();
+    desk.close(&key("T1")).await.unwrap_err();
+    let stranger = Order { key: paybell_core::OrderKey::new("666", "T1").unwrap(), ..native("T1") };
+    desk.place(&stranger).await.unwrap_err();
+    let lines = counted(&registry);
+    for expected in [
+        line("1900000109", "place", "placed", 1),
+        line("1900000109", "place", "repeated", 1),
+        line("1900000109", "close", "too-young", 1),
+        line("unknown", "place", "unknown-merchant", 1),
+    ] {
+        assert!(lines.contains(&expected), "{expected} is not in {lines:#?}");
+    }
 }

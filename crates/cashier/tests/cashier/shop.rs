@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cashier::{AppAccount, Desk, Lives, Parts, Settings, Shop};
+use cashier::{AppAccount, CashierMetrics, Desk, Lives, Parts, Settings, Shop};
 use paybell_core::ids::BusinessNo;
 use paybell_core::observation::Openid;
 use paybell_core::place::{CashierError, Order, Payer, Placed, Refusal, RefusalKind, Trade};
@@ -34,6 +34,10 @@ pub fn settings() -> Settings {
 }
 
 pub fn desk(world: &World) -> Desk {
+    counting_desk(world, CashierMetrics::default())
+}
+
+pub fn counting_desk(world: &World, metrics: CashierMetrics) -> Desk {
     let all = Arc::new(world.clone());
     Desk::new(Parts {
         ledger: all.clone(),
@@ -45,6 +49,7 @@ pub fn desk(world: &World) -> Desk {
         openids: OpenIdClient::new("http://127.0.0.1:9", std::time::Duration::from_secs(1)).unwrap(),
         settings: settings(),
         lives: Lives::default(),
+        metrics,
         seed: [7; 32],
     })
 }

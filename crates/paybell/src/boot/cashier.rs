@@ -3,11 +3,13 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use ::cashier::{AppAccount, Desk, Lives, Parts, Settings, Shop};
+use ::cashier::{AppAccount, CashierMetrics, Desk, Lives, Parts, Settings, Shop};
 use hyper::Uri;
+use prometheus_client::registry::Registry;
 use wechat_pay::{client::OpenIdClient, openid::AppSecret};
 use worker::Asker;
 
+use super::views::mch_ids;
 use crate::{
     config::{Config, ListenAddress, Merchant},
     engine::Engine,
@@ -23,6 +25,7 @@ pub fn build(
     notify_base: Option<&str>,
     engine: &Engine,
     asker: &Arc<Asker>,
+    registry: &mut Registry,
 ) -> Result<Desk, Error> {
     let openids = OpenIdClient::new(&config.openid_base_url, EXCHANGE_TIMEOUT)
         .map_err(|error| Error::Usage(format!("wechat.openid_base_url: {error}")))?;
@@ -40,6 +43,7 @@ pub fn build(
         openids,
         settings: settings(&config.merchants, notify_base),
         lives: Lives { prepay: config.prepay_life, mweb: config.mweb_life },
+        metrics: CashierMetrics::register(registry, mch_ids(config)),
         seed,
     }))
 }
