@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::{self, DAY_MS},
     error::Error,
+    faults::mix,
     order::Order,
     refund::{Account, Refund},
     world::World,
@@ -95,6 +96,13 @@ fn prefix() -> String {
 }
 
 impl Padding {
+    /// What payment number `number` comes to, and its refund if it has one.
+    fn amounts(&self, number: u64, kind: BillType) -> (u64, Option<u64>) {
+        let total_fee = mix(number) % 99_999 + 1;
+        let refunded = self.refund_every > 0 && number.is_multiple_of(self.refund_every);
+        (total_fee, (refunded && kind != BillType::Success).then(|| total_fee.div_ceil(2)))
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"_-|*@".contains(&byte);
         if self.prefix.len() > 20 || !self.prefix.bytes().all(fit) {

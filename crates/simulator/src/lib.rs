@@ -1,8 +1,8 @@
-//! A WeChat Pay API v2 that runs on a laptop, with faults on demand: orders, queries, closing, and payment
-//! notifications on WeChat's own cadence.
+//! A WeChat Pay API v2 that runs on a laptop, with faults on demand: orders, queries, closing, payments at a till, refunds,
+//! bills, openids, and notifications of payments and refunds on WeChat's own cadence.
 //!
 //! It is written from the protocol and shares only XML and signing with the rest; it knows nothing of what its callers do
-//! with the answers. What it holds as true is listed by [`Control::truths`] and `GET /_sim/orders`, so that a test can
+//! with the answers. What it holds as true is listed by [`Control::truths`], [`Control::refund_truths`] and `/_sim/`, so that a test can
 //! compare. Made for tests and demonstrations: it keeps everything in memory and takes orders from anyone.
 //!
 //! ```no_run

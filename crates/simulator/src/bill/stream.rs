@@ -107,11 +107,21 @@ impl BillStream {
         Ok(Bytes::from(begin))
     }
 
-    /// Adds all rows up without keeping their text.
-    pub(super) fn totals(mut self) -> BillTotals {
-        // Writing into a String does not fail.
-        while let Ok(Some(_)) = self.text() {}
-        self.totals
+    /// Adds all rows up without writing them.
+    pub(super) fn totals(self) -> BillTotals {
+        let (mut totals, rate_bp) = (self.totals, self.settings.fee_rate_bp);
+        for row in self.rows {
+            if let Some(values) = Values::of(&row, rate_bp) {
+                totals.add(&values);
+            }
+        }
+        if let Some(padding) = self.padding {
+            for number in 0..padding.rows {
+                let (total_fee, refund_fee) = padding.amounts(number, self.of.kind);
+                totals.add_padding(total_fee, refund_fee, rate_bp);
+            }
+        }
+        totals
     }
 
     /// The next part of the text, never empty.
@@ -179,7 +189,7 @@ impl BillStream {
     /// A payment that nobody else knows of, and at times its refund.
     fn pad_one(&mut self, padding: &Padding, appid: &str, text: &mut String) -> fmt::Result {
         let number = self.padded;
-        let total_fee = mix(number) % 99_999 + 1;
+        let (total_fee, refund_fee) = padding.amounts(number, self.of.kind);
         let share = u128::from(number) * u128::from(DAY_MS.unsigned_abs()) / u128::from(padding.rows.max(1));
         let at_ms = self.of.day_begin_ms + i64::try_from(share).unwrap_or(0);
         let day = crate::clock::compact(at_ms);
@@ -210,12 +220,8 @@ impl BillStream {
             handling_fee: handling_fee(total_fee, rate_bp),
         };
         self.row(&paid, text)?;
-        let refunded = padding.refund_every > 0 && number.is_multiple_of(padding.refund_every);
-        if !refunded || self.of.kind == super::BillType::Success {
-            return Ok(());
-        }
+        let Some(fee) = refund_fee else { return Ok(()) };
         let (refund_id, out_refund_no) = (format!("5{transaction_id}"), format!("{out_trade_no}R1"));
-        let fee = total_fee.div_ceil(2);
         let refund = RefundValues {
             asked_ms: at_ms,
             done_ms: Some(at_ms),

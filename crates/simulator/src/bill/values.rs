@@ -42,6 +42,22 @@ impl BillTotals {
     }
 }
 
+impl BillTotals {
+    /// A made-up payment, and the row of its refund.
+    pub(super) fn add_padding(&mut self, total_fee: u64, refund_fee: Option<u64>, rate_bp: u32) {
+        self.rows += 1;
+        self.settlement_fee += total_fee;
+        self.total_fee += total_fee;
+        self.handling_fee += handling_fee(total_fee, rate_bp);
+        if let Some(refund_fee) = refund_fee {
+            self.rows += 1;
+            self.refund_fee += refund_fee;
+            self.requested_fee += refund_fee;
+            self.handling_fee -= handling_fee(refund_fee, rate_bp);
+        }
+    }
+}
+
 /// One row's values.
 pub(super) struct Values<'r> {
     pub(super) at_ms: i64,

@@ -309,6 +309,10 @@ async fn a_large_bill_is_streamed_and_sums_up() {
     assert_eq!(tally.entries, 1 + 20_000 + 200);
     let totals = sim.control.bill_totals(MCH, &day).unwrap();
     assert_eq!((totals.rows, i64::try_from(totals.total_fee)), (20_201, Ok(tally.total_fee)));
+    assert_eq!(i64::try_from(totals.refund_fee), Ok(tally.refund_fee));
+    assert_eq!(i64::try_from(totals.requested_fee), Ok(tally.requested_fee));
+    assert_eq!(totals.handling_fee * 1_000, tally.handling_fee);
+    assert!(tally.refund_fee > 0);
     let end = wechat_pay::bill::BillDate::parse(&day).unwrap().end_ms();
     assert!((end - 10_000..end).contains(&last_ms), "rows fill the day");
     let path = format!("/_sim/bills/{MCH}/{day}");

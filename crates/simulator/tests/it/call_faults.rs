@@ -7,7 +7,7 @@ use wechat_pay::{
     xml::Document,
 };
 
-use crate::support::{APP, MCH, Map, NOWHERE, Sim, config, key, map};
+use crate::support::{APP, MCH, Map, NOWHERE, Sim, config, key, map, unified};
 
 const REFUND: &str = "/secapi/pay/refund";
 
@@ -90,4 +90,40 @@ async fn an_answer_comes_late() {
     let began = std::time::Instant::now();
     assert_eq!(sim.call(REFUND, &wish(), Md5).await["result_code"], "SUCCESS");
     assert!(began.elapsed().as_millis() >= 300);
+}
+
+#[tokio::test]
+async fn every_call_has_faults_of_its_own() {
+    let till = map(&[("auth_code", "134567890123456789")]);
+    let calls = [
+        ("unified_order", "/pay/unifiedorder", unified("T00009")),
+        ("close_order", "/pay/closeorder", wish()),
+        ("micropay", "/pay/micropay", unified("T00010").into_iter().chain(till).collect()),
+        ("reverse", "/secapi/pay/reverse", wish()),
+        ("refund", REFUND, wish()),
+        ("refund_query", "/pay/refundquery", wish()),
+    ];
+    for (name, path, fields) in calls {
+        let sim = sim_with(CallFaults::default()).await;
+        let set = |fault: &str| {
+            let text = format!(r#"{{"{name}":{{"{fault}":1.0}}}}"#);
+            sim.control.set_faults(serde_json::from_str(&text).unwrap()).unwrap();
+        };
+        set("system_error");
+        assert_eq!(sim.call(path, &fields, Md5).await["err_code"], "SYSTEMERROR", "{name}");
+        set("lost");
+        assert!(sim.post_signed(path, &fields, Md5).await.is_err(), "{name}");
+        set("wrong_sign");
+        let (_, body) = sim.post_signed(path, &fields, Md5).await.unwrap();
+        let document = Document::parse(body.as_bytes()).unwrap();
+        assert!(sign::verify(&document, &key(), Md5).is_err(), "{name}: {body}");
+        assert_eq!(document.get("result_code"), Some(if done(name) { "SUCCESS" } else { "FAIL" }), "{name}");
+        let struck = sim.control.stats().call_faults;
+        assert_eq!(struck.into_keys().filter(|key| key.starts_with(name)).count(), 3, "{name}");
+    }
+}
+
+/// Those that find what they need; the others are refused as always.
+fn done(name: &str) -> bool {
+    matches!(name, "unified_order" | "micropay" | "refund")
 }
