@@ -17,6 +17,7 @@ mod shop;
 mod store;
 mod trace;
 mod wechat;
+mod wishes;
 
 pub use mutation::Mutation;
 

@@ -11,9 +11,9 @@ use paybell_core::ids::{BusinessNo, LeaseToken, MchId, OrderKey, OutTradeNo};
 use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
 use paybell_core::place::{Step, Stepped};
 use paybell_core::ports::{
-    ActFilter, ActPage, Acts, Businesses, CheckQueue, CheckSource, Cursor, DeadLetters, Delivery, DueSet, EventFilter,
-    EventLog, Ledger, LogRead, Note, Notes, OrderFilter, OrderPage, PortError, Reading, Records, Registry,
-    Tally,
+    ActFilter, ActPage, Acts, Businesses, CheckQueue, CheckSource, Cursor, DeadLetters, Delivery, DueSet,
+    EventFilter, EventLog, Ledger, LogRead, Note, Notes, OrderFilter, OrderPage, PortError, Reading, Records,
+    Registry, Tally,
 };
 use paybell_core::record::Record;
 use paybell_core::refund::{RefundApplication, RefundAsked};

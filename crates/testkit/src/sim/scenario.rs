@@ -1,5 +1,7 @@
 //! One seed's day: which orders, which payers, which faults, which processes.
 
+mod draws;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,11 +15,11 @@ use scheduler::{Scheduler, SchedulerMetrics};
 use wechat_pay::sign::{AcceptedAlgorithm, ApiKey};
 use worker::{Policies, Settled, Worker, WorkerMetrics, WorkerParts};
 
+use self::draws::Refunded;
 use super::Day;
 use super::executor::{Process, Sim};
 use super::mutation::Mutation;
 use super::ports::{Weather, World};
-use super::refunds::{Course, Wish};
 use super::shop::{Notifying, Shop};
 use super::store::Store;
 use super::trace::Trace;
@@ -200,7 +202,8 @@ impl Scenario {
         let paid_ms = paid.as_ref().map(|paid| paid.at_ms);
         if let Some(paid_ms) = paid_ms.filter(|_| sim.chance(0.5)) {
             let is_ghost = sim.chance(0.25);
-            self.draw_refunds(&key, nth, paid_ms, total_fee, is_ghost);
+            let order = Refunded { key: key.clone(), nth, paid_ms, total_fee, is_ghost };
+            self.draw_refunds(&order);
             if is_ghost {
                 self.draw_ghost(&key, paid_ms);
                 return;
@@ -231,43 +234,6 @@ impl Scenario {
         }
         if sim.chance(0.3) {
             sim.spawn(Process::World, self.shop.clone().forge(key, created_ms + sim.pick(0..=30_000)));
-        }
-    }
-
-    /// Nobody but WeChat knows of the order until money goes back; its payment may be notified long after.
-    fn draw_ghost(&self, key: &OrderKey, paid_ms: i64) {
-        let sim = &self.world.sim;
-        if sim.chance(0.5) {
-            self.shop.told().ghosts.insert(key.clone());
-            return;
-        }
-        let how =
-            Notifying { is_lost: false, each_lost: 0.0, copies: 1, delay_ms: sim.pick(0..=8 * HOUR_MS) };
-        sim.spawn(Process::World, self.shop.clone().notify(key.clone(), paid_ms, how));
-    }
-
-    fn draw_refunds(&self, key: &OrderKey, nth: i64, paid_ms: i64, total_fee: i64, is_ghost: bool) {
-        let sim = &self.world.sim;
-        let shop = || self.shop.clone();
-        for one in 0..sim.pick(1..=3) {
-            let number = format!("R{nth}-{one}");
-            let course = draw_course(sim);
-            self.shop.wechat.books().refunds.courses.insert(number.clone(), course);
-            let at_ms = paid_ms + sim.pick(1_000..=20 * MINUTE_MS);
-            let refund_fee = sim.pick(1..=total_fee / 2);
-            let wish = Wish { key: key.clone(), number: number.clone(), refund_fee, total_fee, at_ms };
-            if is_ghost || sim.chance(0.3) {
-                sim.spawn(Process::World, shop().refund_elsewhere(wish));
-            } else {
-                sim.spawn(Process::World, shop().want_refund(wish.clone()));
-                sim.spawn(Process::World, shop().notify_refunds_asked(wish, sim.chance(0.5)));
-            }
-            if sim.chance(0.2) {
-                let another = OrderKey::new(MCH_ID, format!("T{}", nth + 1)).expect("a short number");
-                let of = if sim.chance(0.5) { another } else { key.clone() };
-                let what = if sim.chance(0.5) { number } else { format!("X{nth}-{one}") };
-                sim.spawn(Process::World, shop().forge_refund(of, what, at_ms + sim.pick(0..=HOUR_MS)));
-            }
         }
     }
 
@@ -394,20 +360,6 @@ fn draw_payment(sim: &Sim, created_ms: i64, nth: i64) -> Paid {
         transaction_id: format!("42000012342026112000000{nth:05}"),
         refunded_ms: sim.chance(0.3).then_some(at_ms + refund_after_ms),
     }
-}
-
-fn draw_course(sim: &Sim) -> Course {
-    let word = match sim.pick(0..=9) {
-        0..=6 => "SUCCESS",
-        7 => "REFUNDCLOSE",
-        _ => "CHANGE",
-    };
-    let lag_ms = if sim.chance(0.4) { sim.pick(0..=8_000) } else { 0 };
-    let settles_after_ms =
-        lag_ms + if sim.chance(0.5) { sim.pick(1_000..=60_000) } else { sim.pick(0..=2 * HOUR_MS) };
-    let is_mended = word == "CHANGE" && sim.chance(0.5);
-    let mended_after_ms = is_mended.then(|| sim.pick(MINUTE_MS..=3 * HOUR_MS));
-    Course { lag_ms, settles_after_ms, word, mended_after_ms, is_short: sim.chance(0.2) }
 }
 
 fn ingress_over(world: &World) -> Ingress {
