@@ -194,9 +194,11 @@ impl Record {
         since.map_or(self.created_at, |since| since.max(self.created_at))
     }
 
-    /// When the last offer of an order that is placed through us has ended for sure.
+    /// When the last offer of an order that was offered once more has ended for sure: nobody gives it up before. The
+    /// cadence alone says when an order is given up that was offered once.
     pub fn payable_until(&self) -> Option<Timestamp> {
-        self.placing.as_ref().map(|placing| placing.begun_at + OFFER_MAX)
+        let again = self.placing.as_ref().filter(|placing| placing.begun_at > placing.since);
+        again.map(|placing| placing.begun_at + OFFER_MAX)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Several numbers of one business order: the first payment is told as paid, every later one as a duplicate.
 
 use super::kinds;
+use crate::cadence::Cadence;
 use crate::decide::{Decision, decide};
 use crate::event::{EventType, event_id};
 use crate::ids::{BusinessNo, OutTradeNo};
@@ -145,7 +146,16 @@ fn the_cadence_of_an_order_that_is_placed_later_counts_from_there() {
 }
 
 #[test]
-fn no_order_is_called_unpaid_while_its_last_offer_lives() {
+fn the_cadence_alone_says_when_an_order_is_given_up_that_was_offered_once() {
+    let mut desk = Desk::registered();
+    begun(&mut desk);
+    desk.policy.cadence = Cadence::from_gaps([Millis::seconds(60)]).unwrap();
+    desk.now = at(60);
+    assert_eq!((due_after(&mut desk), desk.record().state), (None, State::Unpaid));
+}
+
+#[test]
+fn no_order_is_called_unpaid_while_an_offer_lives_that_was_made_once_more() {
     let mut desk = Desk::registered();
     begun(&mut desk);
     desk.now = at(DAY_S - 60);
