@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::clock::wall;
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::net::read_pem;
 use crate::notify::of_age;
 
@@ -39,7 +39,17 @@ pub fn secret(path: &Path) -> Option<Finding> {
 pub fn certificate(path: &Path) -> Finding {
     let about = path.display().to_string();
     match read_pem(path) {
-        Ok(certificate) => of_age(&about, certificate.days_left(wall())),
+        Ok(certificate) => {
+            let finding = of_age(&about, certificate.days_left(wall()));
+            if finding.severity == Severity::Ok {
+                return finding;
+            }
+            // Nobody renews it by itself: a person fetches it.
+            finding.remedy(
+                "the super administrator fetches a new one at pay.weixin.qq.com → 账户中心 → API安全; after its end WeChat refuses every refund. New files are taken without a restart",
+                "请由超级管理员在商户平台 → 账户中心 → API安全 更换证书；到期后微信会拒绝所有退款。更新文件后无需重启",
+            )
+        }
         Err(cause) => Finding::error("certificate-unreadable", about)
             .seen(format!("no certificate can be read: {cause}"), format!("无法读取证书：{cause}"))
             .remedy(

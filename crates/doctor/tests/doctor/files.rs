@@ -41,5 +41,8 @@ fn a_client_certificate_is_read_for_its_end() {
     };
     assert_eq!(told(&authority.signs("1900000109", 900).pem), ("certificate-good", "ok"));
     assert_eq!(told(&authority.signs("1900000109", 7).pem), ("certificate-ends-soon", "warning"));
+    let ending = certificate(&path);
+    assert!(ending.remedy.en.contains("refund") && ending.remedy.zh.contains("API安全"), "{ending:?}");
+    assert_eq!(told(&authority.signs("1900000109", 2).pem), ("certificate-ends-soon", "error"));
     assert_eq!(told("no certificate"), ("certificate-unreadable", "error"));
 }
