@@ -151,7 +151,8 @@ impl Look<'_> {
         let expires_at = record.registration.as_ref().and_then(|registration| registration.expires_at);
         let after = self.now.max(due_for);
         let next = self.policy.cadence.next_point(record.counts_from(), expires_at, after);
-        next.or_else(|| record.payable_until().filter(|until| expires_at.is_none() && *until > after))
+        let payable_until = || record.payable_until(&self.policy.cadence).filter(|_| expires_at.is_none());
+        next.or_else(|| payable_until().filter(|until| *until > after))
     }
 }
 

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cadence::Cadence;
 use crate::record::{Due, Record, State};
 use crate::time::{Millis, Timestamp};
 
@@ -194,11 +195,12 @@ impl Record {
         since.map_or(self.created_at, |since| since.max(self.created_at))
     }
 
-    /// When the last offer of an order that was offered once more has ended for sure: nobody gives it up before. The
-    /// cadence alone says when an order is given up that was offered once.
-    pub fn payable_until(&self) -> Option<Timestamp> {
-        let again = self.placing.as_ref().filter(|placing| placing.begun_at > placing.since);
-        again.map(|placing| placing.begun_at + OFFER_MAX)
+    /// When an order that was offered once more may be given up: once that offer has ended for sure, or has had as long
+    /// as the cadence gives any order. The cadence alone says when one is given up that was offered once.
+    pub fn payable_until(&self, cadence: &Cadence) -> Option<Timestamp> {
+        let again = self.placing.as_ref().filter(|placing| placing.begun_at > placing.since)?;
+        let own_end = cadence.last_point(again.begun_at, None);
+        Some(own_end.min(again.begun_at + OFFER_MAX))
     }
 }
 

@@ -150,8 +150,15 @@ fn the_cadence_alone_says_when_an_order_is_given_up_that_was_offered_once() {
     let mut desk = Desk::registered();
     begun(&mut desk);
     desk.policy.cadence = Cadence::from_gaps([Millis::seconds(60)]).unwrap();
+    let mut again = desk.clone();
     desk.now = at(60);
     assert_eq!((due_after(&mut desk), desk.record().state), (None, State::Unpaid));
+    again.now = at(5);
+    begun(&mut again);
+    again.now = at(60);
+    assert_eq!(due_after(&mut again), Some(65), "the same again has as long as the first");
+    again.now = at(65);
+    assert_eq!((due_after(&mut again), again.record().state), (None, State::Unpaid));
 }
 
 #[test]
