@@ -179,6 +179,9 @@ impl CallFaults {
     }
 }
 
+/// Orders whose attempts are counted at most; then all begin anew.
+const ATTEMPTS_MAX: usize = 1_000_000;
+
 /// What is to happen to one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -204,6 +207,9 @@ impl CallLog {
             return Plan::default();
         }
         let mut counts = self.counts();
+        if counts.attempts.len() >= ATTEMPTS_MAX {
+            counts.attempts.clear();
+        }
         let attempts = counts.attempts.entry((call, key.clone())).or_default();
         let attempt = *attempts;
         *attempts += 1;

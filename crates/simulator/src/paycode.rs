@@ -18,6 +18,8 @@ use crate::{
 
 /// Nothing older than this is reversed.
 const REVERSIBLE_DAYS: i64 = 7;
+/// Codes remembered at most; then the used ones are forgotten.
+const CODES_MAX: usize = 1_000_000;
 const NOT_CHARGED: [(&str, &str); 7] = [
     ("AUTHCODEEXPIRE", "二维码已过期，请用户在微信上刷新后再试"),
     ("AUTH_CODE_ERROR", "付款码参数错误"),
@@ -87,6 +89,9 @@ impl World {
     ) -> Result<Result<Arc<Order>, Refusal>, Error> {
         let plan = {
             let mut codes = self.codes.codes();
+            if codes.len() >= CODES_MAX {
+                codes.retain(|_, known| known.used_by.is_none());
+            }
             let known = codes.entry(auth_code.to_owned()).or_default();
             if known.used_by.as_ref().is_some_and(|used_by| used_by != key) {
                 return Ok(Err(EXPIRED));

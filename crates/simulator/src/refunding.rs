@@ -63,7 +63,8 @@ impl World {
             return Err(MISMATCH.into());
         }
         let mut is_new = false;
-        let order = self.book.change(key, |order| {
+        let (account, refund_fee) = (wish.account, wish.refund_fee);
+        let changed = self.book.change(key, |order| {
             if let Some(known) = order.refund(&wish.out_refund_no) {
                 known.traffic.requests.fetch_add(1, Relaxed);
                 let same = (known.refund_fee, order.total_fee) == (wish.refund_fee, wish.total_fee);
@@ -73,7 +74,12 @@ impl World {
             order.state = TradeState::Refund;
             is_new = true;
             Ok(())
-        })?;
+        });
+        if is_new && changed.is_err() {
+            // Another order's refund took the number in this moment.
+            self.give_back(&key.mch_id, account, refund_fee);
+        }
+        let order = changed?;
         let refund = order.refund(&out_refund_no).cloned().ok_or(Error::UnknownRefund(out_refund_no))?;
         if is_new {
             self.counters.refunds.add_one();
@@ -142,7 +148,7 @@ impl World {
             refund.state = state;
             refund.ended_ms = Some(self.clock.wall_ms());
             if state == RefundState::RefundClose {
-                self.give_back(&key.mch_id, &refund);
+                self.give_back(&key.mch_id, refund.account, refund.refund_fee);
             }
             *place = Arc::new(refund);
             Ok(())
@@ -233,10 +239,10 @@ impl World {
         })
     }
 
-    fn give_back(&self, mch_id: &str, refund: &Refund) {
+    fn give_back(&self, mch_id: &str, account: Account, fee: u64) {
         self.with_funds(mch_id, |funds| {
-            if let (Some(left), _) = purse(funds, refund.account) {
-                *left += refund.refund_fee;
+            if let (Some(left), _) = purse(funds, account) {
+                *left += fee;
             }
         });
     }

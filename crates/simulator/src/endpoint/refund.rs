@@ -21,6 +21,9 @@ pub(super) fn refund(call: &Call<'_>, world: &Arc<World>) -> Result<Fields<'stat
     call.check_identity()?;
     let wish = read(call)?;
     let order = find_order(call, world)?;
+    if call.get("refund_fee_type").is_some_and(|currency| currency != order.fee_type) {
+        return Err(Refusal::business("PARAM_ERROR", "refund_fee_type与订单币种不一致"));
+    }
     let (order, refund) = world.ask_refund(&order.key, wish).map_err(|error| match error {
         Error::Refused(Refused(refusal)) => refusal,
         Error::UnknownOrder(_) => NOT_FOUND,

@@ -125,6 +125,7 @@ async fn a_bad_refund_is_refused_for_its_reason() {
         (wish("T00001", &"R".repeat(65), 500), "PARAM_ERROR"),
         (with(wish("T00001", "R2", 500), "refund_account", "MY_POCKET"), "PARAM_ERROR"),
         (with(wish("T00001", "R2", 500), "notify_url", "http://shop/?a=1"), "PARAM_ERROR"),
+        (with(wish("T00001", "R2", 500), "refund_fee_type", "USD"), "PARAM_ERROR"),
         (with(wish("T00001", "R2", 500), "refund_desc", &"x".repeat(81)), "PARAM_ERROR"),
         (with(wish("T00001", "R2", 500), "appid", "wx0000000000000000"), "APPID_MCHID_NOT_MATCH"),
     ];
