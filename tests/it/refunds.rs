@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    harness::{Answer, MCH, Settings, Shop, Simulator, eventually, wait_for},
+    harness::{Answer, MCH, Settings, Shop, Simulator, eventually, run, wait_for},
     kill::free_address,
     life::assert_valid,
 };
@@ -245,16 +245,24 @@ fn an_empty_account_names_the_way_out_and_nothing_switches_by_itself() {
     assert_eq!((&shown["state"], &shown["next_look_at"]), (&json!("refused"), &Value::Null), "{shown}");
     assert_eq!(desk.truth(), Vec::<Value>::new(), "nothing moved");
 
-    let way_out = json!({
-        "out_refund_no": "R1", "refund_fee": 500, "refund_account": "REFUND_SOURCE_RECHARGE_FUNDS",
-    });
-    desk.refund("T1", &way_out).expect(201);
+    let api = format!("http://{}", desk.shop.service.address("console"));
+    let command = |more: &[&str]| {
+        let asked = ["order", "refund", MCH, "T1", "R1", "--fee", "500", "--wait", "20s", "--api", &api];
+        run(&[&asked, more].concat())
+    };
+    command(&[]).expect(1, &["NOTENOUGH", "REFUND_SOURCE_RECHARGE_FUNDS", "充值"]);
+    assert_eq!(desk.truth(), Vec::<Value>::new(), "and still nothing");
+    command(&["--account", "recharge"]).expect(0, &["R1", "asked by"]);
     let event = desk.event("refund.succeeded", "R1");
     assert_eq!(event["data"]["refund_account"], "REFUND_SOURCE_RECHARGE_FUNDS");
     let truth = desk.truth();
     assert_eq!((truth.len(), &truth[0]["requests"]), (1, &json!(1)));
     desk.shop.event("T1", "order.refunded");
     assert_eq!(desk.shop.types_of("T1"), ["order.paid", "refund.succeeded", "order.refunded"]);
+    run(&["order", "refunds", MCH, "T1", "--api", &api]).expect(0, &["R1", "succeeded", "500"]);
+    run(&["order", "refunds", MCH, "T1", "R1", "--api", &api]).expect(0, &["支付用户零钱"]);
+    run(&["order", "refunds", MCH, "T1", "R2", "--api", &api]).expect(1, &["no refund of this number"]);
+    run(&["operations", "list", "--api", &api]).expect(0, &["refund", "500 fen"]);
 }
 
 #[test]

@@ -249,6 +249,13 @@ fn refusal(status: StatusCode, problem: &Value) -> Error {
     if let Some(oldest) = text("oldest") {
         sentence.push_str(&format!("; the oldest event that is kept comes after {oldest} (--after)"));
     }
+    // WeChat's own refusal: what to do about it stands in no help text.
+    if text("code").is_some() {
+        let remedy = |language| problem.pointer(language).and_then(Value::as_str);
+        for remedy in ["/remedy/en", "/remedy/zh"].into_iter().filter_map(remedy) {
+            sentence.push_str(&format!("\n  {remedy}"));
+        }
+    }
     if status == StatusCode::UNAUTHORIZED {
         sentence.push_str("; give --token-file FILE");
     }
