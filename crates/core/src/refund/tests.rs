@@ -226,16 +226,17 @@ fn a_notification_that_comes_during_a_look_is_answered_by_another_look() {
 
 #[test]
 fn a_due_check_that_finds_the_lease_taken_wakes_nothing_of_its_own() {
-    let mut desk = Desk::empty();
-    desk.look_at_refund(&refund_notified("R1"), &refund_is(RefundStatus::Processing));
-    desk.now = desk.record().due.unwrap().at;
-    let check = desk.claim().unwrap();
-    let record = desk.hold(&check);
-    assert_eq!(desk.take(&check), Taken::Busy);
-    let change = desk.decide_refund(&record, &check, &refund_is(RefundStatus::Processing));
-    assert_eq!(desk.commit(record.facts, &change), Committed::Ended);
-    assert!(desk.record().due.unwrap().at > desk.now, "a loop without a pause");
-    assert_eq!(desk.record().order_due, None);
+    for mut desk in [Desk::empty(), Desk::in_state(State::Paid, true)] {
+        desk.look_at_refund(&refund_notified("R1"), &refund_is(RefundStatus::Processing));
+        desk.now = desk.record().due.unwrap().at;
+        let check = desk.claim().unwrap();
+        let record = desk.hold(&check);
+        assert_eq!(desk.take(&check), Taken::Busy);
+        let change = desk.decide_refund(&record, &check, &refund_is(RefundStatus::Processing));
+        assert_eq!(desk.commit(record.facts, &change), Committed::Ended);
+        assert!(desk.record().due.unwrap().at > desk.now, "a loop without a pause");
+        assert_eq!(desk.record().order_due, None);
+    }
 }
 
 /// The order is known by nothing but the notification of a refund that WeChat confirms.
