@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use paybell_core::ports::{CheckQueue, EventLog, Ledger, Notes, Records};
+use paybell_core::ports::{CheckQueue, EventLog, Ledger, Notes, PortError, Records};
 use paybell_core::time::Millis;
 use paybell_core::{Day, MchId, Mode, Timestamp};
 use reconcile::{Pattern, Scope};
@@ -20,6 +20,8 @@ use crate::shelf::{Company, Shelf};
 
 /// Between two looks at the folder for what is old.
 const CLEAR_GAP: Duration = Duration::from_secs(3600);
+/// A person waits so many paces for an engine that is away.
+const FAILURES_MAX: u32 = 20;
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// The ports that it works with.
@@ -79,7 +81,8 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { pace: Duration::from_secs(1), lease: Millis::seconds(60), renewal: Duration::from_secs(2) }
+        // A lease that is lost costs nothing but the work: the next one comes to the same result.
+        Self { pace: Duration::from_secs(1), lease: Millis::seconds(20), renewal: Duration::from_secs(2) }
     }
 }
 
@@ -168,8 +171,19 @@ pub async fn finish(
     drain: &CancellationToken,
 ) -> Result<Option<Said>, Error> {
     let shelf = bills.shelf(&merchant.mch_id);
+    let mut failures = 0;
     while !drain.is_cancelled() {
-        round(bills, merchant, drain).await?;
+        match round(bills, merchant, drain).await {
+            Ok(_) => {}
+            // A process that has just begun may not be connected yet.
+            Err(Error::Port(error @ PortError::Unavailable { .. })) if failures < FAILURES_MAX => {
+                tracing::debug!(error = %error, "trying again: {error}");
+                failures += 1;
+                tokio::time::sleep(bills.timing.pace).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
         let entry = shelf.read().await?.and_then(|(_, book)| book.days.get(&day).cloned());
         let Some(entry) = entry else { return Ok(None) };
         if let Some(last) = &entry.last
