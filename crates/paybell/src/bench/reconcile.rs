@@ -109,8 +109,8 @@ async fn run_judge(data_dir: &Path, warm: &Path, bill: &Path) -> Result<Value, E
 }
 
 fn tell(report: &mut Report, name: &str, found: &Value, parse_speed: f64) {
-    let figure = |key: &str| found[key].as_f64().unwrap_or(f64::NAN);
-    let speed = float(found["rows"].as_u64().unwrap_or(0)) / figure("seconds").max(f64::EPSILON);
+    let figure = |key: &str| number(found, &format!("/{key}")).unwrap_or(f64::NAN);
+    let speed = float(count(found, "/rows").unwrap_or(0)) / figure("seconds").max(f64::EPSILON);
     let memory = figure("rss_over_warm_mb");
     report.aimed(format!("{name}rows_per_second"), speed, "rows/s", Aim::AtLeast(ROWS_PER_SECOND));
     report.aimed(format!("{name}rss_over_warm_mb"), memory, "MB", Aim::AtMost(MEMORY_MB));
@@ -119,7 +119,11 @@ fn tell(report: &mut Report, name: &str, found: &Value, parse_speed: f64) {
         report.figure(format!("{name}{key}"), figure(key), unit);
     }
     for stage in ["reading", "gathering", "comparing", "missing"] {
-        report.figure(format!("{name}{stage}_s"), found["stages"][stage].as_f64().unwrap_or(0.0), "s");
+        report.figure(
+            format!("{name}{stage}_s"),
+            number(found, &format!("/stages/{stage}")).unwrap_or(0.0),
+            "s",
+        );
     }
 }
 
@@ -130,13 +134,21 @@ fn expect(name: &str, found: &Value, rows: u32) -> Result<(), Error> {
         "" => [u64::from(rows) - unknown, unknown, 0],
         _ => [0, payments, refunds],
     };
-    let of = |kind: &str| found["counts"][kind].as_u64().unwrap_or(0);
+    let of = |kind: &str| count(found, &format!("/counts/{kind}")).unwrap_or(0);
     let seen =
-        [found["agreed"].as_u64().unwrap_or(u64::MAX), of("payment_unknown_here"), of("refund_unknown_here")];
-    if seen == expected && found["missed_by_walk"].as_u64() == Some(0) {
+        [count(found, "/agreed").unwrap_or(u64::MAX), of("payment_unknown_here"), of("refund_unknown_here")];
+    if seen == expected && count(found, "/missed_by_walk") == Some(0) {
         return Ok(());
     }
     Err(Error::Failed(format!("the comparison is wrong: {seen:?} instead of {expected:?}: {found}")))
+}
+
+fn number(found: &Value, path: &str) -> Option<f64> {
+    found.pointer(path)?.as_f64()
+}
+
+fn count(found: &Value, path: &str) -> Option<u64> {
+    found.pointer(path)?.as_u64()
 }
 
 /// A time in seconds.
