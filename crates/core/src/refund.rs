@@ -274,6 +274,8 @@ pub enum RefundAnswer {
     NotExist,
     /// The request was refused, authentically and for sure: nothing moved.
     Refused(Box<Refusal>),
+    /// refundquery, verified: the number belongs to a refund of another order, so none of this order is under it.
+    OtherOrder(Box<Refusal>),
     /// Says nothing about the refund, and the outcome of a request is unknown: ask again later, at the earliest after
     /// `at_least`.
     Transient { cause: &'static str, at_least: Millis },

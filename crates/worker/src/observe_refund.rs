@@ -44,6 +44,9 @@ pub fn observe_refund(ask: &RefundAsk, merchant: &MerchantFacts, answer: &Refund
         appid: &answer.appid,
         sub_mch_id: answer.sub_mch_id.as_deref(),
     };
+    if found.out_trade_no != ask.order.key.out_trade_no.as_str() {
+        return RefundAnswer::OtherOrder(Box::new(number_used(&found.out_trade_no)));
+    }
     if let Some(difference) = differs(&ask.order, merchant, &named) {
         return wrong(difference);
     }
@@ -127,6 +130,19 @@ pub(crate) fn refusal(code: &ErrCode, description: Option<&str>) -> Refusal {
         remedy: words.remedy.to_owned(),
         cause_zh: words.cause_zh.to_owned(),
         remedy_zh: words.remedy_zh.to_owned(),
+    }
+}
+
+/// WeChat finds a refund by its number alone, and a merchant's numbers are unique over all its orders.
+fn number_used(out_trade_no: &str) -> Refusal {
+    let other: String = out_trade_no.chars().take(64).collect();
+    Refusal {
+        code: "OUT_REFUND_NO_USED".to_owned(),
+        said: format!("answered for out_trade_no {other}"),
+        cause: "The out_refund_no was used for a refund of another order of this merchant".to_owned(),
+        remedy: "Ask under a new out_refund_no; one number is for one refund of one order".to_owned(),
+        cause_zh: "该商户退款单号已用于本商户的其他订单".to_owned(),
+        remedy_zh: "使用新的商户退款单号重新申请；一个退款单号只能用于一个订单的一笔退款".to_owned(),
     }
 }
 

@@ -120,11 +120,11 @@ fn the_words_of_a_refund_are_told_apart() {
 
 #[test]
 fn i2_an_authentic_answer_about_something_else_is_a_wrong_order() {
-    for change in
-        [("mch_id", "1900000110"), ("appid", "wx3"), ("out_trade_no", "T2"), ("out_refund_no_0", "R2")]
-    {
+    for change in [("mch_id", "1900000110"), ("appid", "wx3"), ("out_refund_no_0", "R2")] {
         assert!(is_wrong(&queried(&[change])), "{change:?}");
     }
+    let RefundAnswer::OtherOrder(refusal) = queried(&[("out_trade_no", "T2")]) else { panic!("not T2's") };
+    assert!(refusal.said.contains("T2") && !refusal.remedy_zh.is_ascii(), "{refusal:?}");
     for change in
         [("mch_id", "1900000110"), ("appid", "wx3"), ("out_trade_no", "T2"), ("out_refund_no", "R2")]
     {

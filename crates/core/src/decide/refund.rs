@@ -10,7 +10,7 @@ use crate::decide::{Change, Look, QUICK_GAPS, STUCK_GAP, earlier};
 use crate::event::EventType;
 use crate::ids::OutRefundNo;
 use crate::record::{Cause, Due, Entry, Record, State};
-use crate::refund::{Refund, RefundAnswer, RefundFacts, RefundState, RefundStatus};
+use crate::refund::{Refund, RefundAnswer, RefundFacts, RefundState, RefundStatus, Refusal};
 use crate::time::{Millis, Timestamp};
 
 /// How long an unsettled refund is asked about; WeChat's own are settled within days.
@@ -44,26 +44,23 @@ pub fn decide_refund(record: &Record, found: &RefundLook<'_>, look: &Look<'_>) -
                 return change;
             }
         }
-        RefundAnswer::Refused(refusal) => {
-            if refund.state == RefundState::Asked {
-                refund.state = RefundState::Refused;
-                refund.refusal = Some(refusal.as_ref().clone());
-            }
-            refund.next_at = None;
-            change.outcome = "refund_refused";
-        }
-        RefundAnswer::Transient { at_least, .. } => later(&mut refund, *at_least, look, &mut change),
-        RefundAnswer::Stuck { reason, detail } => {
-            change.dead = Some(DeadLetter::about(&record.key, reason.clone(), detail, look.now));
-            change.outcome = "refund_stuck";
-            if refund.state == RefundState::Notified && *reason == DeadReason::WrongOrder {
+        RefundAnswer::Refused(refusal) => refuse(&mut refund, refusal, &mut change),
+        RefundAnswer::OtherOrder(refusal) => match refund.state {
+            RefundState::Asked | RefundState::Refused => refuse(&mut refund, refusal, &mut change),
+            RefundState::Notified => {
                 // Whoever wrote the notification put another order's refund under this one.
-                change.entry = entry(known, detail, look);
+                stuck(record, &mut refund, (&DeadReason::WrongOrder, &refusal.said), look, &mut change);
+                change.entry = entry(known, &refusal.said, look);
                 forget(record, &mut change);
                 change.refund = Some((found.number.clone(), None));
                 return change;
             }
-            refund.next_at = Some(look.now + STUCK_GAP);
+            // WeChat said otherwise before.
+            _ => stuck(record, &mut refund, (&DeadReason::WrongOrder, &refusal.said), look, &mut change),
+        },
+        RefundAnswer::Transient { at_least, .. } => later(&mut refund, *at_least, look, &mut change),
+        RefundAnswer::Stuck { reason, detail } => {
+            stuck(record, &mut refund, (reason, detail), look, &mut change);
         }
     }
     end_the_watch(record, &mut refund, look, &mut change);
@@ -84,6 +81,28 @@ pub(super) fn until_seen(record: &Record, look: &Look<'_>) -> Option<Due> {
     let since = succeeded.filter_map(|refund| refund.settled_at).max()?;
     let at = look.policy.cadence.next_point(since, None, look.now)?;
     Some(Due { at, cause: Cause::Cadence })
+}
+
+fn refuse(refund: &mut Refund, refusal: &Refusal, change: &mut Change) {
+    if refund.state == RefundState::Asked {
+        refund.state = RefundState::Refused;
+        refund.refusal = Some(refusal.clone());
+    }
+    refund.next_at = None;
+    change.outcome = "refund_refused";
+}
+
+/// A person must look; we look again, too.
+fn stuck(
+    record: &Record,
+    refund: &mut Refund,
+    (reason, detail): (&DeadReason, &str),
+    look: &Look<'_>,
+    change: &mut Change,
+) {
+    change.dead = Some(DeadLetter::about(&record.key, reason.clone(), detail, look.now));
+    change.outcome = "refund_stuck";
+    refund.next_at = Some(look.now + STUCK_GAP);
 }
 
 /// WeChat took the request. It may have been settled in the meantime by what a notification made us ask.
@@ -244,7 +263,7 @@ fn words(before: &Refund, after: &Refund, answer: &RefundAnswer) -> String {
         RefundAnswer::Accepted(_) => "accepted",
         RefundAnswer::Observed(status, _) => status.as_str(),
         RefundAnswer::NotExist => "REFUNDNOTEXIST",
-        RefundAnswer::Refused(refusal) => &refusal.code,
+        RefundAnswer::Refused(refusal) | RefundAnswer::OtherOrder(refusal) => &refusal.code,
         RefundAnswer::Transient { cause, .. } => cause,
         RefundAnswer::Stuck { detail, .. } => detail,
     };

@@ -72,9 +72,14 @@ NOAUTH        | notified   | notified              @6h dead
 NOAUTH        | processing | processing            @6h dead
 NOAUTH        | abnormal   | abnormal              @6h dead
 wrong order   | asked      | asked                 @6h dead
-wrong order   | notified   | gone                  - dead
+wrong order   | notified   | notified              @6h dead
 wrong order   | processing | processing            @6h dead
 wrong order   | abnormal   | abnormal              @6h dead
+other order   | asked      | refused               -
+other order   | notified   | gone                  - dead
+other order   | processing | processing            @6h dead
+other order   | abnormal   | abnormal              @6h dead
+other order   | refused    | refused               -
 ";
 
 fn answer_of(word: &str) -> RefundAnswer {
@@ -90,7 +95,11 @@ fn answer_of(word: &str) -> RefundAnswer {
         "NOTENOUGH" => refund_refused(),
         "time-out" => refund_unknown(),
         "NOAUTH" => stuck(DeadReason::RefusedByWechat, "NOAUTH"),
-        "wrong order" => stuck(DeadReason::WrongOrder, "answered for out_trade_no T9"),
+        "wrong order" => stuck(DeadReason::WrongOrder, "answered for appid wx9"),
+        "other order" => match refund_refused() {
+            RefundAnswer::Refused(refusal) => RefundAnswer::OtherOrder(refusal),
+            other => other,
+        },
         other => panic!("{other}"),
     }
 }
@@ -171,8 +180,8 @@ fn every_state_against_every_answer() {
         assert_eq!(desk.record().due.map(|due| due.at), expected_due, "{row}: the record is due for it");
     }
     // Each of the five words and REFUNDNOTEXIST meets all seven states; the answer to a request and what says nothing
-    // meet the four that wait for something; a refusal meets the request.
-    assert_eq!(rows, 6 * 7 + 4 * 4 + 1);
+    // meet the four that wait for something; a refusal meets the request, another order's number what WeChat may not have.
+    assert_eq!(rows, 6 * 7 + 4 * 4 + 1 + 5);
 }
 
 #[test]
