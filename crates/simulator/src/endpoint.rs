@@ -184,10 +184,6 @@ fn before(name: CallName, call: &Call<'_>, fault: CallFault, world: &World) -> A
     match fault {
         CallFault::Lost => mishap(Mishap::Lost),
         CallFault::Http500 => mishap(Mishap::Http500),
-        // Placing has no word for it.
-        CallFault::FrequencyLimited if name == CallName::UnifiedOrder => {
-            Answer::plain(unsigned_fail("频率限制"))
-        }
         CallFault::FrequencyLimited => Answer::plain(call.answer(Err(FREQUENCY_LIMITED), world)),
         CallFault::UnsignedFail => Answer::plain(unsigned_fail("系统繁忙，请稍后再试")),
         CallFault::Refuse => {

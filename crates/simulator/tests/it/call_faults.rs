@@ -111,11 +111,6 @@ async fn every_call_has_faults_of_its_own() {
         };
         set("system_error");
         assert_eq!(sim.call(path, &fields, Md5).await["err_code"], "SYSTEMERROR", "{name}");
-        if name == "unified_order" {
-            set("frequency_limited");
-            let answer = sim.call(path, &fields, Md5).await;
-            assert_eq!((&*answer["return_code"], &*answer["return_msg"]), ("FAIL", "频率限制"));
-        }
         set("lost");
         assert!(sim.post_signed(path, &fields, Md5).await.is_err(), "{name}");
         set("wrong_sign");
@@ -126,7 +121,7 @@ async fn every_call_has_faults_of_its_own() {
         let struck = sim.control.stats().call_faults;
         assert_eq!(
             struck.into_keys().filter(|key| key.starts_with(&format!("{name}."))).count(),
-            3 + usize::from(name == "unified_order"),
+            3,
             "{name}"
         );
     }
