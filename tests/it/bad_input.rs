@@ -59,7 +59,7 @@ fn every_refusal_has_its_status_and_tells_nothing() {
             400,
         ),
         ("a wrong path", post("/notify", &signed), 404),
-        ("the refund path", post("/notify/refund/1900000109", &signed), 404),
+        ("a payment on the refund path", post("/notify/refund/1900000109", &signed), 401),
         ("the private API", post("/v1/events", &signed), 404),
         ("the metrics", get(ingress, "/metrics"), 404),
         ("GET", get(ingress, "/notify/pay"), 405),
