@@ -233,11 +233,11 @@ fn sell(
             let answer = Request::new("POST", &path).json(&body).try_send(console);
             if answer.is_ok_and(|answer| answer.status < 300) {
                 let pay = format!("/_sim/orders/{MCH}/K{number:04}/pay");
-                let silent = json!({ "silent": number % 2 == 0 });
+                let silent = json!({ "silent": number.is_multiple_of(2) });
                 Request::new("POST", &pay).json(&silent).send(simulator).expect(200);
                 break;
             }
-            if number % 5 == 0 {
+            if number.is_multiple_of(5) {
                 break;
             }
             // The process may be coming back.

@@ -49,7 +49,7 @@ pub(crate) async fn round(
         let lease = Lease { token: token.0, until: now + bills.timing.lease, progress: None };
         let entry = day.and_then(|day| book.lease(day, lease).cloned());
         bills.metrics.overdue(&merchant.mch_id, book.overdue(now));
-        (is_new || is_turned || entry.is_some()).then(|| (day, entry, book.since))
+        (is_new || is_turned || entry.is_some()).then_some((day, entry, book.since))
     });
     let Some((Some(day), Some(entry), since)) = taken.await? else { return Ok(Rounded::Idle) };
     let hand = Hand::default();
