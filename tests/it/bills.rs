@@ -118,7 +118,7 @@ fn told(shop: &Shop, kind: &str) -> Vec<Value> {
 #[test]
 fn what_no_notification_and_no_poll_brought_the_next_bill_brings_once() {
     let simulator = wechat_of_yesterday(5);
-    let shop = open(&simulator, "", &ours());
+    let shop = open(&simulator, "reconcile.automatic = false", &ours());
     // Two were registered, at another price the one.
     shop.register_fee(&order(0), 1999);
     shop.register_fee(&order(1), 500);

@@ -101,10 +101,18 @@ fn after_a_busy_day_every_metric_is_there_and_no_secret_is_anywhere() {
         return;
     }
     // Nor on the disk: what is not to be told is not kept.
-    for entry in std::fs::read_dir(shop.folder.path().join("data")).unwrap() {
-        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-        let holds = |secret: &str| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-        assert!(!holds(KEY) && !holds(TOKEN) && !holds(OPENID));
+    let mut folders = vec![shop.folder.path().join("data")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = std::fs::read(path).unwrap();
+            let holds = |secret: &str| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!holds(KEY) && !holds(TOKEN) && !holds(OPENID));
+        }
     }
 }
 
