@@ -253,6 +253,33 @@ fn closing_keeps_to_the_five_minutes_and_a_payer_may_be_faster() {
     assert_eq!(till.shop.types_of("YOUNG"), Vec::<String>::new());
 }
 
+#[test]
+fn close_unpaid_closes_what_nobody_paid_finds_who_did_and_waits_for_the_five_minutes() {
+    let cadence = &["1s", "1s"];
+    let till = Till::open(&Settings { cadence, merchant: "close_unpaid = true", ..Settings::default() });
+    till.placed("YOUNG", &json!({}));
+    // Paid in silence before anybody here looks at it, long after its last point.
+    let notify_url = format!("http://{}/notify/pay", till.shop.service.address("ingress"));
+    let new = json!({ "mch_id": MCH, "out_trade_no": "PAID", "total_fee": 1999, "notify_url": notify_url });
+    till.simulator.send("POST", "/_sim/orders", &new).expect(201);
+    till.pay("PAID", true);
+    let long_ago = json!({ "total_fee": 1999, "created_at": rfc3339_in(-600) });
+    till.shop.register("PAID", &long_ago).expect(201);
+    till.placed_by_sdk("OPEN", "B2");
+    till.shop.event("OPEN", "order.closed");
+    assert_eq!(till.truth_of("OPEN").unwrap()["trade_state"], "CLOSED");
+    till.shop.event("PAID", "order.paid");
+    // Its last point is over, and WeChat would not close it yet.
+    let record = wait_for("it waits to be old enough", || {
+        till.shop.record("YOUNG").filter(|record| {
+            let due = record["due"]["at"].as_str().unwrap_or_default();
+            due > rfc3339_in(200).as_str() && due < rfc3339_in(310).as_str()
+        })
+    });
+    assert_eq!((&record["state"], till.shop.types_of("YOUNG").len()), (&json!("pending"), 0), "{record}");
+    assert_eq!(till.truth_of("YOUNG").unwrap()["trade_state"], "NOTPAY");
+}
+
 /// Whatever unifiedorder may answer: the shop is told the cause and the remedy of that very code, in both languages.
 #[test]
 fn every_code_of_wechat_s_comes_back_with_its_own_cause_and_remedy() {
