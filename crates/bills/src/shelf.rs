@@ -12,8 +12,10 @@ use serde_json::Value;
 use crate::book::{Book, DAYS_KEPT};
 use crate::error::Error;
 
-/// What the names of books begin with.
+/// What the names of books begin with: one note for each merchant, so that they can be listed.
 pub(crate) const PREFIX: &str = "bills/";
+/// What those of results begin with.
+const RESULTS: &str = "bill-results/";
 /// Changes of one note that are tried before somebody else is let on.
 const TRIES_MAX: usize = 20;
 
@@ -133,6 +135,7 @@ impl Shelf {
     /// Notes are never removed, so the places of old results are used again.
     fn slot(&self, day: Day) -> String {
         let number = day.days_since(Day::of(Timestamp::from_millis(0))).rem_euclid(DAYS_KEPT + 1);
-        format!("{}/{number:02}", self.name)
+        let mch_id = self.name.strip_prefix(PREFIX).unwrap_or(&self.name);
+        format!("{RESULTS}{mch_id}/{number:02}")
     }
 }
