@@ -35,7 +35,7 @@ fn getting_started_is_what_happens() {
 
 #[test]
 fn both_languages_have_the_same_commands_and_show_the_same() {
-    for name in ["getting-started", "adoption", "refunds"] {
+    for name in ["getting-started", "adoption", "refunds", "placing"] {
         let (english, chinese) =
             (Page::read(&format!("docs/{name}.md")), Page::read(&format!("docs/{name}.zh-CN.md")));
         assert_eq!(english.blocks, chinese.blocks, "{name}");
