@@ -4,7 +4,7 @@
 //! process, over loopback only, bounded in count and time. Judges nothing but its own aims: a figure that misses its
 //! aim is printed as it is and the exit code stays 0. Figures go to [`report`], and by hand to docs/benchmarks.md.
 
-mod child;
+pub(crate) mod child;
 mod client;
 mod ingress;
 mod ledger;
@@ -87,9 +87,7 @@ pub fn run(command: Command) -> Result<(), Error> {
             let servers = args.servers()?;
             measured(args.common.json, &servers, ledger::measure(args, servers.clone()))
         }
-        Command::Reconcile(args) => {
-            measured(args.common.json, &Servers::none(), reconcile::measure(args))
-        }
+        Command::Reconcile(args) => measured(args.common.json, &Servers::none(), reconcile::measure(args)),
         Command::Judge(args) => reconcile::judge(args),
         Command::Serve(args) => serve::run(args),
     }

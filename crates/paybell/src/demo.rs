@@ -9,6 +9,7 @@
 //! the subscriber use the same interfaces as any other. The table's numbers follow from the seed alone.
 
 mod board;
+mod day;
 mod plan;
 mod screen;
 mod shop;
@@ -71,6 +72,10 @@ pub struct Args {
     /// How many times faster than real WeChat's clock and the polls run, 1 to 7.5
     #[arg(long, value_name = "FACTOR", default_value = "5", value_parser = Scale::parse)]
     scale: Scale,
+    /// Play a merchant's day instead: orders placed through Paybell, a kill at noon, refunds, and the bill of the next
+    /// morning; then prove the accounts
+    #[arg(long)]
+    day: bool,
     /// End after the table instead of staying up
     #[arg(long)]
     exit: bool,
@@ -87,6 +92,9 @@ pub fn run(args: Args) -> Result<(), Error> {
 
 async fn begin_and_end(args: Args) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
+    if args.day {
+        return day::play(&args, &mut signals).await;
+    }
     let Args { orders, drop, duplicate, seed, .. } = args;
     let plan = Plan::draw(&Wishes { orders, drop, duplicate, seed });
     let mut stage = Stage::start(&plan, args.scale).await?;

@@ -7,7 +7,8 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use paybell_core::Lane;
 use paybell_core::ports::{
-    Acts, Businesses, CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Notes, PortError, Records, Registry,
+    Acts, Businesses, CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Notes, PortError,
+    Records, Registry,
 };
 use tokio::time::timeout;
 

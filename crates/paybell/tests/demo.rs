@@ -191,3 +191,20 @@ fn impossible_wishes_are_refused() {
         run(&["demo", "--exit", option, value]).expect(2, &[words]);
     }
 }
+
+#[test]
+fn a_day_with_a_kill_refunds_and_a_till_nobody_hears_of_ends_in_accounts_that_agree() {
+    let ran = run(&["demo", "--day", "--exit", "--orders", "40", "--seed", "3", "--scale", "5"]);
+    ran.expect(0, &["The accounts agree to the fen", "Paybell is back."]);
+    assert_eq!(ran.stderr, "", "no progress and no log when nobody watches");
+    let rows: Vec<String> =
+        ran.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let count = |label: &str| number(&rows, label);
+    let paid = count("paid at WeChat");
+    assert_eq!(count("order.paid events"), paid);
+    let learned = ["learned by notification", "learned by poll", "learned by the bill"].map(count);
+    assert!(learned.iter().all(|count| *count > 0) && learned.iter().sum::<usize>() == paid, "{learned:?}");
+    let back = count("went back at WeChat");
+    assert!(back > 0 && count("refund.succeeded events") == back, "{rows:?}");
+    assert_eq!((count("rows of the bill"), count("differences left")), (paid + back, 0));
+}

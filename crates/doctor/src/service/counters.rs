@@ -27,7 +27,8 @@ pub(super) fn judge(samples: &Samples, mch_ids: &[&str]) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(mch_ids.iter().filter_map(|mch_id| silent_merchant(samples, mch_id)));
     findings.extend(REFUSALS.iter().filter_map(|refusal| refusal.judge(&NOTIFICATIONS, samples)));
-    findings.extend(REFUND_REFUSALS.iter().filter_map(|refusal| refusal.judge(&REFUND_NOTIFICATIONS, samples)));
+    findings
+        .extend(REFUND_REFUSALS.iter().filter_map(|refusal| refusal.judge(&REFUND_NOTIFICATIONS, samples)));
     findings.extend(mch_ids.iter().filter_map(|mch_id| old_key(samples, mch_id)));
     findings.extend(waiting(samples));
     findings

@@ -81,7 +81,8 @@ fn every_kind_of_refusal_has_its_remedy() {
 
 #[test]
 fn refund_notifications_are_judged_by_themselves() {
-    let refunds = |result: &str| notifications(result, 3).replace("_notifications_", "_refund_notifications_");
+    let refunds =
+        |result: &str| notifications(result, 3).replace("_notifications_", "_refund_notifications_");
     let others = notifications("accepted", 9);
     for (result, found) in [
         ("json_body", "error refund-notifications-v3"),

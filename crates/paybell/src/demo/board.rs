@@ -17,6 +17,7 @@ pub struct Board(Mutex<Seen>);
 struct Seen {
     paid: HashSet<String>,
     unpaid: HashSet<String>,
+    refunded: HashSet<String>,
     waiting: HashMap<String, oneshot::Sender<()>>,
 }
 
@@ -43,8 +44,21 @@ impl Board {
             EventType::Unpaid => {
                 seen.unpaid.insert(order.to_owned());
             }
+            EventType::RefundSucceeded => {
+                seen.refunded.insert(event.id.to_string());
+            }
             _ => {}
         }
+    }
+
+    /// Whether the order's `order.paid` was seen.
+    pub fn is_paid(&self, out_trade_no: &str) -> bool {
+        self.lock().paid.contains(out_trade_no)
+    }
+
+    /// How many refunds were seen to have succeeded.
+    pub fn refunds(&self) -> usize {
+        self.lock().refunded.len()
     }
 
     /// Completes when the order's `order.paid` is seen. Ask before it can come.

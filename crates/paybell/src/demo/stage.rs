@@ -189,7 +189,7 @@ fn config(wechat: String, data_dir: PathBuf, scale: Scale) -> Config {
     }
 }
 
-fn of_simulator(error: simulator::Error) -> Error {
+pub(super) fn of_simulator(error: simulator::Error) -> Error {
     Error::Failed(format!("the simulator does not start: {error}"))
 }
 

@@ -80,7 +80,11 @@ async fn read(
 fn line(event: &Event) -> String {
     let time = event.time.rfc3339();
     let time = time.get(11..19).unwrap_or_default();
-    let amount = event.order().and_then(|data| data.total_fee).map_or(String::new(), |fee| yuan(fee.get()));
+    let fee = event.order().and_then(|data| match &data.refund {
+        Some(refund) => Some(refund.refund_fee),
+        None => data.total_fee,
+    });
+    let amount = fee.map_or(String::new(), |fee| yuan(fee.get()));
     let word = event.kind.as_str().trim_start_matches("order.");
     let how = match event.kind {
         EventType::Unpaid | EventType::Closed | EventType::Failed => "",

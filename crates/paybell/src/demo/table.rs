@@ -62,7 +62,7 @@ pub fn yuan(fen: i64) -> String {
     format!("\u{a5}{}.{:02}", fen / 100, fen % 100)
 }
 
-fn row(label: &str, number: impl ToString, remark: &str) -> String {
+pub(super) fn row(label: &str, number: impl ToString, remark: &str) -> String {
     let number = number.to_string();
     format!("  {label:<LABEL_WIDTH$}{number:>NUMBER_WIDTH$}   {remark}").trim_end().to_owned()
 }
