@@ -272,7 +272,7 @@ pub enum RefundAnswer {
     Observed(RefundStatus, Box<RefundFacts>),
     /// refundquery, verified: WeChat never took a refund of this number.
     NotExist,
-    /// The request was refused, authentically and for sure: nothing moved.
+    /// The request was refused, authentically, and refundquery knows no refund of this number: nothing moved.
     Refused(Box<Refusal>),
     /// refundquery, verified: the number belongs to a refund of another order, so none of this order is under it.
     OtherOrder(Box<Refusal>),

@@ -1,6 +1,7 @@
 //! From a verified answer about a refund to what it means: it must be about the right refund of the right order.
 //!
-//! A refusal counts as one only if it says for sure that nothing moved; every other one leaves the outcome unknown.
+//! A refusal of the request answers one sending of it. Whether WeChat has a refund of the number all the same only
+//! refundquery says, which the worker asks before a refusal counts.
 
 use paybell_core::refund::{Receiver, RefundAnswer, RefundFacts, RefundStatus, Refusal};
 use paybell_core::time::Millis;
@@ -12,20 +13,18 @@ use wechat_pay::refund_query::{
 };
 
 use crate::observe::{MerchantFacts, Named, differs};
-use crate::wechat::{RefundAsk, RefundAsked};
+use crate::wechat::RefundAsk;
 
 /// WeChat wants a minute of peace after too many wrong requests.
 const TOO_MUCH: Millis = Millis::seconds(60);
 
 /// What a verified answer to a refund request means.
-pub fn refund_answer(ask: &RefundAsk, merchant: &MerchantFacts, answer: &RequestAnswer) -> RefundAsked {
+pub fn refund_answer(ask: &RefundAsk, merchant: &MerchantFacts, answer: &RequestAnswer) -> RefundAnswer {
     if answer.mch_id != ask.order.key.mch_id.as_str() {
-        return RefundAsked::Answered(wrong(format!("answered for mch_id {}", answer.mch_id)));
+        return wrong(format!("answered for mch_id {}", answer.mch_id));
     }
     match &answer.result {
-        RefundResult::Accepted(accepted) => {
-            RefundAsked::Answered(of_accepted(ask, merchant, answer, accepted))
-        }
+        RefundResult::Accepted(accepted) => of_accepted(ask, merchant, answer, accepted),
         RefundResult::Error { code, description } => of_refusal(code, description.as_deref()),
     }
 }
@@ -86,38 +85,12 @@ fn of_accepted(
     }
 }
 
-/// Codes that WeChat gives before it does anything, and that say nothing of an earlier refund under the number.
-fn is_definite(code: &ErrCode) -> bool {
-    matches!(
-        code,
-        ErrCode::NotEnough
-            | ErrCode::TradeOverdue
-            | ErrCode::UserAccountAbnormal
-            | ErrCode::InvalidTransactionId
-            | ErrCode::OrderNotExist
-            | ErrCode::NoAuth
-            | ErrCode::SignError
-            | ErrCode::AppidNotExist
-            | ErrCode::MchidNotExist
-            | ErrCode::AppidMchidNotMatch
-            | ErrCode::LackParams
-            | ErrCode::XmlFormatError
-            | ErrCode::RequirePostMethod
-            | ErrCode::PostDataEmpty
-            | ErrCode::NotUtf8
-    )
-}
-
-fn of_refusal(code: &ErrCode, description: Option<&str>) -> RefundAsked {
+fn of_refusal(code: &ErrCode, description: Option<&str>) -> RefundAnswer {
     if code.class() == ErrorClass::Transient {
         let at_least = if *code == ErrCode::InvalidReqTooMuch { TOO_MUCH } else { Millis(0) };
-        return RefundAsked::Answered(RefundAnswer::Transient { cause: "busy", at_least });
+        return RefundAnswer::Transient { cause: "busy", at_least };
     }
-    let refusal = refusal(code, description);
-    match is_definite(code) {
-        true => RefundAsked::Answered(RefundAnswer::Refused(Box::new(refusal))),
-        false => RefundAsked::Unclear(refusal),
-    }
+    RefundAnswer::Refused(Box::new(refusal(code, description)))
 }
 
 /// The refusal of a code, in words for people.

@@ -1,7 +1,7 @@
 //! The question to WeChat, as the worker asks it. Two implementations: the real client, and the simulation's.
 
 use async_trait::async_trait;
-use paybell_core::refund::{Refund, RefundAnswer, RefundRequest, Refusal};
+use paybell_core::refund::{Refund, RefundAnswer, RefundRequest};
 use paybell_core::{Answer, AppId, MchId, OrderKey, OutRefundNo, Record};
 
 /// Which order is asked about, and as whom.
@@ -89,8 +89,6 @@ impl RefundAsk {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefundAsked {
     Answered(RefundAnswer),
-    /// The request was refused in words that leave open whether WeChat knows a refund of this number: refundquery says.
-    Unclear(Refusal),
     /// Nothing was sent: put the check off.
     NoSlot,
 }

@@ -28,12 +28,13 @@ use paybell_core::ports::{
 };
 use paybell_core::refund::{
     self, RefundAnswer, RefundApplication, RefundAsked as Stored, RefundFacts, RefundState, RefundStatus,
+    Refusal,
 };
 use paybell_core::shadow::Mode;
 use paybell_core::time::Millis;
 use paybell_core::{
-    BusinessNo, Cadence, Check, Currency, Event, Fen, LeaseToken, MchId, OrderKey, OutRefundNo, OutTradeNo,
-    Policy, Record, RefundId, Timestamp,
+    BusinessNo, Cadence, Check, Currency, DeadReason, Event, Fen, LeaseToken, MchId, OrderKey, OutRefundNo,
+    OutTradeNo, Policy, Record, RefundId, Timestamp,
 };
 use prometheus_client::registry::Registry;
 use worker::{
@@ -58,6 +59,12 @@ struct World {
     refunds: Mutex<HashMap<String, (Book, u32)>>,
     /// Refundqueries, by what they found.
     queries: Mutex<Vec<Book>>,
+    /// The client sends a request again by itself, and its last answer is this refusal.
+    refusal: Mutex<Option<Refusal>>,
+    /// What refundquery says instead of the truth.
+    query_says: Mutex<Option<RefundAnswer>>,
+    /// Whether WeChat takes what is sent.
+    takes: bool,
     requests: AtomicUsize,
     /// The step at which nothing comes back any more; `usize::MAX` for one that lives.
     dies_at: AtomicUsize,
@@ -74,12 +81,32 @@ fn fen(amount: i64) -> Fen {
 
 impl World {
     fn new(dies_at: usize) -> Arc<Self> {
+        Arc::new(Self::dying_at(dies_at))
+    }
+
+    /// A WeChat that refuses in the end, whether or not it took the request before.
+    fn refusing(takes: bool) -> Arc<Self> {
+        let refusal = Refusal {
+            code: "NOTENOUGH".to_owned(),
+            said: String::new(),
+            cause: String::new(),
+            remedy: String::new(),
+            cause_zh: String::new(),
+            remedy_zh: String::new(),
+        };
+        Arc::new(Self { refusal: Mutex::new(Some(refusal)), takes, ..Self::dying_at(usize::MAX) })
+    }
+
+    fn dying_at(dies_at: usize) -> Self {
         let world = Self {
             now_ms: AtomicI64::new(1_795_147_200_000),
             record: Mutex::default(),
             log: Mutex::default(),
             refunds: Mutex::default(),
             queries: Mutex::default(),
+            refusal: Mutex::default(),
+            query_says: Mutex::default(),
+            takes: true,
             requests: AtomicUsize::new(0),
             dies_at: AtomicUsize::new(dies_at),
             steps: AtomicUsize::new(0),
@@ -97,7 +124,7 @@ impl World {
         let (record, asked) = refund::request(None, &key(), &wish, world.now());
         assert_eq!(asked, Stored::Added);
         *world.record.lock().unwrap() = record;
-        Arc::new(world)
+        world
     }
 
     fn now(&self) -> Timestamp {
@@ -151,6 +178,10 @@ impl World {
             metrics: WorkerMetrics::register(&mut Registry::default(), ["1900000109"], &KeyUsed::default()),
             seed: [seed; 32],
         })
+    }
+
+    fn refund_state(&self) -> RefundState {
+        self.record.lock().unwrap().as_ref().unwrap().refunds[0].state
     }
 
     /// The scheduler's part: waits for the due time and makes a check of it.
@@ -254,10 +285,13 @@ impl Wechat for World {
             self.requests.fetch_add(1, Ordering::SeqCst);
             let mut refunds = self.refunds.lock().unwrap();
             let entry = refunds.entry(ask.out_refund_no.as_str().to_owned()).or_default();
-            if entry.0 == Book::Nothing {
+            if entry.0 == Book::Nothing && self.takes {
                 *entry = (Book::Taken, entry.1 + 1);
             }
-            RefundAsked::Answered(RefundAnswer::Accepted(self.facts()))
+            RefundAsked::Answered(match self.refusal.lock().unwrap().clone() {
+                Some(refusal) => RefundAnswer::Refused(Box::new(refusal)),
+                None => RefundAnswer::Accepted(self.facts()),
+            })
         };
         self.effect(take).await
     }
@@ -267,6 +301,9 @@ impl Wechat for World {
             let mut refunds = self.refunds.lock().unwrap();
             let book = refunds.entry(ask.out_refund_no.as_str().to_owned()).or_default();
             self.queries.lock().unwrap().push(book.0);
+            if let Some(answer) = self.query_says.lock().unwrap().clone() {
+                return RefundAsked::Answered(answer);
+            }
             RefundAsked::Answered(match book.0 {
                 Book::Nothing => RefundAnswer::NotExist,
                 Book::Taken => {
@@ -350,4 +387,50 @@ fn what_was_never_sent_is_sent_once_wechat_says_that_it_has_none() {
     }
     assert_eq!(world.requests.load(Ordering::SeqCst), 1);
     assert_eq!(world.queries.lock().unwrap()[0], Book::Nothing, "asked before it was sent");
+}
+
+#[test]
+fn a_refusal_of_what_was_taken_before_is_none() {
+    // The first try already: the client repeats a request by itself where an answer is lost.
+    let world = World::refusing(true);
+    let worker = world.worker(1);
+    while let Some(check) = world.claimed() {
+        assert!(handles(&world, &worker, check));
+        assert_ne!(
+            world.refund_state(),
+            RefundState::Refused,
+            "somebody would refund it under another number"
+        );
+    }
+    assert_eq!(world.refund_state(), RefundState::Succeeded);
+    assert_eq!(world.log.lock().unwrap().len(), 1);
+    assert_eq!(world.refunds.lock().unwrap()["R1"], (Book::Returned, 1));
+}
+
+#[test]
+fn a_refusal_is_one_where_wechat_says_that_it_has_none() {
+    let world = World::refusing(false);
+    let worker = world.worker(1);
+    assert!(handles(&world, &worker, world.claimed().unwrap()));
+    assert_eq!(world.refund_state(), RefundState::Refused);
+    assert_eq!(*world.queries.lock().unwrap(), [Book::Nothing], "asked, and after it was refused");
+    assert_eq!(world.claimed(), None);
+}
+
+#[test]
+fn a_refundquery_that_is_refused_confirms_no_refusal() {
+    let world = World::refusing(true);
+    let said = RefundAnswer::Stuck { reason: DeadReason::RefusedByWechat, detail: "NOAUTH".to_owned() };
+    *world.query_says.lock().unwrap() = Some(said);
+    let worker = world.worker(1);
+    for _ in 0..3 {
+        assert!(handles(&world, &worker, world.claimed().unwrap()));
+        assert_eq!(world.refund_state(), RefundState::Asked, "nobody knows that it has none");
+    }
+    // Somebody mended it.
+    *world.query_says.lock().unwrap() = None;
+    while let Some(check) = world.claimed() {
+        assert!(handles(&world, &worker, check));
+    }
+    assert_eq!(world.refund_state(), RefundState::Succeeded);
 }

@@ -193,7 +193,7 @@ impl SimWechat {
     fn judge_request(&self, ask: &RefundAsk, body: &str) -> RefundAsked {
         let parsed = RequestAnswer::parse(body.as_bytes(), &self.key, Algorithm::Md5);
         match parsed {
-            Ok(verified) => refund_answer(ask, &self.facts, &verified.into_inner()),
+            Ok(verified) => RefundAsked::Answered(refund_answer(ask, &self.facts, &verified.into_inner())),
             Err(_) => unknown("no_answer"),
         }
     }

@@ -30,7 +30,7 @@ impl Asker {
             Err(RequestError::NoCertificate) => return without_certificate(),
         };
         match self.finished(&account, begun, outcome) {
-            Ok(answer) => refund_answer(ask, &account.facts, &answer),
+            Ok(answer) => RefundAsked::Answered(refund_answer(ask, &account.facts, &answer)),
             Err(Failed::Answer(answer)) => not_asked(answer),
             Err(Failed::NoSlot) => RefundAsked::NoSlot,
         }
@@ -88,7 +88,7 @@ fn not_asked(answer: Answer) -> RefundAsked {
     }
 }
 
-/// Nothing left this process, so nothing moved now; an earlier try was asked about before this one.
+/// Nothing left this process; whether an earlier try was taken is asked before this counts.
 fn never_sent(code: &ErrCode, said: &str) -> RefundAsked {
     RefundAsked::Answered(RefundAnswer::Refused(Box::new(refusal(code, Some(said)))))
 }

@@ -7,7 +7,7 @@
 use paybell_core::decide::{RefundLook, decide_refund};
 use paybell_core::lease::{Commit, Committed};
 use paybell_core::ports::PortError;
-use paybell_core::refund::{Refund, RefundAnswer, RefundState};
+use paybell_core::refund::{Refund, RefundAnswer, RefundState, Refusal};
 use paybell_core::time::Millis;
 use paybell_core::{Check, LeaseToken, Look, Record};
 
@@ -56,7 +56,6 @@ impl Worker {
 
     /// What WeChat says of the refund now; a request that WeChat does not know is sent. `None` where nothing was asked.
     async fn ask_about(&self, ask: &RefundAsk, refund: &Refund) -> Option<RefundAnswer> {
-        let wechat = &self.parts.wechat;
         if !refund.is_unsent() {
             let answer = self.refund_query(ask).await?;
             let is_to_be_sent = refund.state == RefundState::Asked && answer == RefundAnswer::NotExist;
@@ -64,34 +63,26 @@ impl Worker {
                 return Some(answer);
             }
         }
-        match wechat.refund(ask).await {
-            // An earlier try may have been taken: a refusal of this one says nothing of it.
-            RefundAsked::Answered(RefundAnswer::Refused(refusal)) if !refund.is_unsent() => {
-                match self.refund_query(ask).await {
-                    Some(RefundAnswer::NotExist | RefundAnswer::Stuck { .. }) => {
-                        Some(RefundAnswer::Refused(refusal))
-                    }
-                    Some(answer) => Some(answer),
-                    None => Some(RefundAnswer::Transient { cause: "unclear_refusal", at_least: Millis(0) }),
-                }
-            }
+        match self.parts.wechat.refund(ask).await {
+            RefundAsked::Answered(RefundAnswer::Refused(refusal)) => Some(self.confirmed(ask, refusal).await),
             RefundAsked::Answered(answer) => Some(answer),
             RefundAsked::NoSlot => None,
-            RefundAsked::Unclear(refusal) => match self.refund_query(ask).await {
-                Some(RefundAnswer::NotExist) => Some(RefundAnswer::Refused(Box::new(refusal))),
-                Some(answer) => Some(answer),
-                None => Some(RefundAnswer::Transient { cause: "unclear_refusal", at_least: Millis(0) }),
-            },
+        }
+    }
+
+    /// A refusal may answer a repeat of a request that was taken: an earlier look's, or one that the client sent again by
+    /// itself, over another host or with another key. So it counts only where WeChat knows no refund of this number.
+    async fn confirmed(&self, ask: &RefundAsk, refusal: Box<Refusal>) -> RefundAnswer {
+        match self.refund_query(ask).await {
+            Some(RefundAnswer::NotExist) => RefundAnswer::Refused(refusal),
+            Some(answer) => answer,
+            None => RefundAnswer::Transient { cause: "unclear_refusal", at_least: Millis(0) },
         }
     }
 
     async fn refund_query(&self, ask: &RefundAsk) -> Option<RefundAnswer> {
         match self.parts.wechat.refund_query(ask).await {
             RefundAsked::Answered(answer) => Some(answer),
-            // A query is never refused so.
-            RefundAsked::Unclear(_) => {
-                Some(RefundAnswer::Transient { cause: "contradiction", at_least: Millis(0) })
-            }
             RefundAsked::NoSlot => None,
         }
     }
