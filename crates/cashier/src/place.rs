@@ -42,7 +42,8 @@ impl Desk {
         let nobody_calls = placed.as_ref().is_err_and(|error| !is_unknown(error));
         if nobody_calls {
             // Should it not be stored, half a minute does the same.
-            let _ = self.parts.registry.place(&asked.key, &Step::Ended(prepared.wish)).await;
+            let ended = Step::Ended(prepared.wish, placing.begun_at);
+            let _ = self.parts.registry.place(&asked.key, &ended).await;
         }
         placed
     }

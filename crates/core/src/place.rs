@@ -62,6 +62,9 @@ pub struct Placing {
     /// Until then somebody may be calling WeChat: who places another number of the same business order keeps off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calling_until: Option<Timestamp>,
+    /// The same of the call that this one came upon, should it still be on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called_until: Option<Timestamp>,
     /// Absent until WeChat's answer is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<Offer>,
@@ -74,8 +77,8 @@ pub enum Step {
     Begin(Wish),
     /// WeChat answered.
     Offered(Wish, Offer),
-    /// WeChat was not called after all, or refused: nobody is calling.
-    Ended(Wish),
+    /// WeChat was not called after all, or refused; of the call that began then, and of no other.
+    Ended(Wish, Timestamp),
 }
 
 /// What a step did.
@@ -101,7 +104,7 @@ pub fn place(stored: Option<&Record>, step: &Step, now: Timestamp) -> (Option<Re
     match step {
         Step::Begin(wish) => begin(record, wish, now),
         Step::Offered(wish, offer) => offered(record, wish, offer, now),
-        Step::Ended(wish) => ended(record, wish, now),
+        Step::Ended(wish, begun_at) => ended(record, wish, *begun_at, now),
     }
 }
 
@@ -124,6 +127,7 @@ fn begin(stored: &Record, wish: &Wish, now: Timestamp) -> (Option<Record>, Stepp
         since: earlier.map_or(now, |earlier| earlier.since),
         begun_at: now,
         calling_until: Some(now + CALL_MAX),
+        called_until: earlier.and_then(|earlier| earlier.calling_until),
         offer: earlier.and_then(|earlier| earlier.offer.clone()),
     };
     record.placing = Some(Box::new(placing));
@@ -147,18 +151,23 @@ fn offered(stored: &Record, wish: &Wish, offer: &Offer, now: Timestamp) -> (Opti
         return (None, Stepped::Outdated);
     }
     let mut record = stored.clone();
-    let offered = Placing { offer: Some(offer.clone()), calling_until: None, ..placing.clone() };
+    // Whoever still calls for it adds nothing: WeChat knows the order, and opens none that was closed.
+    let offer = Some(offer.clone());
+    let offered = Placing { offer, calling_until: None, called_until: None, ..placing.clone() };
     record.placing = Some(Box::new(offered));
     record.updated_at = now;
     (Some(record.clone()), Stepped::Stored(Box::new(record)))
 }
 
-fn ended(stored: &Record, wish: &Wish, now: Timestamp) -> (Option<Record>, Stepped) {
-    let Some(placing) = stored.placing.as_deref().filter(|placing| placing.wish == *wish) else {
+/// The same request twice at once is two calls: the end of one says nothing of the other.
+fn ended(stored: &Record, wish: &Wish, begun_at: Timestamp, now: Timestamp) -> (Option<Record>, Stepped) {
+    let is_own = |placing: &&Placing| placing.wish == *wish && placing.begun_at == begun_at;
+    let Some(placing) = stored.placing.as_deref().filter(is_own) else {
         return (None, Stepped::Outdated);
     };
     let mut record = stored.clone();
-    record.placing = Some(Box::new(Placing { calling_until: None, ..placing.clone() }));
+    let ended = Placing { calling_until: placing.called_until, called_until: None, ..placing.clone() };
+    record.placing = Some(Box::new(ended));
     record.updated_at = now;
     (Some(record.clone()), Stepped::Stored(Box::new(record)))
 }
@@ -184,6 +193,15 @@ impl Placing {
     /// Whether somebody may be calling WeChat.
     pub fn is_calling(&self, now: Timestamp) -> bool {
         self.calling_until.is_some_and(|until| until > now)
+    }
+
+    /// Whether a payer may hold an offer that is still good: WeChat's, or that of a call whose end nobody stored.
+    /// As long as that is so, *not exist* does not say that nobody can pay: WeChat may come to know the order only
+    /// when the payer opens it.
+    pub fn may_be_offered(&self, now: Timestamp) -> bool {
+        let offered_at = self.offer.as_ref().map(|offer| offer.at);
+        let called_at = self.calling_until.map(|_| self.begun_at);
+        offered_at.max(called_at).is_some_and(|at| now < at + OFFER_MAX)
     }
 }
 
@@ -282,13 +300,44 @@ mod tests {
         assert!(is_calling(&begun, 29) && !is_calling(&begun, 30));
         let offered = stored(place(Some(&begun), &Step::Offered(wish("a"), offer(T0)), at(1)));
         assert!(!is_calling(&offered, 1));
-        let ended = stored(place(Some(&begun), &Step::Ended(wish("a")), at(1)));
+        let ended = stored(place(Some(&begun), &Step::Ended(wish("a"), T0), at(1)));
         assert!(!is_calling(&ended, 1));
-        assert_eq!(place(Some(&begun), &Step::Ended(wish("b")), at(1)), (None, Stepped::Outdated));
+        assert_eq!(place(Some(&begun), &Step::Ended(wish("b"), T0), at(1)), (None, Stepped::Outdated));
         let again = begin(&offered, "a", at(100));
         let placing = again.placing.as_ref().unwrap();
         assert_eq!((placing.since, placing.begun_at), (T0, at(100)));
         assert!(is_calling(&again, 100) && placing.offer.is_some(), "the earlier offer stays good");
+    }
+
+    #[test]
+    fn the_end_of_one_call_is_not_the_end_of_its_twin() {
+        let desk = Desk::registered();
+        let first = begin(desk.record(), "a", T0);
+        let both = begin(&first, "a", at(2));
+        let is_calling = |record: &Record, seconds| record.placing.as_ref().unwrap().is_calling(at(seconds));
+        let second_ended = stored(place(Some(&both), &Step::Ended(wish("a"), at(2)), at(3)));
+        assert!(is_calling(&second_ended, 29) && !is_calling(&second_ended, 30), "the first is on its way");
+        let first_ended = place(Some(&both), &Step::Ended(wish("a"), T0), at(3));
+        assert_eq!(first_ended, (None, Stepped::Outdated), "the second is on its way");
+        let offered = stored(place(Some(&both), &Step::Offered(wish("a"), offer(T0)), at(3)));
+        assert!(!is_calling(&offered, 3));
+        let offered = stored(place(Some(&offered), &Step::Ended(wish("a"), at(2)), at(4)));
+        assert!(!is_calling(&offered, 4) && offered.placing.unwrap().offer.is_some());
+    }
+
+    #[test]
+    fn a_payer_may_hold_an_offer_until_it_ended_for_sure_or_was_refused() {
+        let desk = Desk::registered();
+        let may = |record: &Record, seconds| record.placing.as_ref().unwrap().may_be_offered(at(seconds));
+        let begun = begin(desk.record(), "a", T0);
+        assert!(may(&begun, 7799) && !may(&begun, 7800), "its end is not known");
+        let ended = stored(place(Some(&begun), &Step::Ended(wish("a"), T0), at(1)));
+        assert!(!may(&ended, 1), "nothing was offered");
+        let again = begin(&begun, "a", at(100));
+        let ended = stored(place(Some(&again), &Step::Ended(wish("a"), at(100)), at(101)));
+        assert!(may(&ended, 7800), "the end of the first call is still not known");
+        let offered = stored(place(Some(&begun), &Step::Offered(wish("a"), offer(T0)), at(1)));
+        assert!(may(&offered, 7799) && !may(&offered, 7800));
     }
 
     #[test]

@@ -155,9 +155,16 @@ fn placing() -> impl Strategy<Value = Placing> {
         at,
         payer,
     });
-    (wish, time(), time(), of(time()), of(offer)).prop_map(|(wish, since, begun_at, calling_until, offer)| {
-        Placing { wish, since, begun_at, calling_until, offer }
-    })
+    (wish, time(), time(), of(time()), of(time()), of(offer)).prop_map(
+        |(wish, since, begun_at, calling_until, called_until, offer)| Placing {
+            wish,
+            since,
+            begun_at,
+            calling_until,
+            called_until,
+            offer,
+        },
+    )
 }
 
 fn hint() -> impl Strategy<Value = Hint> {
