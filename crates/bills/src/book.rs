@@ -18,6 +18,10 @@ const OWN_REQUEST_MAX: Millis = Millis::seconds(600);
 /// Between two tries, if nothing says otherwise; doubles with each up to [`RETRY_LONGEST`].
 const RETRY_FIRST: Millis = Millis::seconds(15 * 60);
 const RETRY_LONGEST: Millis = Millis::seconds(6 * 3600);
+/// After a try that an engine's absence broke off; doubles with each.
+const BREAK_FIRST: Millis = Millis::seconds(5);
+/// So many of them in a row, and the next one is a try that failed: after some 20 minutes.
+const BREAKS_MAX: u32 = 8;
 
 /// What is kept of a merchant's days.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +42,9 @@ pub struct Entry {
     /// Tries since it was last done.
     #[serde(default)]
     pub tries: u32,
+    /// Tries that an engine's absence broke off since then: the day is at nobody's door for it.
+    #[serde(default)]
+    pub broken_off: u32,
     /// Nothing that we know of happened on that day, so that there may be no bill at all.
     #[serde(default)]
     pub may_be_empty: bool,
@@ -161,6 +168,7 @@ impl Entry {
             state: State::Waiting,
             next_at,
             tries: 0,
+            broken_off: 0,
             may_be_empty: false,
             asked: None,
             lease: None,
@@ -308,7 +316,7 @@ impl Entry {
     /// Ends a try without a result. What a person asked for with a file of their own is not tried again.
     pub fn fail(&mut self, failed: Failed, served: Option<&Request>, now: Timestamp) {
         self.lease = None;
-        self.tries = self.tries.saturating_add(1);
+        (self.tries, self.broken_off) = (self.tries.saturating_add(1), 0);
         self.may_be_empty = failed.may_be_empty;
         let is_served = |request: &Request| served.is_some_and(|served| served.id == request.id);
         let is_later = self.asked.as_ref().is_some_and(|request| !is_served(request));
@@ -342,7 +350,8 @@ impl Entry {
         if let Some(reconciled) = &mut self.reconciled {
             reconciled.told = Some(reconciled.event.id);
         }
-        (self.state, self.lease, self.tries) = (State::Done, None, 0);
+        (self.state, self.lease) = (State::Done, None);
+        (self.tries, self.broken_off) = (0, 0);
         let is_served = |request: &Request| served.is_some_and(|served| served.id == request.id);
         if self.asked.as_ref().is_some_and(is_served) {
             self.asked = None;
@@ -354,6 +363,18 @@ impl Entry {
             detail: String::new(),
             request: served.map(|request| request.id),
         });
+    }
+
+    /// Ends a try that an engine's absence broke off: whoever asked waits on, for a while.
+    pub fn break_off(&mut self, failed: Failed, served: Option<&Request>, now: Timestamp) {
+        if self.broken_off >= BREAKS_MAX {
+            return self.fail(failed, served, now);
+        }
+        self.lease = None;
+        self.next_at = Some(now + Millis(BREAK_FIRST.0 << self.broken_off));
+        self.broken_off += 1;
+        let outcome = failed.outcome.to_owned();
+        self.last = Some(Said { at: now, outcome, detail: failed.detail, request: None });
     }
 
     /// Gives the day back as it is: the process ends.

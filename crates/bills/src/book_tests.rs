@@ -192,3 +192,24 @@ fn what_a_process_asks_of_itself_nobody_else_does_and_its_death_is_noticed() {
     book.turn(TEN, None, later);
     assert_eq!((book.next(later, false, None), book.next(later, false, Some(7))), (Some(day), None));
 }
+
+#[test]
+fn a_try_that_an_engines_absence_broke_off_is_a_failed_one_after_a_while() {
+    let mut now = at("2026-11-20T10:00:00");
+    let mut entry = Entry::waiting(Some(now));
+    let mine = request(7, None);
+    entry.asked = Some(mine.clone());
+    let mut waited = 0;
+    for _ in 0..BREAKS_MAX {
+        entry.break_off(failed(false), Some(&mine), now);
+        assert_eq!((entry.tries, entry.asked.as_ref()), (0, Some(&mine)), "whoever asked waits on");
+        let next = entry.next_at.unwrap();
+        waited += next.since(now).0 / 1000;
+        now = next;
+    }
+    entry.break_off(failed(false), Some(&mine), now);
+    assert_eq!((entry.tries, entry.broken_off, entry.asked.clone()), (1, 0, None));
+    assert_eq!(entry.last.as_ref().unwrap().request, Some(mine.id), "and is answered");
+    assert_eq!(entry.next_at, Some(now + RETRY_FIRST));
+    assert_eq!(waited, 1275, "seconds");
+}

@@ -1,4 +1,4 @@
-//! Why a bill could not be worked on. Every one of them leaves the day as it was: it is tried again.
+//! Why a bill could not be worked on. Every one of them leaves the day without a new result: it is tried again, later.
 
 use paybell_core::ports::PortError;
 
@@ -23,4 +23,18 @@ pub enum Error {
     /// The folder of bills: for an operator.
     #[error("{what}: {cause}")]
     Folder { what: String, cause: std::io::Error },
+}
+
+impl Error {
+    /// The word for it where a day says what a try came to.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Port(PortError::Unavailable { .. }) => "engine_away",
+            Self::Port(PortError::Corrupt { .. }) | Self::Unreadable { .. } => "unreadable",
+            Self::Contended(_) => "contended",
+            Self::LeaseLost => "lease_lost",
+            Self::Stopped => "stopped",
+            Self::Folder { .. } => "folder",
+        }
+    }
 }

@@ -20,6 +20,30 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 #[derive(Debug, Clone)]
 pub struct Folder(PathBuf);
 
+/// Where a bill is written that has no name yet. Dropping it removes what was written.
+#[derive(Debug)]
+pub struct Part(PathBuf);
+
+impl Part {
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// It has another name by now: nothing is left to remove.
+    fn forget(mut self) {
+        self.0 = PathBuf::new();
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.0.as_os_str().is_empty() {
+            drop(fs::remove_file(&self.0));
+        }
+    }
+}
+
 /// The name of a bill in the folder: letters, digits, `.`, `_` and `-`, not beginning with a dot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileName(String);
@@ -72,19 +96,23 @@ impl Folder {
         path.is_file().then_some(path)
     }
 
-    /// Where a bill is written that has no name yet. One of the same day that was left there is overwritten.
+    /// Where a day's bill is written. What a process that died left there is overwritten.
     #[must_use]
-    pub fn part(&self, mch_id: &MchId, day: Day, token: u64) -> PathBuf {
-        self.0.join(format!(".{mch_id}-{day}-{token:016x}.part"))
+    pub fn part(&self, mch_id: &MchId, day: Day) -> Part {
+        Part(self.0.join(format!(".{mch_id}-{day}.part")))
     }
 
     /// Gives a whole bill its name, durably.
-    pub fn keep(&self, part: &Path, mch_id: &MchId, day: Day) -> Result<FileName, Error> {
-        let packed = begins_packed(part).map_err(|cause| failed("reading", part, cause))?;
+    pub fn keep(&self, part: Part, mch_id: &MchId, day: Day) -> Result<FileName, Error> {
+        let written = part.path();
+        let packed = begins_packed(written).map_err(|cause| failed("reading", written, cause))?;
         let name = FileName(format!("{mch_id}-{day}.csv{}", if packed { ".gz" } else { "" }));
         let path = self.path_of(&name);
-        File::open(part).and_then(|file| file.sync_all()).map_err(|cause| failed("storing", part, cause))?;
-        fs::rename(part, &path).map_err(|cause| failed("naming", &path, cause))?;
+        File::open(written)
+            .and_then(|file| file.sync_all())
+            .map_err(|cause| failed("storing", written, cause))?;
+        fs::rename(written, &path).map_err(|cause| failed("naming", &path, cause))?;
+        part.forget();
         File::open(&self.0)
             .and_then(|folder| folder.sync_all())
             .map_err(|cause| failed("storing", &self.0, cause))?;
@@ -94,15 +122,16 @@ impl Folder {
     /// Lays a person's bill into the folder, under a name that no other has.
     pub fn lay(&self, from: &Path, mch_id: &MchId, day: Day, token: u64) -> Result<FileName, Error> {
         let packed = begins_packed(from).map_err(|cause| failed("reading", from, cause))?;
-        let part = self.part(mch_id, day, token);
-        fs::copy(from, &part).map_err(|cause| failed("copying into the folder", from, cause))?;
+        let part = Part(self.0.join(format!(".{mch_id}-{day}-given-{token:016x}.part")));
+        fs::copy(from, part.path()).map_err(|cause| failed("copying into the folder", from, cause))?;
         let ending = if packed { ".gz" } else { "" };
         let name = FileName(format!("{mch_id}-{day}-given-{token:016x}.csv{ending}"));
         let path = self.path_of(&name);
-        File::open(&part)
+        File::open(part.path())
             .and_then(|file| file.sync_all())
-            .map_err(|cause| failed("storing", &part, cause))?;
-        fs::rename(&part, &path).map_err(|cause| failed("naming", &path, cause))?;
+            .map_err(|cause| failed("storing", part.path(), cause))?;
+        fs::rename(part.path(), &path).map_err(|cause| failed("naming", &path, cause))?;
+        part.forget();
         Ok(name)
     }
 
@@ -157,11 +186,16 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::open(&place.path().join("bills")).unwrap();
         let (mch_id, day) = (MchId::new("1900000109").unwrap(), Day::parse("2026-11-19").unwrap());
-        let part = folder.part(&mch_id, day, 7);
-        fs::write(&part, [0x1f, 0x8b, 8]).unwrap();
-        let name = folder.keep(&part, &mch_id, day).unwrap();
+        let part = folder.part(&mch_id, day);
+        fs::write(part.path(), "given up").unwrap();
+        drop(part);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "a part goes with who wrote it");
+        let part = folder.part(&mch_id, day);
+        fs::write(part.path(), [0x1f, 0x8b, 8]).unwrap();
+        let name = folder.keep(part, &mch_id, day).unwrap();
         assert_eq!(name.as_str(), "1900000109-2026-11-19.csv.gz");
-        assert!(!part.exists() && folder.find(name.as_str()).is_some());
+        assert!(folder.find(name.as_str()).is_some());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let given = place.path().join("given");
         fs::write(&given, "plain").unwrap();
         let laid = folder.lay(&given, &mch_id, day, 9).unwrap();

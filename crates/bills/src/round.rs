@@ -6,9 +6,10 @@
 //! same event.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use paybell_core::paid::PaidFilter;
+use paybell_core::ports::PortError;
 use paybell_core::{Check, Day, LeaseToken, Mode, Timestamp};
 use reconcile::{Reconciliation, Task};
 use tokio::runtime::Handle;
@@ -19,6 +20,7 @@ use wechat_pay::bill::{BillDate, BillRefusal, RefusalKind};
 use crate::book::{Entry, Failed, Lease, Reconciled, Stage, State};
 use crate::error::Error;
 use crate::fetch::{Fetched, word};
+use crate::folder::Part;
 use crate::holdings::{Holdings, holds_any};
 use crate::run::{Bills, Merchant};
 use crate::shelf::{Company, Kept, Shelf};
@@ -78,6 +80,23 @@ enum Outcome {
     Failed(Failed),
 }
 
+/// A bill to compare.
+enum Brought {
+    /// It lies in the folder under its name.
+    Kept(PathBuf),
+    /// It was just downloaded.
+    New(Part),
+}
+
+impl Brought {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::New(part) => part.path(),
+        }
+    }
+}
+
 /// A result that has just been stored, or was stored by somebody before.
 struct ToTell {
     reconciled: Reconciled,
@@ -107,24 +126,19 @@ impl Job<'_> {
 
     /// Brings the bill home, compares it, stores the result.
     async fn reconcile(&self) -> Result<Result<ToTell, Failed>, Error> {
-        let (path, is_part) = match self.bring().await? {
+        let brought = match self.bring().await? {
             Ok(brought) => brought,
             Err(failed) => return Ok(Err(failed)),
         };
-        let (compared, outlet) = self.compare(path.clone(), Keep::default()).await?;
+        let (compared, outlet) = self.compare(brought.path().to_owned(), Keep::default()).await?;
         let result = match self.judged(compared).await? {
             Ok(result) => result,
-            Err(failed) => {
-                if is_part {
-                    drop(std::fs::remove_file(&path));
-                }
-                return Ok(Err(failed));
-            }
+            Err(failed) => return Ok(Err(failed)),
         };
         let (mch_id, folder) = (&self.merchant.mch_id, &self.bills.folder);
-        let name = match is_part {
-            true => folder.keep(&path, mch_id, self.day)?.as_str().to_owned(),
-            false => self.given().unwrap_or_default().to_owned(),
+        let name = match brought {
+            Brought::New(part) => folder.keep(part, mch_id, self.day)?.as_str().to_owned(),
+            Brought::Kept(_) => self.given().unwrap_or_default().to_owned(),
         };
         let at = self.bills.now().await?;
         let data = data(&result, mch_id, self.day, self.bills.wants.mode == Mode::Shadow);
@@ -136,33 +150,27 @@ impl Job<'_> {
         Ok(Ok(ToTell { reconciled, checks: result.checks, at_hand, path: folder.find(&name) }))
     }
 
-    /// The file to compare, and whether it has no name yet.
-    async fn bring(&self) -> Result<Result<(PathBuf, bool), Failed>, Error> {
+    /// The file to compare.
+    async fn bring(&self) -> Result<Result<Brought, Failed>, Error> {
         if let Some(name) = self.given() {
             return Ok(match self.bills.folder.find(name) {
-                Some(path) => Ok((path, false)),
+                Some(path) => Ok(Brought::Kept(path)),
                 None => Err(self
                     .failed("no_file", format!("{name} is not in {}", self.bills.folder.path().display()))),
             });
         }
         self.hand.note(Stage::Downloading, 0, None);
         let (mch_id, day) = (&self.merchant.mch_id, self.day);
-        let part = self.bills.folder.part(mch_id, day, self.token.holder());
+        let part = self.bills.folder.part(mch_id, day);
         let fetched = tokio::select! {
-            fetched = self.bills.source.fetch(mch_id, day, &part) => Some(fetched),
-            () = self.hand.stopped() => None,
+            fetched = self.bills.source.fetch(mch_id, day, part.path()) => fetched,
+            () = self.hand.stopped() => return Err(Error::Stopped),
         };
-        let Some(fetched) = fetched else {
-            drop(std::fs::remove_file(&part));
-            return Err(Error::Stopped);
-        };
-        let failed = match fetched {
-            Fetched::Written => return Ok(Ok((part, true))),
-            Fetched::Refused(refusal) => self.refused(&refusal).await?,
-            Fetched::Failed { outcome, detail } => self.failed(outcome, detail),
-        };
-        drop(std::fs::remove_file(&part));
-        Ok(Err(failed))
+        Ok(match fetched {
+            Fetched::Written => Ok(Brought::New(part)),
+            Fetched::Refused(refusal) => Err(self.refused(&refusal).await?),
+            Fetched::Failed { outcome, detail } => Err(self.failed(outcome, detail)),
+        })
     }
 
     /// On a thread of its own, because it reads files and computes.
@@ -238,18 +246,15 @@ impl Job<'_> {
         total: u64,
         path: Option<PathBuf>,
     ) -> Result<Result<(), Failed>, Error> {
-        let (path, is_part) = match path {
-            Some(path) => (path, false),
+        let brought = match path {
+            Some(path) => Brought::Kept(path),
             None => match self.bring().await? {
                 Ok(brought) => brought,
                 Err(failed) => return Ok(Err(failed)),
             },
         };
         let outflow = Outflow { publisher, handle: Handle::current(), batch: Vec::new(), done: 0, total };
-        let (compared, mut outflow) = self.compare(path.clone(), outflow).await?;
-        if is_part {
-            drop(std::fs::remove_file(&path));
-        }
+        let (compared, mut outflow) = self.compare(brought.path().to_owned(), outflow).await?;
         if let Err(failed) = self.judged(compared).await? {
             return Ok(Err(failed));
         }
@@ -333,26 +338,35 @@ impl Job<'_> {
                 Ok(())
             }
             Ok(Outcome::Failed(failed)) => {
-                let (outcome, detail) = (failed.outcome, failed.detail.clone());
-                self.bills.metrics.tried(mch_id, outcome);
-                if failed.may_be_empty {
-                    tracing::debug!(merchant.mch_id = %mch_id, bill.date = %day, "no bill of {day} of {mch_id}: {detail}");
-                } else {
-                    tracing::warn!(
-                        merchant.mch_id = %mch_id, bill.date = %day, outcome,
-                        "the bill of {day} of {mch_id} is not reconciled ({outcome}): {detail}"
-                    );
-                }
+                self.say(&failed);
                 self.change(|entry| entry.fail(failed.clone(), served, now)).await
             }
             Err(Error::LeaseLost) => {
                 tracing::warn!(merchant.mch_id = %mch_id, bill.date = %day, "another process took the bill of {day} over");
                 Ok(())
             }
+            Err(Error::Stopped) => self.change(|entry| entry.let_go(now)).await,
             Err(error) => {
-                self.change(|entry| entry.let_go(now)).await?;
-                if matches!(error, Error::Stopped) { Ok(()) } else { Err(error) }
+                let failed = self.failed(error.word(), chain(&error));
+                self.say(&failed);
+                let is_away = matches!(error, Error::Port(PortError::Unavailable { .. }));
+                let end = if is_away { Entry::break_off } else { Entry::fail };
+                self.change(|entry| end(entry, failed.clone(), served, now)).await
             }
+        }
+    }
+
+    fn say(&self, failed: &Failed) {
+        let (mch_id, day, outcome) = (&self.merchant.mch_id, self.day, failed.outcome);
+        let detail = &failed.detail;
+        self.bills.metrics.tried(mch_id, outcome);
+        if failed.may_be_empty {
+            tracing::debug!(merchant.mch_id = %mch_id, bill.date = %day, "no bill of {day} of {mch_id}: {detail}");
+        } else {
+            tracing::warn!(
+                merchant.mch_id = %mch_id, bill.date = %day, outcome,
+                "the bill of {day} of {mch_id} is not reconciled ({outcome}): {detail}"
+            );
         }
     }
 }

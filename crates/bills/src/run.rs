@@ -110,16 +110,23 @@ impl Bills {
         Ok(self.ports.ledger.clock().await?.now)
     }
 
-    /// One look at every merchant. True if anything was worked on.
-    async fn turn(&self, drain: &CancellationToken) -> Result<bool, Error> {
-        let mut has_worked = false;
+    /// One look at every merchant: what keeps one from its bills keeps no other.
+    async fn turn(&self, drain: &CancellationToken) -> Turned {
+        let mut turned = Turned::default();
         for merchant in (self.merchants)() {
             if drain.is_cancelled() {
                 break;
             }
-            has_worked |= round(self, &merchant, drain).await? == Rounded::Worked;
+            match round(self, &merchant, drain).await {
+                Ok(rounded) => turned.has_worked |= rounded == Rounded::Worked,
+                Err(error) => {
+                    turned.has_failed = true;
+                    let mch_id = &merchant.mch_id;
+                    tracing::warn!(error = %error, merchant.mch_id = %mch_id, "bills of {mch_id} wait: {error}");
+                }
+            }
         }
-        Ok(has_worked)
+        turned
     }
 
     async fn clear_folder(&self) -> Result<(), Error> {
@@ -133,6 +140,13 @@ impl Bills {
     }
 }
 
+/// What came of a look at every merchant.
+#[derive(Debug, Clone, Copy, Default)]
+struct Turned {
+    has_worked: bool,
+    has_failed: bool,
+}
+
 /// Looks after bills until `drain` is cancelled; what is in hand is given back.
 pub async fn run(bills: Arc<Bills>, drain: CancellationToken) {
     let mut failures = 0u32;
@@ -144,16 +158,12 @@ pub async fn run(bills: Arc<Bills>, drain: CancellationToken) {
                 tracing::warn!(error = %error, "old bills stay: {error}");
             }
         }
-        let pause = match bills.turn(&drain).await {
-            Ok(has_worked) => {
-                failures = 0;
-                if has_worked { Duration::ZERO } else { bills.timing.pace }
-            }
-            Err(error) => {
-                failures = failures.saturating_add(1);
-                tracing::warn!(error = %error, "bills wait: {error}");
-                (bills.timing.pace * (1u32 << failures.min(6))).min(PAUSE_MAX)
-            }
+        let turned = bills.turn(&drain).await;
+        failures = if turned.has_failed && !turned.has_worked { failures.saturating_add(1) } else { 0 };
+        let pause = match (turned.has_worked, failures) {
+            (true, _) if !turned.has_failed => Duration::ZERO,
+            (_, 0) => bills.timing.pace,
+            (_, failures) => (bills.timing.pace * (1u32 << failures.min(6))).min(PAUSE_MAX),
         };
         tokio::select! {
             () = drain.cancelled() => {}
@@ -173,8 +183,8 @@ pub async fn finish(
     let shelf = bills.shelf(&merchant.mch_id);
     let mut failures = 0;
     while !drain.is_cancelled() {
-        match round(bills, merchant, drain).await {
-            Ok(_) => {}
+        let rounded = match round(bills, merchant, drain).await {
+            Ok(rounded) => rounded,
             // A process that has just begun may not be connected yet.
             Err(Error::Port(error @ PortError::Unavailable { .. })) if failures < FAILURES_MAX => {
                 tracing::debug!(error = %error, "trying again: {error}");
@@ -183,7 +193,7 @@ pub async fn finish(
                 continue;
             }
             Err(error) => return Err(error),
-        }
+        };
         let entry = shelf.read().await?.and_then(|(_, book)| book.days.get(&day).cloned());
         let Some(entry) = entry else { return Ok(None) };
         if let Some(last) = &entry.last
@@ -194,7 +204,8 @@ pub async fn finish(
         if entry.asked.as_ref().is_none_or(|asked| asked.id != request.id) {
             return Ok(None);
         }
-        if entry.lease.is_some() {
+        // Somebody else works on it, or it waits for an engine.
+        if entry.lease.is_some() || rounded == Rounded::Idle || entry.broken_off > 0 {
             tokio::time::sleep(bills.timing.pace).await;
         }
     }

@@ -8,6 +8,8 @@
     reason = "a test drives real time"
 )]
 
+#[path = "rounds/failures.rs"]
+mod failures;
 mod support;
 
 use std::sync::Arc;

@@ -1,0 +1,109 @@
+//! Engines that are away or hold what nobody can read, while a day is worked on.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bills::book::State;
+use bills::{Bills, Merchant};
+use paybell_core::MchId;
+use paybell_core::ports::{Note, Notes, PortError};
+use serde_json::Value;
+
+use crate::support::*;
+use crate::{BEFORE, DAY, MORNING};
+
+type Fault = fn() -> PortError;
+
+/// Notes of which some cannot be read, for as long as the test wants.
+struct Faulty {
+    notes: Arc<dyn Notes>,
+    prefix: &'static str,
+    fault: Arc<Mutex<Option<Fault>>>,
+}
+
+#[async_trait]
+impl Notes for Faulty {
+    async fn read(&self, name: &str) -> Result<Option<Note>, PortError> {
+        let fault = *self.fault.lock().unwrap();
+        match fault {
+            Some(fault) if name.starts_with(self.prefix) => Err(fault()),
+            _ => self.notes.read(name).await,
+        }
+    }
+
+    async fn write(&self, name: &str, expected: Option<u64>, text: &str) -> Result<bool, PortError> {
+        self.notes.write(name, expected, text).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
+        self.notes.list(prefix).await
+    }
+}
+
+fn corrupt() -> PortError {
+    PortError::Corrupt { part: "ledger", cause: "a torn page".to_owned() }
+}
+
+fn away() -> PortError {
+    PortError::Unavailable { part: "ledger", cause: "too slow".to_owned() }
+}
+
+/// Bills of one payment, how often they were asked for, and the switch of the fault.
+fn faulty(place: &Place, prefix: &'static str, fault: Fault) -> (Bills, Arc<AtomicUsize>, Switch) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let mut bills = place.bills(Scripted::new(move |day| {
+        if day.to_string() != DAY {
+            return Says::NoBill;
+        }
+        counted.fetch_add(1, Ordering::Relaxed);
+        Says::Bill(bill(DAY, &numbers(1)))
+    }));
+    let switch = Arc::new(Mutex::new(Some(fault)));
+    bills.ports.notes = Arc::new(Faulty { notes: bills.ports.notes, prefix, fault: switch.clone() });
+    (bills, calls, switch)
+}
+
+type Switch = Arc<Mutex<Option<Fault>>>;
+
+async fn tried(place: &Place, outcome: &str) -> Value {
+    place.day_when(day(DAY), |seen| seen["last"]["outcome"] == outcome && seen["progress"].is_null()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_that_an_engine_breaks_off_leaves_no_bill_behind_and_is_tried_again_later() {
+    for (fault, outcome, next_at) in [
+        (corrupt as Fault, "unreadable", "2026-11-20T10:15:00"),
+        (away as Fault, "engine_away", "2026-11-20T10:00:05"),
+    ] {
+        let place = Place::open(BEFORE);
+        let (bills, calls, switch) = faulty(&place, "bill-results/", fault);
+        let process = Process::start(bills);
+        place.met().await;
+        place.set(MORNING);
+        let seen = tried(&place, outcome).await;
+        assert_eq!(seen["next_at"], format!("{next_at}+08:00"), "{seen:#}");
+        assert_eq!(std::fs::read_dir(place.folder().path()).unwrap().count(), 0, "{outcome}");
+        *switch.lock().unwrap() = None;
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        assert_eq!(calls.load(Ordering::Relaxed), 1, "{outcome}: not before its time");
+        place.set(next_at);
+        place.day_in(day(DAY), State::Done).await;
+        assert_eq!((calls.load(Ordering::Relaxed), place.events().await.len()), (2, 1));
+        process.drain().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merchant_whose_book_nobody_can_read_keeps_no_other_from_its_bills() {
+    let place = Place::open(BEFORE);
+    let (mut bills, ..) = faulty(&place, "bills/1900000108", corrupt);
+    let other = Merchant { mch_id: MchId::new("1900000108").unwrap(), ..merchant() };
+    bills.merchants = Arc::new(move || vec![other.clone(), merchant()]);
+    let process = Process::start(bills);
+    place.met().await;
+    place.set(MORNING);
+    place.day_in(day(DAY), State::Done).await;
+    process.drain().await;
+}
