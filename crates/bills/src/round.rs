@@ -214,7 +214,9 @@ impl Job<'_> {
             Compared::Failed(reconcile::Failure::Ledger(reconcile::LedgerError::Port(error))) => {
                 return Err(Error::Port(error));
             }
-            Compared::Failed(reconcile::Failure::Stopped(_)) => return Err(Error::Stopped),
+            Compared::Failed(reconcile::Failure::Stopped(_)) if self.hand.is_stopped() => {
+                return Err(Error::Stopped);
+            }
             Compared::Failed(failure) => Err(self.failed(fault(&failure).0, chain(&failure))),
         })
     }
@@ -253,8 +255,12 @@ impl Job<'_> {
                 Err(failed) => return Ok(Err(failed)),
             },
         };
-        let outflow = Outflow { publisher, handle: Handle::current(), batch: Vec::new(), done: 0, total };
+        let outflow =
+            Outflow { publisher, handle: Handle::current(), batch: Vec::new(), done: 0, total, failed: None };
         let (compared, mut outflow) = self.compare(brought.path().to_owned(), outflow).await?;
+        if let Some(error) = outflow.failed.take() {
+            return Err(error);
+        }
         if let Err(failed) = self.judged(compared).await? {
             return Ok(Err(failed));
         }

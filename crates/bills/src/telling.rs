@@ -87,14 +87,20 @@ pub(crate) struct Outflow {
     pub batch: Vec<Check>,
     pub done: u64,
     pub total: u64,
+    /// Why it ended the comparison.
+    pub failed: Option<Error>,
 }
 
 impl Outflow {
-    pub fn flush(&mut self) -> Result<(), Stopped> {
+    fn flush(&mut self) -> Result<(), Stopped> {
         let batch = std::mem::take(&mut self.batch);
         let published = self.handle.block_on(self.publisher.publish(&batch, self.done, self.total));
         self.done += u64::try_from(batch.len()).unwrap_or(0);
-        published.map_err(|error| Stopped(error.to_string()))
+        published.map_err(|error| {
+            let stopped = Stopped(error.to_string());
+            self.failed = Some(error);
+            stopped
+        })
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bills::book::State;
 use bills::{Bills, Merchant};
-use paybell_core::MchId;
-use paybell_core::ports::{Note, Notes, PortError};
+use paybell_core::ports::{CheckQueue, Note, Notes, PortError};
+use paybell_core::{Check, Lane, MchId};
 use serde_json::Value;
 
 use crate::support::*;
@@ -106,4 +106,43 @@ async fn a_merchant_whose_book_nobody_can_read_keeps_no_other_from_its_bills() {
     place.set(MORNING);
     place.day_in(day(DAY), State::Done).await;
     process.drain().await;
+}
+
+/// A queue that takes nothing.
+struct Full;
+
+#[async_trait]
+impl CheckQueue for Full {
+    async fn publish(&self, _: &[Check]) -> Result<(), PortError> {
+        Err(PortError::Unavailable { part: "queue", cause: "no disk left".to_owned() })
+    }
+
+    async fn backlog(&self, _: Lane) -> Result<u64, PortError> {
+        Ok(0)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_takes_nothing_is_said_and_tried_again_later_however_many_checks_there_are() {
+    for count in [1, 1500] {
+        let place = Place::open(BEFORE);
+        let source = Scripted::new(move |day| match day.to_string() == DAY {
+            true => Says::Bill(bill(DAY, &numbers(count))),
+            false => Says::NoBill,
+        });
+        let mut bills = place.bills(source.clone());
+        bills.ports.queue = Arc::new(Full);
+        let process = Process::start(bills);
+        place.met().await;
+        place.set(MORNING);
+        let seen = tried(&place, "engine_away").await;
+        assert_eq!(
+            (&seen["state"], &seen["next_at"]),
+            (&"telling".into(), &"2026-11-20T10:00:05+08:00".into()),
+            "{count}: {seen:#}"
+        );
+        assert!(seen["last"]["detail"].as_str().unwrap().contains("no disk left"), "{seen:#}");
+        process.drain().await;
+        assert!(place.events().await.is_empty(), "the checks go out first");
+    }
 }
