@@ -1,12 +1,12 @@
-//! Dead letters: what waits for a person. A replay is a manual check of the letter's order, because there is one way to
-//! an event, or takes a registration in again.
+//! Dead letters: what waits for a person. A replay is a manual check of the letter's order or refund, because there is one
+//! way to an event, or takes a registration in again.
 
 use std::time::Duration;
 
 use hyper::{Response, StatusCode};
 use paybell_core::act::Action;
 use paybell_core::lease::FRESH;
-use paybell_core::{Check, DeadLetter, MchId, OrderKey};
+use paybell_core::{DeadLetter, MchId, OrderKey};
 use serde::Serialize;
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -64,10 +64,12 @@ async fn handle_again(shared: &Shared, letter: &DeadLetter) -> Result<(), Error>
             posted::register(shared.ports.registry.as_ref(), &shared.config.mch_ids, document.as_bytes());
         taken.await?.map_err(|(_, cause)| Error::RefusedAgain { cause })?;
     } else {
-        let key = letter.key().filter(|key| shared.config.mch_ids.contains(&key.mch_id));
-        let key = key.ok_or_else(|| Error::NoReplay { reason: letter.reason.clone() })?;
-        let_the_last_look_age(shared, &key).await?;
-        shared.ports.queue.publish(&[Check::manual(key)]).await?;
+        let check = letter.check().filter(|check| shared.config.mch_ids.contains(&check.key.mch_id));
+        let check = check.ok_or_else(|| Error::NoReplay { reason: letter.reason.clone() })?;
+        if check.refund.is_none() {
+            let_the_last_look_age(shared, &check.key).await?;
+        }
+        shared.ports.queue.publish(&[check]).await?;
     }
     shared.ports.dead.remove(letter.id).await?;
     Ok(())

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::check::Check;
 use crate::event::NAMESPACE;
-use crate::ids::OrderKey;
+use crate::ids::{OrderKey, OutRefundNo};
 use crate::time::{Timestamp, rfc3339};
 
 /// Why a check cannot be handled.
@@ -54,7 +55,7 @@ impl DeadReason {
 /// A check that cannot be handled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// Derives from order and reason: a repeat raises `count`.
+    /// Derives from order, reason and refund: a repeat raises `count`.
     pub id: Uuid,
     pub mch_id: String,
     pub out_trade_no: String,
@@ -69,6 +70,9 @@ pub struct DeadLetter {
     /// The registration as it came, so that it can be replayed; absent for checks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<String>,
+    /// The refund whose look left the letter: a replay looks at it again, and not at the order's payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund: Option<OutRefundNo>,
 }
 
 impl DeadLetter {
@@ -84,7 +88,14 @@ impl DeadLetter {
             first_at: now,
             last_at: now,
             document: None,
+            refund: None,
         }
+    }
+
+    /// The same about one refund of the order: a letter of its own.
+    pub fn of_refund(self, number: &OutRefundNo) -> Self {
+        let of = format!("{}\n{number}", self.out_trade_no);
+        Self { id: dead_id(&self.mch_id, &of, &self.reason), refund: Some(number.clone()), ..self }
     }
 
     /// A queue entry that is no check of ours: it names no order, so all of them share one letter.
@@ -99,6 +110,7 @@ impl DeadLetter {
             first_at: now,
             last_at: now,
             document: None,
+            refund: None,
         }
     }
 
@@ -115,7 +127,8 @@ impl DeadLetter {
         let id = dead_id(mch_id, out_trade_no, &reason);
         let (mch_id, out_trade_no) = (mch_id.to_owned(), out_trade_no.to_owned());
         let (detail, document) = (detail.into(), Some(document));
-        Self { id, mch_id, out_trade_no, reason, detail, count: 1, first_at: now, last_at: now, document }
+        let (count, first_at, last_at, refund) = (1, now, now, None);
+        Self { id, mch_id, out_trade_no, reason, detail, count, first_at, last_at, document, refund }
     }
 
     /// The stored letter after one more occurrence.
@@ -130,6 +143,12 @@ impl DeadLetter {
     /// The order it is about, if it names one.
     pub fn key(&self) -> Option<OrderKey> {
         OrderKey::new(self.mch_id.as_str(), self.out_trade_no.as_str()).ok()
+    }
+
+    /// The check that a replay publishes. One of a refund leaves an order that only its refund made known as it is.
+    pub fn check(&self) -> Option<Check> {
+        let check = Check::manual(self.key()?);
+        Some(Check { refund: self.refund.clone(), ..check })
     }
 }
 
@@ -151,5 +170,22 @@ mod tests {
         let both = first.repeated(again);
         assert_eq!((both.count, both.first_at, both.last_at, both.detail.as_str()), (2, at(1), at(2), "b"));
         assert_ne!(both.id, DeadLetter::about(&key, DeadReason::WrongOrder, "", at(1)).id);
+        let refund = |number| both.clone().of_refund(&OutRefundNo::new(number).unwrap());
+        assert_ne!(both.id, refund("R1").id);
+        assert_ne!(
+            refund("R1").id,
+            refund("R2").id,
+            "the second refund's letter must not replace the first's"
+        );
+        assert_eq!(refund("R1").id, refund("R1").id);
+    }
+
+    #[test]
+    fn a_letter_from_before_refunds_is_read_and_written_as_ever() {
+        let key = OrderKey::new("1", "T").unwrap();
+        let letter = DeadLetter::about(&key, DeadReason::Poison, "a", Timestamp::from_millis(0));
+        let json = serde_json::to_string(&letter).unwrap();
+        assert!(!json.contains("refund"), "{json}");
+        assert_eq!(serde_json::from_str::<DeadLetter>(&json).unwrap(), letter);
     }
 }

@@ -120,7 +120,11 @@ pub fn take_from(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp
         }
         return Taking { write: Write::Put(Box::new(record)), taken: Taken::Busy, dead: None };
     }
-    if check.reason == Reason::Manual && !releases && was_just_looked_at(stored, now) {
+    if check.reason == Reason::Manual
+        && check.refund.is_none()
+        && !releases
+        && was_just_looked_at(stored, now)
+    {
         return Taking::without_write(Taken::Fresh);
     }
     let mut record = stored.clone();
@@ -250,7 +254,13 @@ fn lease(mut record: Record, request: &LeaseRequest, now: Timestamp) -> Taking {
     record.due = Some(Due { at: until + lost_delay(&record, request), cause });
     let dead = (record.leases_lost == LOST_BEFORE_POISON).then(|| {
         let detail = format!("{LOST_BEFORE_POISON} leases in a row ended without a result");
-        DeadLetter::about(&record.key, DeadReason::Poison, detail, now)
+        let letter = DeadLetter::about(&record.key, DeadReason::Poison, detail, now);
+        // A replay must not ask about the payment of an order that only its refunds made known.
+        let only = record.refunds.first().filter(|_| record.progress.refund_only);
+        match record.refund_in_hand().or(only) {
+            Some(refund) => letter.of_refund(&refund.out_refund_no),
+            None => letter,
+        }
     });
     let taken = Taken::Leased(Box::new(record.clone()));
     Taking { write: Write::Put(Box::new(record)), taken, dead }

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/5_acts.sql"),
     include_str!("schema/6_businesses.sql"),
     include_str!("schema/7_payments.sql"),
+    include_str!("schema/8_refund_letters.sql"),
 ];
 
 /// How long a connection waits for a lock; only a foreign program can hold one against us for long.
@@ -94,7 +95,7 @@ pub(crate) fn rewrite_version(connection: &Connection) -> Result<(), StoreError>
 mod tests {
     use super::*;
 
-    const LATEST: i64 = 7;
+    const LATEST: i64 = 8;
 
     fn version(connection: &Connection) -> i64 {
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()

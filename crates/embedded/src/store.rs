@@ -4,7 +4,7 @@
 
 use paybell_core::check::Lane;
 use paybell_core::dead::DeadLetter;
-use paybell_core::ids::OrderKey;
+use paybell_core::ids::{OrderKey, OutRefundNo};
 use paybell_core::lease::Write;
 use paybell_core::record::{Record, State};
 use paybell_core::time::Timestamp;
@@ -107,8 +107,8 @@ impl Store<'_> {
             None => letter.clone(),
         };
         let sql = "INSERT OR REPLACE INTO dead_letters \
-                   (id, mch_id, out_trade_no, reason, detail, count, first_at, last_at, document) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+                   (id, mch_id, out_trade_no, reason, detail, count, first_at, last_at, document, out_refund_no) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         self.connection.prepare_cached(sql)?.execute(params![
             letter.id.to_string(),
             letter.mch_id,
@@ -119,6 +119,7 @@ impl Store<'_> {
             letter.first_at.millis(),
             letter.last_at.millis(),
             letter.document,
+            letter.refund.as_ref().map(OutRefundNo::as_str),
         ])?;
         Ok(())
     }
@@ -146,7 +147,7 @@ pub(crate) fn load(connection: &Connection, key: &OrderKey) -> Result<Option<Rec
 
 /// The columns that [`letter_of`] reads.
 pub(crate) const LETTER_COLUMNS: &str =
-    "id, mch_id, out_trade_no, reason, detail, count, first_at, last_at, document";
+    "id, mch_id, out_trade_no, reason, detail, count, first_at, last_at, document, out_refund_no";
 
 /// One dead letter.
 pub(crate) fn dead_letter(connection: &Connection, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
@@ -160,6 +161,7 @@ pub(crate) fn dead_letter(connection: &Connection, id: Uuid) -> Result<Option<De
 pub(crate) fn letter_of(row: &Row<'_>) -> Result<DeadLetter, StoreError> {
     let corrupt = |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("dead letter: {error}"));
     let (id, reason): (String, String) = (row.get(0)?, row.get(3)?);
+    let refund: Option<String> = row.get(9)?;
     Ok(DeadLetter {
         id: Uuid::parse_str(&id).map_err(|error| corrupt(&error))?,
         mch_id: row.get(1)?,
@@ -170,5 +172,6 @@ pub(crate) fn letter_of(row: &Row<'_>) -> Result<DeadLetter, StoreError> {
         first_at: Timestamp::from_millis(row.get(6)?),
         last_at: Timestamp::from_millis(row.get(7)?),
         document: row.get(8)?,
+        refund: refund.map(OutRefundNo::new).transpose().map_err(|error| corrupt(&error))?,
     })
 }

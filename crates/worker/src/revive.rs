@@ -27,7 +27,7 @@ pub async fn revive(
             letter.reason == DeadReason::UnknownMerchant && is_configured(&letter.mch_id)
         };
         let back: Vec<&DeadLetter> = page.iter().filter(is_back).collect();
-        let checks: Vec<Check> = back.iter().filter_map(|letter| letter.key()).map(Check::manual).collect();
+        let checks: Vec<Check> = back.iter().filter_map(|letter| letter.check()).collect();
         if !checks.is_empty() {
             queue.publish(&checks).await?;
         }
@@ -43,7 +43,7 @@ mod tests {
     use std::sync::Mutex;
 
     use async_trait::async_trait;
-    use paybell_core::{Lane, OrderKey, Timestamp};
+    use paybell_core::{Lane, OrderKey, OutRefundNo, Timestamp};
     use uuid::Uuid;
 
     use super::*;
@@ -112,6 +112,18 @@ mod tests {
         assert_eq!(checks.len(), 600);
         assert!(checks.iter().all(|check| check.key.mch_id.as_str() == "1900000109"));
         assert_eq!(store.letters.lock().unwrap().len(), 2, "other reasons and other merchants stay");
+    }
+
+    #[tokio::test]
+    async fn a_refund_s_letter_has_the_refund_looked_at_and_not_the_payment() {
+        let store = Store::default();
+        let (key, number) = (OrderKey::new("1900000109", "T1").unwrap(), OutRefundNo::new("R1").unwrap());
+        let now = Timestamp::from_millis(1);
+        let letter = DeadLetter::about(&key, DeadReason::UnknownMerchant, "seen", now).of_refund(&number);
+        store.bury(&letter).await.unwrap();
+        assert_eq!(revive(&store, &store, |_| true).await.unwrap(), 1);
+        let checks: Vec<_> = store.checks.lock().unwrap().iter().map(|check| check.refund.clone()).collect();
+        assert_eq!(checks, [Some(number)]);
     }
 
     #[tokio::test]

@@ -100,7 +100,8 @@ fn stuck(
     look: &Look<'_>,
     change: &mut Change,
 ) {
-    change.dead = Some(DeadLetter::about(&record.key, reason.clone(), detail, look.now));
+    let letter = DeadLetter::about(&record.key, reason.clone(), detail, look.now);
+    change.dead = Some(letter.of_refund(&refund.out_refund_no));
     change.outcome = "refund_stuck";
     refund.next_at = Some(look.now + STUCK_GAP);
 }
@@ -186,7 +187,8 @@ fn tell_a_difference(
     if let Some(asked) = asked.filter(|asked| *asked != facts.refund_fee) {
         let number = &refund.out_refund_no;
         let detail = format!("refund {number}: asked for {asked}, WeChat says {}", facts.refund_fee);
-        change.dead = Some(DeadLetter::about(&record.key, DeadReason::RefundDiffers, detail, look.now));
+        let letter = DeadLetter::about(&record.key, DeadReason::RefundDiffers, detail, look.now);
+        change.dead = Some(letter.of_refund(number));
     }
 }
 
@@ -242,7 +244,8 @@ fn end_the_watch(record: &Record, refund: &mut Refund, look: &Look<'_>, change: 
     }
     refund.next_at = None;
     let detail = format!("refund {}: still {} after 30 days", refund.out_refund_no, refund.state.as_str());
-    change.dead = Some(DeadLetter::about(&record.key, DeadReason::RefundStuck, detail, look.now));
+    let letter = DeadLetter::about(&record.key, DeadReason::RefundStuck, detail, look.now);
+    change.dead = Some(letter.of_refund(&refund.out_refund_no));
     change.outcome = "refund_stuck";
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::check::Check;
+use crate::dead::DeadLetter;
 use crate::event::EventType;
 use crate::ids::OutRefundNo;
 use crate::lease::{Committed, Taken};
@@ -296,6 +297,45 @@ fn the_payment_of_such_an_order_is_told_as_soon_as_it_is_met_by_itself() {
         let change = desk.poll(&success(TX, FEE));
         assert_eq!(change.events[0].kind, EventType::Paid);
     }
+}
+
+#[test]
+fn a_dead_letter_of_such_an_order_s_refund_is_replayed_without_its_payment() {
+    let mut desk = ghost(RefundStatus::Processing);
+    let stuck = RefundAnswer::Stuck { reason: DeadReason::UnknownMerchant, detail: "gone".into() };
+    let letter = desk.poll_refund(&stuck).dead.unwrap();
+    assert_eq!(letter.refund, Some(number("R1")));
+    desk.wait(1);
+    let change = desk.look_at_refund(&letter.check().unwrap(), &refund_is(RefundStatus::Success));
+    assert_eq!(change.events[0].kind, EventType::RefundSucceeded);
+    assert!(desk.record().progress.refund_only, "nobody told us of the payment itself");
+    assert_eq!((desk.record().state, desk.record().due), (State::Refunded, None));
+    assert_eq!(desk.take(&letter.check().unwrap()), Taken::Duplicate);
+}
+
+#[test]
+fn a_look_at_the_order_answers_no_replay_of_its_refund_s_letter() {
+    let mut desk = Desk::in_state(State::Paid, true);
+    desk.ask_refund(&wants("R1", 500));
+    desk.poll_refund(&refund_taken());
+    let letter = DeadLetter::about(&key(), DeadReason::RefundStuck, "", desk.now).of_refund(&number("R1"));
+    desk.wait(30);
+    desk.look(&manual(), &success(TX, FEE));
+    let record = desk.hold(&letter.check().unwrap());
+    assert!(record.refund_in_hand().is_some());
+}
+
+#[test]
+fn poison_of_such_an_order_is_replayed_without_its_payment() {
+    let mut desk = ghost(RefundStatus::Processing);
+    let mut letter = None;
+    for _ in 0..12 {
+        desk.now = desk.record().due.unwrap().at;
+        let check = desk.claim().unwrap();
+        desk.hold(&check);
+        letter = letter.or(desk.dead.pop());
+    }
+    assert_eq!(letter.unwrap().refund, Some(number("R1")));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Dead letters.
 
+use paybell_core::OutRefundNo;
 use paybell_core::dead::DeadLetter;
 use paybell_core::time::Timestamp;
 use uuid::Uuid;
@@ -13,6 +14,7 @@ pub const CASES: &[Case] = &[
     Case { name: "a letter without an order is kept", run: |desk| Box::pin(without_an_order(desk)) },
     Case { name: "letters come in pages", run: |desk| Box::pin(pages(desk)) },
     Case { name: "a dead registration keeps its document", run: |desk| Box::pin(with_its_document(desk)) },
+    Case { name: "a refund's letter keeps its refund", run: |desk| Box::pin(of_a_refund(desk)) },
     Case { name: "a removed letter is gone", run: |desk| Box::pin(removed(desk)) },
 ];
 
@@ -46,6 +48,18 @@ async fn with_its_document(mut desk: Desk) {
     desk.reopen().await;
     let stored = desk.on.dead.get(of("").id).await.unwrap().unwrap();
     assert_eq!((stored.count, stored.document.as_deref()), (2, Some("{\"total_fee\":'附加'}")));
+}
+
+async fn of_a_refund(mut desk: Desk) {
+    let of = |number: &str| letter(1, "").of_refund(&OutRefundNo::new(number).unwrap());
+    for buried in [letter(1, ""), of("R1"), of("R2"), of("R2")] {
+        desk.on.dead.bury(&buried).await.unwrap();
+    }
+    desk.reopen().await;
+    for (letter, count) in [(letter(1, ""), 1), (of("R1"), 1), (of("R2"), 2)] {
+        let expected = DeadLetter { count, ..letter };
+        assert_eq!(desk.on.dead.get(expected.id).await.unwrap(), Some(expected));
+    }
 }
 
 async fn pages(desk: Desk) {
