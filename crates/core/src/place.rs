@@ -1,8 +1,9 @@
 //! Placing: what the record keeps of an order that a shop places through us, and the two steps around the call.
 //!
 //! *Begin* is stored before WeChat is called, *offered* after it answered, so whatever ends between them leaves an
-//! order that we know. Neither needs a lease: no decision stands on them, and no commit writes them. Calls nobody; the
-//! words of shop and answer stand in [`asked`] and [`refused`].
+//! order that we know. Neither needs a lease. When an order is given up counts from its begin, so a begin raises the
+//! facts: who holds the lease decides again. No commit writes them. Calls nobody; the words of shop and answer stand in
+//! [`asked`] and [`refused`].
 
 pub mod asked;
 pub mod refused;
@@ -131,6 +132,7 @@ fn begin(stored: &Record, wish: &Wish, now: Timestamp) -> (Option<Record>, Stepp
         offer: earlier.and_then(|earlier| earlier.offer.clone()),
     };
     record.placing = Some(Box::new(placing));
+    record.facts = record.facts.wrapping_add(1);
     // WeChat notifies us of its payment and nobody else: in shadow mode, too, the shop hears of it from us or not at all.
     record.progress.owed = true;
     record.updated_at = now;

@@ -258,7 +258,7 @@ pub struct Record {
     pub look_again: Option<LookAgain>,
     /// Leases in a row that ended without a commit, put-off or clear.
     pub leases_lost: u32,
-    /// Raised by registering, `accept` and `reject`; a commit that was decided on older facts is refused.
+    /// Raised by registering, placing, `accept` and `reject`; a commit that was decided on older facts is refused.
     pub facts: u32,
     pub verdict: Option<Verdict>,
     /// Present on orders that are placed through us.

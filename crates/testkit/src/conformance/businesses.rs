@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use paybell_core::ids::{BusinessNo, OrderKey, OutTradeNo};
+use paybell_core::lease::Committed;
 use paybell_core::place::{FIRST_LOOK, Offer, Step, Stepped, TradeType, Wish};
 use paybell_core::ports::BUSINESS_NUMBERS_MAX;
 use paybell_core::record::{Record, State};
@@ -20,7 +21,7 @@ pub const CASES: &[Case] = &[
     Case { name: "a settled order is not placed again", run: |desk| Box::pin(settled(desk)) },
     Case { name: "a first begin brings an early look", run: |desk| Box::pin(early_look(desk)) },
     Case {
-        name: "a commit keeps what was placed under its lease",
+        name: "what is placed under a lease is decided on again, and kept",
         run: |desk| Box::pin(under_a_lease(desk)),
     },
     Case { name: "a registration links its business order", run: |desk| Box::pin(linked(desk)) },
@@ -117,9 +118,14 @@ async fn under_a_lease(desk: Desk) {
     let leased = desk.leased(manual(&key(1)), 1).await;
     let record = begun(&desk, &key(1), "a").await;
     assert_eq!((record.lease, record.due), (leased.lease, leased.due), "the holder's end is untouched");
-    desk.commit(&leased, 1, |change| change.due = leased.due).await;
+    let stale = desk.commit(&leased, 1, |change| change.state = State::Unpaid).await;
+    let Committed::Changed(changed) = stale else {
+        panic!("given up by a decision that does not know of the placing: {stale:?}");
+    };
+    assert_eq!(*changed, record);
+    assert_eq!(desk.commit(&changed, 1, |change| change.due = leased.due).await, Committed::Ended);
     let stored = desk.record(&key(1)).await;
-    assert_eq!((stored.placing, stored.lease), (record.placing, None));
+    assert_eq!((stored.state, stored.placing, stored.lease), (State::Pending, record.placing, None));
 }
 
 async fn linked(mut desk: Desk) {
