@@ -73,44 +73,26 @@ impl Desk {
     /// Whether it was closed just now, or had been and we did not know.
     async fn close_other(&self, other: &Record) -> Result<bool, CashierError> {
         let now = self.now().await?;
-        if other.placing.as_ref().is_some_and(|placing| placing.is_calling(now)) {
+        let placing = other.placing.as_deref();
+        if placing.is_some_and(|placing| placing.is_calling(now)) {
             return Err(in_the_way(RefusalKind::BusinessBusy, other, Some(BUSY_WAIT)).into());
         }
+        let may_be_offered = placing.is_some_and(|placing| placing.may_be_offered(now));
         let ask = Ask { is_urgent: true, ..Ask::about(other) };
         match self.ask(&ask).await? {
-            Observation::NotPaid(NotPaid::NotExist) => Ok(false),
+            Observation::NotPaid(NotPaid::NotExist) if !may_be_offered => Ok(false),
             Observation::NotPaid(NotPaid::UserPaying) => {
                 Err(in_the_way(RefusalKind::BusinessPaying, other, Some(PAYING_WAIT)).into())
             }
-            Observation::NotPaid(NotPaid::NotPay | NotPaid::Accept) => {
+            Observation::NotPaid(_) => {
                 if let Some(wait) = too_young(other, now) {
                     return Err(in_the_way(RefusalKind::BusinessTooYoung, other, Some(wait)).into());
                 }
-                self.close_at_wechat(&ask).await?;
-                self.closed_or_paid(&ask, other).await
+                over(&self.close_at_wechat(&ask).await?, other).map_err(as_unknown)
             }
-            observation => self.over(&observation, other).await,
-        }
-    }
-
-    async fn closed_or_paid(&self, ask: &Ask, other: &Record) -> Result<bool, CashierError> {
-        match self.ask(ask).await? {
-            // The answer to the close has not reached the books yet: the same request goes on from there.
-            Observation::NotPaid(_) => Err(refusal::soon(RefusalKind::WechatAway).into()),
-            observation => self.over(&observation, other).await,
-        }
-    }
-
-    async fn over(&self, observation: &Observation, other: &Record) -> Result<bool, CashierError> {
-        self.look(&other.key).await;
-        match observation {
-            Observation::Payment(_) => {
-                let state = Some(State::Paid);
-                Err(Refusal { state, ..in_the_way(RefusalKind::BusinessPaid, other, None) }.into())
-            }
-            Observation::Closed(_) | Observation::Failed => Ok(true),
-            Observation::NotPaid(_) | Observation::Unknown(_) => {
-                Err(refusal::soon(RefusalKind::WechatAway).into())
+            observation => {
+                self.look(&other.key).await;
+                over(&observation, other)
             }
         }
     }
@@ -124,12 +106,43 @@ impl Desk {
         }
     }
 
-    /// An `Ok` says only that a query will explain it.
-    pub(crate) async fn close_at_wechat(&self, ask: &Ask) -> Result<(), CashierError> {
-        match self.parts.wechat.close(ask).await {
-            CloseAsked::Answered => Ok(()),
+    /// What WeChat says of an order once it was told to close it. Whatever came of that, or may have: the worker finds
+    /// out and tells.
+    pub(crate) async fn close_at_wechat(&self, ask: &Ask) -> Result<Observation, CashierError> {
+        let answered = match self.parts.wechat.close(ask).await {
+            CloseAsked::NoSlot => return Err(refusal::soon(RefusalKind::WechatBusy).into()),
+            CloseAsked::Answered => self.ask(ask).await,
             CloseAsked::Undecided(answer) => Err(refusal::of_answer(&answer).into()),
-            CloseAsked::NoSlot => Err(refusal::soon(RefusalKind::WechatBusy).into()),
+        };
+        self.look(&ask.key).await;
+        answered.map_err(as_unknown)
+    }
+}
+
+/// WeChat was called, so an order may be closed although no answer came.
+fn as_unknown(error: CashierError) -> CashierError {
+    match error {
+        CashierError::Refused(refused)
+            if matches!(refused.kind, RefusalKind::WechatAway | RefusalKind::WechatBusy) =>
+        {
+            refusal::soon(RefusalKind::OutcomeUnknown).into()
+        }
+        other => other,
+    }
+}
+
+/// Whether another number is closed, by what WeChat said last.
+fn over(observation: &Observation, other: &Record) -> Result<bool, CashierError> {
+    match observation {
+        Observation::Payment(_) => {
+            let state = Some(State::Paid);
+            Err(Refusal { state, ..in_the_way(RefusalKind::BusinessPaid, other, None) }.into())
+        }
+        // It was told to close whatever it may not have known yet, and knows of nothing still.
+        Observation::Closed(_) | Observation::Failed | Observation::NotPaid(NotPaid::NotExist) => Ok(true),
+        // The answer to the close has not reached the books yet: the same request goes on from there.
+        Observation::NotPaid(_) | Observation::Unknown(_) => {
+            Err(refusal::soon(RefusalKind::WechatAway).into())
         }
     }
 }

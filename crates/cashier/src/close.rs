@@ -4,7 +4,7 @@
 use paybell_core::observation::{NotPaid, Observation};
 use paybell_core::place::{CashierError, Refusal, RefusalKind};
 use paybell_core::ports::Closed;
-use paybell_core::{OrderKey, Record, State};
+use paybell_core::{OrderKey, State};
 use worker::Ask;
 
 use crate::business::too_young;
@@ -30,33 +30,19 @@ impl Desk {
         if let Some(wait) = too_young(&record, now) {
             return Err(Refusal { retry_after: Some(wait), ..RefusalKind::TooYoung.into() }.into());
         }
-        let closed = self.close_and_ask(&record).await;
-        // Whatever came of it, or may have: the worker finds out and tells.
-        self.look(key).await;
-        closed
-    }
-
-    async fn close_and_ask(&self, record: &Record) -> Result<Closed, CashierError> {
-        let ask = Ask { is_urgent: true, ..Ask::about(record) };
-        self.close_at_wechat(&ask).await.map_err(as_unknown)?;
-        match self.ask(&ask).await.map_err(as_unknown)? {
+        let placing = record.placing.as_deref();
+        let may_be_offered = placing.is_some_and(|placing| placing.may_be_offered(now));
+        let ask = Ask { is_urgent: true, ..Ask::about(&record) };
+        match self.close_at_wechat(&ask).await? {
             Observation::Closed(_) => Ok(Closed::Now),
             Observation::Payment(_) => Err(settled(State::Paid).into()),
+            // WeChat may not have known it yet, but was told to close it.
+            Observation::NotPaid(NotPaid::NotExist) if may_be_offered => Ok(Closed::Now),
             Observation::NotPaid(NotPaid::NotExist) => Ok(Closed::NeverPlaced),
             Observation::Failed => Err(settled(State::Failed).into()),
             Observation::NotPaid(_) | Observation::Unknown(_) => {
                 Err(refusal::soon(RefusalKind::OutcomeUnknown).into())
             }
         }
-    }
-}
-
-/// WeChat was called, so an order may be closed although no answer came.
-fn as_unknown(error: CashierError) -> CashierError {
-    match error {
-        CashierError::Refused(refused) if refused.kind == RefusalKind::WechatAway => {
-            refusal::soon(RefusalKind::OutcomeUnknown).into()
-        }
-        other => other,
     }
 }

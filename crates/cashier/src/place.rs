@@ -10,7 +10,7 @@
 //! request again goes the same way and does each step once more, or is answered from the record.
 
 use paybell_core::place::{
-    CALL_MAX, CashierError, Offer, Order, Placed, Placing, Refusal, RefusalKind, Step, Stepped,
+    CALL_MAX, CashierError, Offer, Order, Placed, Placing, Refusal, RefusalKind, Step, Stepped, Wish,
 };
 use paybell_core::register::{Application, Registered};
 use paybell_core::time::Millis;
@@ -38,14 +38,24 @@ impl Desk {
             return Ok(placed);
         }
         let (record, placing) = self.begin(asked, &prepared).await?;
-        let placed = self.call(asked, &prepared, &record, &placing).await;
-        let nobody_calls = placed.as_ref().is_err_and(|error| !is_unknown(error));
-        if nobody_calls {
-            // Should it not be stored, half a minute does the same.
-            let ended = Step::Ended(prepared.wish, placing.begun_at);
-            let _ = self.parts.registry.place(&asked.key, &ended).await;
+        // Whatever became of another number: this one was not placed.
+        let closed = match self.make_way(&record).await {
+            Ok(closed) => closed,
+            Err(error) => {
+                self.end(asked, prepared.wish, &placing).await;
+                return Err(error);
+            }
+        };
+        let placed = self.call(asked, &prepared, &placing).await;
+        if placed.as_ref().is_err_and(|error| !is_unknown(error)) {
+            self.end(asked, prepared.wish, &placing).await;
         }
-        placed
+        placed.map(|placed| Placed { closed, ..placed })
+    }
+
+    /// Nobody calls. Should it not be stored, half a minute does the same.
+    async fn end(&self, asked: &Order, wish: Wish, placing: &Placing) {
+        let _ = self.parts.registry.place(&asked.key, &Step::Ended(wish, placing.begun_at)).await;
     }
 
     async fn register(&self, asked: &Order, prepared: &Prepared) -> Result<(), CashierError> {
@@ -113,10 +123,8 @@ impl Desk {
         &self,
         asked: &Order,
         prepared: &Prepared,
-        record: &Record,
         placing: &Placing,
     ) -> Result<Placed, CashierError> {
-        let closed = self.make_way(record).await?;
         if self.now().await? > placing.begun_at + WAY_MAX {
             return Err(refusal::soon(RefusalKind::WechatAway).into());
         }
@@ -137,8 +145,7 @@ impl Desk {
         let offer = offer_of(order, placing.begun_at, prepared);
         self.keep(asked, prepared, &offer).await;
         let placed = self.answer(asked, prepared, &offer, self.now().await?);
-        let placed = placed.ok_or_else(|| refusal::soon(RefusalKind::OutcomeUnknown))?;
-        Ok(Placed { closed, ..placed })
+        placed.ok_or_else(|| refusal::soon(RefusalKind::OutcomeUnknown).into())
     }
 
     /// The answer does not name the order's number, but it must be of the same merchant and the same way of paying.

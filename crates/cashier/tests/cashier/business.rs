@@ -96,7 +96,54 @@ async fn an_older_number_that_wechat_never_heard_of_is_let_be() {
     let refusal = refused(&world, &of_b("T2")).await;
     assert_eq!(refusal.kind, RefusalKind::BusinessBusy, "the call may be on its way still");
     world.wait(30);
+    assert_eq!(refused_as(&world, &of_b("T2")).await, RefusalKind::BusinessTooYoung, "its end is not known");
+    world.wait(7770);
     assert_eq!(placed(&world, &of_b("T2")).await.closed, []);
+}
+
+#[tokio::test]
+async fn an_older_number_that_wechat_refused_is_let_be_at_once() {
+    let world = World::new();
+    world.mood(Mood::Refuses("NOAUTH", ""));
+    refused(&world, &of_b("T1")).await;
+    assert_eq!(placed(&world, &of_b("T2")).await.closed, []);
+}
+
+#[tokio::test]
+async fn an_offer_that_no_payer_has_opened_yet_is_closed_although_wechat_denies_it() {
+    let world = with_an_older(10).await;
+    world.at_wechat(&key("T1"), |known| known.is_unopened = true);
+    let refusal = refused(&world, &of_b("T2")).await;
+    assert_eq!(
+        (refusal.kind, refusal.retry_after),
+        (RefusalKind::BusinessTooYoung, Some(Millis::seconds(290)))
+    );
+    world.wait(290);
+    assert_eq!(placed(&world, &of_b("T2")).await.closed, [key("T1").out_trade_no]);
+    assert!(world.known(&key("T1")).unwrap().is_closed);
+    assert_eq!(world.checks(), [key("T1")]);
+}
+
+#[tokio::test]
+async fn what_became_of_closing_an_older_number_is_unknown_until_wechat_says_it() {
+    for moods in [
+        vec![Mood::Well, Mood::Mute],
+        vec![Mood::Well, Mood::Well, Mood::Away],
+        vec![Mood::Well, Mood::Well, Mood::NoSlot],
+        vec![Mood::Well, Mood::Away, Mood::Well],
+    ] {
+        let world = with_an_older(600).await;
+        moods.into_iter().rev().for_each(|mood| world.mood(mood));
+        assert_eq!(refused_as(&world, &of_b("T2")).await, RefusalKind::OutcomeUnknown);
+        assert_eq!((world.checks(), world.known(&key("T2"))), (vec![key("T1")], None));
+        assert!(
+            !world.record(&key("T2")).placing.unwrap().may_be_offered(world.now()),
+            "nobody called for it"
+        );
+        world.stored.lock().unwrap().moods.clear();
+        placed(&world, &of_b("T2")).await;
+        assert!(world.known(&key("T1")).unwrap().is_closed);
+    }
 }
 
 #[tokio::test]

@@ -56,6 +56,34 @@ async fn a_lost_answer_leaves_the_outcome_unknown_and_a_look() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_lost_after_the_close_leaves_it_unknown_too() {
+    for mood in [Mood::Away, Mood::NoSlot] {
+        let world = with_an_order(600).await;
+        world.mood(mood);
+        world.mood(Mood::Well);
+        assert_eq!(refusal(desk(&world).close(&key("T1")).await).kind, RefusalKind::OutcomeUnknown);
+        assert!(world.known(&key("T1")).unwrap().is_closed);
+        assert_eq!(world.checks(), [key("T1")]);
+    }
+    let world = with_an_order(600).await;
+    world.mood(Mood::NoSlot);
+    assert_eq!(
+        refusal(desk(&world).close(&key("T1")).await).kind,
+        RefusalKind::WechatBusy,
+        "nothing was sent"
+    );
+    assert!(!world.known(&key("T1")).unwrap().is_closed);
+}
+
+#[tokio::test]
+async fn an_offer_that_no_payer_has_opened_yet_is_closed() {
+    let world = with_an_order(600).await;
+    world.at_wechat(&key("T1"), |known| known.is_unopened = true);
+    assert_eq!(desk(&world).close(&key("T1")).await.unwrap(), Closed::Now);
+    assert!(world.known(&key("T1")).unwrap().is_closed);
+}
+
+#[tokio::test]
 async fn an_order_that_was_never_placed_has_nothing_to_close() {
     let world = World::new();
     world.mood(Mood::Refuses("NOAUTH", ""));

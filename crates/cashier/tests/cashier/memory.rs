@@ -39,6 +39,8 @@ pub struct Known {
     pub is_paid: bool,
     pub is_paying: bool,
     pub is_closed: bool,
+    /// No payer has opened it, and orderquery says that there is no such order.
+    pub is_unopened: bool,
 }
 
 /// Everything that outlives a process, here and at WeChat.
@@ -68,6 +70,8 @@ pub enum Mood {
     NoSlot,
     KeysRefused,
     Away,
+    /// It does what it should.
+    Well,
 }
 
 /// One process' view of it.
@@ -239,8 +243,10 @@ impl Wechat for World {
         self.effect(|stored| match stored.moods.pop() {
             Some(Mood::NoSlot) => Asked::NoSlot,
             Some(Mood::KeysRefused) => Asked::Answered(Answer::Transient("key_refused")),
+            Some(Mood::Well) | None => {
+                Asked::Answered(Answer::Observed(observed(stored.books.get(&ask.key))))
+            }
             Some(_) => Asked::Answered(Answer::Transient("timeout")),
-            None => Asked::Answered(Answer::Observed(observed(stored.books.get(&ask.key)))),
         })
         .await
     }
@@ -251,14 +257,14 @@ impl Wechat for World {
             if matches!(mood, Some(Mood::NoSlot)) {
                 return CloseAsked::NoSlot;
             }
-            if matches!(mood, None | Some(Mood::Mute))
+            if matches!(mood, None | Some(Mood::Mute | Mood::Well))
                 && let Some(known) = stored.books.get_mut(&ask.key)
             {
                 assert!(stored.now_ms - known.placed_ms >= 300_000, "WeChat closes no younger order");
                 known.is_closed |= !known.is_paid;
             }
             match mood {
-                None => CloseAsked::Answered,
+                None | Some(Mood::Well) => CloseAsked::Answered,
                 Some(_) => CloseAsked::Undecided(Answer::Transient("timeout")),
             }
         })
@@ -278,6 +284,7 @@ fn observed(known: Option<&Known>) -> Observation {
     match known {
         None => Observation::NotPaid(NotPaid::NotExist),
         Some(known) if known.is_paid => Observation::Payment(Box::new(payment(known.total_fee))),
+        Some(known) if known.is_unopened => Observation::NotPaid(NotPaid::NotExist),
         Some(known) if known.is_closed => Observation::Closed(ClosedAs::Closed),
         Some(known) if known.is_paying => Observation::NotPaid(NotPaid::UserPaying),
         Some(_) => Observation::NotPaid(NotPaid::NotPay),
@@ -315,7 +322,7 @@ impl Placer for World {
                 Some(Mood::Away) => return PlaceAsked::Unknown("connect"),
                 Some(Mood::Unsigned(text)) => return PlaceAsked::RefusedUnsigned((*text).to_owned()),
                 Some(Mood::Refuses(code, text)) => return error(mch_id, order, code, text),
-                Some(Mood::Mute | Mood::OfAnother) | None => {}
+                Some(Mood::Mute | Mood::OfAnother | Mood::Well) | None => {}
             }
             let key = OrderKey::new(mch_id.as_str(), &*order.order.out_trade_no).unwrap();
             let now_ms = stored.now_ms;
