@@ -114,15 +114,26 @@ impl Shelf {
 
     /// The result of a day, if it is still kept.
     pub async fn kept(&self, day: Day) -> Result<Option<Kept>, Error> {
-        let Some(note) = self.notes.read(&self.slot(day)).await? else { return Ok(None) };
-        let kept: Kept =
-            serde_json::from_str(&note.text).map_err(|error| unreadable(&self.slot(day), &error))?;
-        Ok((kept.date == day).then_some(kept))
+        for name in [self.slot(day), self.old_slot(day)] {
+            let Some(note) = self.notes.read(&name).await? else { continue };
+            let kept: Kept = serde_json::from_str(&note.text).map_err(|error| unreadable(&name, &error))?;
+            if kept.date == day {
+                return Ok(Some(kept));
+            }
+        }
+        Ok(None)
     }
 
-    /// Keeps a result, in the place of one that is as many days older as are kept.
+    /// Keeps a result, in the place of one that is as many days older as are kept. That of an old day never takes the
+    /// place of a later one: it has one among its like.
     pub async fn keep(&self, kept: &Kept) -> Result<(), Error> {
-        let (name, text) = (self.slot(kept.date), kept.text()?);
+        let (slot, text) = (self.slot(kept.date), kept.text()?);
+        let there = self.notes.read(&slot).await?;
+        let there = there.and_then(|note| serde_json::from_str::<Kept>(&note.text).ok());
+        let name = match there.is_some_and(|there| there.date > kept.date) {
+            true => self.old_slot(kept.date),
+            false => slot,
+        };
         for _ in 0..TRIES_MAX {
             let version = self.notes.read(&name).await?.map(|note| note.version);
             if self.notes.write(&name, version, &text).await? {
@@ -134,8 +145,45 @@ impl Shelf {
 
     /// Notes are never removed, so the places of old results are used again.
     fn slot(&self, day: Day) -> String {
+        self.place(day, "")
+    }
+
+    fn old_slot(&self, day: Day) -> String {
+        self.place(day, "old-")
+    }
+
+    fn place(&self, day: Day, kind: &str) -> String {
         let number = day.days_since(Day::of(Timestamp::from_millis(0))).rem_euclid(DAYS_KEPT + 1);
         let mch_id = self.name.strip_prefix(PREFIX).unwrap_or(&self.name);
-        format!("{RESULTS}{mch_id}/{number:02}")
+        format!("{RESULTS}{mch_id}/{kind}{number:02}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use embedded::{Engine, EngineConfig, SystemClock};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn an_old_days_result_takes_no_later_ones_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine =
+            Engine::open(EngineConfig::in_dir(dir.path()), Arc::new(SystemClock::default())).unwrap();
+        let shelf = Shelf::new(Arc::new(engine), &MchId::new("1900000109").unwrap());
+        let late = Day::parse("2026-11-19").unwrap();
+        let old = late.plus(-DAYS_KEPT - 1);
+        for date in [late, old, old.plus(-DAYS_KEPT - 1), late] {
+            let at = Timestamp::from_millis(1);
+            let kept = Kept { date, at, result: json!({"of": date}), left_out: 0 };
+            shelf.keep(&kept).await.unwrap();
+            assert_eq!(shelf.kept(date).await.unwrap().unwrap().result, kept.result);
+            assert!(shelf.kept(late).await.unwrap().is_some(), "{date} took its place");
+        }
+        let next = late.plus(DAYS_KEPT + 1);
+        let kept = Kept { date: next, at: Timestamp::from_millis(1), result: json!({}), left_out: 0 };
+        shelf.keep(&kept).await.unwrap();
+        assert!(shelf.kept(next).await.unwrap().is_some());
+        assert!(shelf.kept(late).await.unwrap().is_none(), "its time is over");
     }
 }
