@@ -142,16 +142,27 @@ impl Folder {
         for entry in entries.flatten() {
             let age = entry.metadata().and_then(|metadata| metadata.modified());
             let is_old = age.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > AGE_MAX));
-            let is_ours = entry
-                .file_name()
-                .to_str()
-                .is_some_and(|name| name.contains(".csv") || name.ends_with(".part"));
+            let is_ours = entry.file_name().to_str().is_some_and(is_our_name);
             if is_old && is_ours && fs::remove_file(entry.path()).is_ok() {
                 removed += 1;
             }
         }
         Ok(removed)
     }
+}
+
+/// Whether we gave it: other files of the folder are somebody else's.
+fn is_our_name(name: &str) -> bool {
+    let (name, is_part) = match name.strip_prefix('.') {
+        Some(name) => (name.strip_suffix(".part"), true),
+        None => (name.strip_suffix(".gz").unwrap_or(name).strip_suffix(".csv"), false),
+    };
+    let Some((mch_id, rest)) = name.and_then(|name| name.split_once('-')) else { return false };
+    let (Some(day), Some(token)) = (rest.get(..10), rest.get(10..)) else { return false };
+    let is_hex = |text: &str| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // Parts had a token before.
+    let given = token.strip_prefix("-given-").or_else(|| token.strip_prefix('-').filter(|_| is_part));
+    MchId::new(mch_id).is_ok() && Day::parse(day).is_ok() && (token.is_empty() || given.is_some_and(is_hex))
 }
 
 fn begins_packed(path: &Path) -> io::Result<bool> {
@@ -201,9 +212,14 @@ mod tests {
         let laid = folder.lay(&given, &mch_id, day, 9).unwrap();
         assert_eq!(laid.as_str(), "1900000109-2026-11-19-given-0000000000000009.csv");
         assert_eq!(folder.find("../given"), None);
+        for theirs in ["shop.csv", "mine.csv.gz", ".1900000109.part", "1900000109-2026-11-19-notes.csv"] {
+            fs::write(folder.path().join(theirs), "theirs").unwrap();
+        }
+        drop(fs::write(folder.path().join(".1900000109-2026-11-19-0000000000000009.part"), "left"));
         let written = fs::metadata(folder.path_of(&name)).unwrap().modified().unwrap();
         assert_eq!(folder.clear(written + AGE_MAX / 2).unwrap(), 0);
-        assert_eq!(folder.clear(written + AGE_MAX * 2).unwrap(), 2);
+        assert_eq!(folder.clear(written + AGE_MAX * 2).unwrap(), 3);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "what we did not write stays");
         assert_eq!(folder.find(name.as_str()), None);
     }
 }
