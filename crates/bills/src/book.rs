@@ -200,15 +200,17 @@ impl Entry {
         self.lease.as_ref().is_some_and(|lease| lease.until > now)
     }
 
-    /// Its process does not come back; the day goes on by itself.
-    fn forget_the_dead(&mut self, now: Timestamp) {
+    /// Its process does not come back; the day goes on by itself. True if there was one.
+    fn forget_the_dead(&mut self, now: Timestamp) -> bool {
         let is_dead = |request: &Request| request.by.is_some() && now.since(request.at) > OWN_REQUEST_MAX;
-        if !self.is_leased(now) && self.asked.as_ref().is_some_and(is_dead) {
-            self.asked = None;
-            if self.state == State::Done {
-                self.next_at = None;
-            }
+        if self.is_leased(now) || !self.asked.as_ref().is_some_and(is_dead) {
+            return false;
         }
+        self.asked = None;
+        if self.state == State::Done {
+            self.next_at = None;
+        }
+        true
     }
 
     fn is_held_by(&self, token: LeaseToken) -> bool {
@@ -234,9 +236,9 @@ impl Book {
                 entry.last.as_ref().is_none_or(|last| now.since(last.at) > Millis::seconds(86_400));
             day < oldest && is_idle && was_read
         };
-        self.days.values_mut().for_each(|entry| entry.forget_the_dead(now));
+        let has_forgotten = self.forget_the_dead(now);
         self.days.retain(|day, entry| !is_over(*day, entry));
-        let mut is_changed = self.days.len() != before;
+        let mut is_changed = has_forgotten || self.days.len() != before;
         if !opening.by_itself {
             return is_changed;
         }
@@ -250,6 +252,10 @@ impl Book {
             day = day.plus(1);
         }
         is_changed
+    }
+
+    fn forget_the_dead(&mut self, now: Timestamp) -> bool {
+        self.days.values_mut().filter_map(|entry| entry.forget_the_dead(now).then_some(())).count() > 0
     }
 
     /// The day to work on now: what a person asks for first, then the oldest.
@@ -277,6 +283,7 @@ impl Book {
 
     /// A person asks. A day that is being worked on is worked on once more afterwards.
     pub fn ask(&mut self, day: Day, request: Request, now: Timestamp) -> Result<&Entry, TooMany> {
+        self.forget_the_dead(now);
         let waits = self.days.values().filter(|entry| entry.asked.is_some()).count();
         if waits >= ASKED_MAX && self.days.get(&day).is_none_or(|entry| entry.asked.is_none()) {
             return Err(TooMany);

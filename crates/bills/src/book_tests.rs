@@ -186,11 +186,16 @@ fn what_a_process_asks_of_itself_nobody_else_does_and_its_death_is_noticed() {
     assert_eq!(book.next(now, false, None), None);
     assert_eq!(book.next(now, false, Some(8)), None);
     assert_eq!(book.next(now, false, Some(7)), Some(day));
-    book.turn(TEN, None, now + OWN_REQUEST_MAX);
+    assert!(!book.turn(TEN, None, now + OWN_REQUEST_MAX));
     assert_eq!(book.next(now + OWN_REQUEST_MAX, false, None), None, "its person may still wait");
     let later = now + OWN_REQUEST_MAX + Millis(1);
-    book.turn(TEN, None, later);
+    assert!(book.turn(TEN, None, later), "and has to be stored, also where nothing else is to be done");
     assert_eq!((book.next(later, false, None), book.next(later, false, Some(7))), (Some(day), None));
+    for number in 0..ASKED_MAX {
+        let day = day.plus(-1 - i64::try_from(number).unwrap());
+        book.ask(day, Request { by: Some(9), at: now, ..request(1, None) }, now).unwrap();
+    }
+    assert!(book.ask(day, request(2, None), later).is_ok(), "the dead take nobody's place");
 }
 
 #[test]
