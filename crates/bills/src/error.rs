@@ -20,6 +20,9 @@ pub enum Error {
     /// The process ends.
     #[error("stopped before the end")]
     Stopped,
+    /// Too many checks wait already, and nobody takes them out: later.
+    #[error("the queue of checks had no room for so long that the rest waits; is a worker running?")]
+    NoRoom,
     /// The folder of bills: for an operator.
     #[error("{what}: {cause}")]
     Folder { what: String, cause: std::io::Error },
@@ -34,6 +37,7 @@ impl Error {
             Self::Contended(_) => "contended",
             Self::LeaseLost => "lease_lost",
             Self::Stopped => "stopped",
+            Self::NoRoom => "no_room",
             Self::Folder { .. } => "folder",
         }
     }

@@ -223,7 +223,11 @@ impl Job<'_> {
 
     /// Checks, then the event. Whoever comes after a crash does both again.
     async fn tell(&self, to_tell: ToTell) -> Result<Outcome, Error> {
-        let publisher = Publisher { queue: self.bills.ports.queue.clone(), hand: self.hand.clone() };
+        let publisher = Publisher {
+            queue: self.bills.ports.queue.clone(),
+            hand: self.hand.clone(),
+            patience: self.bills.patience(),
+        };
         match (to_tell.checks, to_tell.at_hand) {
             (0, _) => {}
             (total, Some(checks)) => publisher.publish(&checks, 0, total).await?,

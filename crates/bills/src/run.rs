@@ -77,12 +77,19 @@ pub struct Timing {
     pub lease: Millis,
     /// Between two words.
     pub renewal: Duration,
+    /// How long checks wait for room in the queue before the day is put off.
+    pub room: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
         // A lease that is lost costs nothing but the work: the next one comes to the same result.
-        Self { pace: Duration::from_secs(1), lease: Millis::seconds(20), renewal: Duration::from_secs(2) }
+        Self {
+            pace: Duration::from_secs(1),
+            lease: Millis::seconds(20),
+            renewal: Duration::from_secs(2),
+            room: Duration::from_secs(120),
+        }
     }
 }
 
@@ -108,6 +115,12 @@ impl Bills {
 
     pub(crate) async fn now(&self) -> Result<Timestamp, Error> {
         Ok(self.ports.ledger.clock().await?.now)
+    }
+
+    /// Who has the engine to themselves for one request has no worker beside them either.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let is_by_itself = self.company == Company::Alone && self.me.is_some();
+        (!is_by_itself).then_some(self.timing.room)
     }
 
     /// One look at every merchant: what keeps one from its bills keeps no other.

@@ -57,20 +57,30 @@ fn sums(sums: &Sums) -> BillSums {
 pub(crate) struct Publisher {
     pub queue: Arc<dyn CheckQueue>,
     pub hand: Hand,
+    /// How long a batch waits for room; nothing where nobody makes any while we work.
+    pub patience: Option<Duration>,
 }
 
 impl Publisher {
     pub async fn publish(&self, checks: &[Check], before: u64, total: u64) -> Result<(), Error> {
         let mut done = before;
         for batch in checks.chunks(BATCH) {
-            while self.queue.backlog(Lane::Urgent).await? > BACKLOG_MAX {
-                self.go_on()?;
-                tokio::time::sleep(BACKLOG_PAUSE).await;
+            if let Some(patience) = self.patience {
+                let room = tokio::time::timeout(patience, self.room());
+                room.await.map_err(|_| Error::NoRoom)??;
             }
             self.go_on()?;
             self.queue.publish(batch).await?;
             done += u64::try_from(batch.len()).unwrap_or(0);
             self.hand.note(Stage::Publishing, done, Some(total));
+        }
+        Ok(())
+    }
+
+    async fn room(&self) -> Result<(), Error> {
+        while self.queue.backlog(Lane::Urgent).await? > BACKLOG_MAX {
+            self.go_on()?;
+            tokio::time::sleep(BACKLOG_PAUSE).await;
         }
         Ok(())
     }

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bills::book::State;
-use bills::{Bills, Merchant};
+use bills::{Asked, Bills, Desk, Merchant, Wish, finish};
 use paybell_core::ports::{CheckQueue, Note, Notes, PortError};
 use paybell_core::{Check, Lane, MchId};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::*;
 use crate::{BEFORE, DAY, MORNING};
@@ -145,4 +146,50 @@ async fn a_queue_that_takes_nothing_is_said_and_tried_again_later_however_many_c
         process.drain().await;
         assert!(place.events().await.is_empty(), "the checks go out first");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reconciles_alone_waits_for_no_worker() {
+    let place = Place::open(BEFORE);
+    let mut bills = place.bills(Scripted::new(|_| Says::Bill(bill(DAY, &numbers(1500)))));
+    let desk = Desk { by: Some(7), ..place.desk() };
+    (bills.me, bills.wants.opening.by_itself) = (Some(7), false);
+    let early = Wish { mch_id: mch_id(), day: day("2026-11-17"), file: None };
+    desk.ask(&early).await.unwrap();
+    place.set(MORNING);
+    let wish = Wish { day: day(DAY), ..early };
+    let Asked::Taken { request, .. } = desk.ask(&wish).await.unwrap() else { panic!() };
+    let (merchant, drain) = (merchant(), CancellationToken::new());
+    let finished = finish(&bills, &merchant, day(DAY), &request, &drain);
+    let said = tokio::time::timeout(PATIENCE, finished).await.expect("nobody empties the queue").unwrap();
+    assert_eq!(said.unwrap().outcome, "reconciled");
+    assert_eq!(place.backlog().await, 1500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_nobody_empties_puts_the_day_off_with_its_result_shown() {
+    let place = Place::open(BEFORE);
+    let source = Scripted::new(|day| match day.to_string() == DAY {
+        true => Says::Bill(bill(DAY, &numbers(500))),
+        false => Says::NoBill,
+    });
+    let mut bills = place.bills(source.clone());
+    bills.timing.room = std::time::Duration::from_millis(50);
+    let process = Process::start(bills);
+    place.met().await;
+    place.set(MORNING);
+    let seen = tried(&place, "no_room").await;
+    assert_eq!(
+        (&seen["state"], &seen["result"]["checks"], &seen["next_at"]),
+        (&"telling".into(), &500.into(), &"2026-11-20T10:15:00+08:00".into())
+    );
+    assert!(place.events().await.is_empty());
+    process.drain().await;
+    place.checks(300).await;
+    place.set("2026-11-20T10:15:00");
+    let process = Process::start(place.bills(source));
+    // The next try begins again with the first ones: the ledger drops what it knows.
+    place.checks(500).await;
+    place.day_in(day(DAY), State::Done).await;
+    process.drain().await;
 }
