@@ -82,12 +82,22 @@ pub struct Change {
     pub payment: Option<Payment>,
     pub entry: Entry,
     pub dead: Option<DeadLetter>,
-    /// What a look at one refund found; forgotten where there is nothing.
-    pub refund: Option<(OutRefundNo, Option<Refund>)>,
+    /// What a look at one refund found.
+    pub refund: Option<(OutRefundNo, RefundFound)>,
     /// Nothing is worth remembering: delete the record.
     pub forget: bool,
     /// One word for metrics and logs.
     pub outcome: &'static str,
+}
+
+/// What becomes of a refund that was looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RefundFound {
+    Kept(Box<Refund>),
+    /// There is none; forgotten, unless more wishes came meanwhile than the look answers.
+    Nothing {
+        hints: u32,
+    },
 }
 
 /// Decides what an answer means for an order.

@@ -327,7 +327,7 @@ pub fn commit(stored: Option<&Record>, commit: &Commit, now: Timestamp) -> (Writ
     let change = &commit.change;
     let mut record = stored.clone();
     if let Some((number, found)) = &change.refund {
-        refund::apply(&mut record, number, found.as_ref(), now);
+        refund::apply(&mut record, number, found, now);
     }
     if change.forget && stored.look_again.is_none() && record.refunds.is_empty() {
         return (Write::Delete, Committed::Ended);

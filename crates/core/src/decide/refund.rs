@@ -6,7 +6,7 @@
 
 use crate::dead::{DeadLetter, DeadReason};
 use crate::decide::draft::Draft;
-use crate::decide::{Change, Look, QUICK_GAPS, STUCK_GAP, earlier};
+use crate::decide::{Change, Look, QUICK_GAPS, RefundFound, STUCK_GAP, earlier};
 use crate::event::EventType;
 use crate::ids::OutRefundNo;
 use crate::record::{Cause, Due, Entry, Record, State};
@@ -40,7 +40,7 @@ pub fn decide_refund(record: &Record, found: &RefundLook<'_>, look: &Look<'_>) -
         RefundAnswer::NotExist => {
             if !unseen(record, &mut refund, look, &mut change) {
                 change.entry = entry(known, "unknown to WeChat: forgotten", look);
-                change.refund = Some((found.number.clone(), None));
+                change.refund = Some((found.number.clone(), RefundFound::Nothing { hints: found.hints }));
                 return change;
             }
         }
@@ -52,7 +52,7 @@ pub fn decide_refund(record: &Record, found: &RefundLook<'_>, look: &Look<'_>) -
                 stuck(record, &mut refund, (&DeadReason::WrongOrder, &refusal.said), look, &mut change);
                 change.entry = entry(known, &refusal.said, look);
                 forget(record, &mut change);
-                change.refund = Some((found.number.clone(), None));
+                change.refund = Some((found.number.clone(), RefundFound::Nothing { hints: found.hints }));
                 return change;
             }
             // WeChat said otherwise before.
@@ -65,7 +65,7 @@ pub fn decide_refund(record: &Record, found: &RefundLook<'_>, look: &Look<'_>) -
     }
     end_the_watch(record, &mut refund, look, &mut change);
     change.entry = entry(known, &words(known, &refund, found.answer), look);
-    change.refund = Some((found.number.clone(), Some(refund)));
+    change.refund = Some((found.number.clone(), RefundFound::Kept(Box::new(refund))));
     change
 }
 

@@ -1,5 +1,6 @@
 //! The refunds of one record together: when the record is due for them, and what a commit makes of them.
 
+use crate::decide::RefundFound;
 use crate::ids::OutRefundNo;
 use crate::record::{Cause, Due, Record, State};
 use crate::refund::{Refund, RefundState};
@@ -16,21 +17,26 @@ pub(crate) fn due(refunds: &[Refund]) -> Option<Due> {
     Some(Due { at: first, cause })
 }
 
-/// Stores what a look at one refund found; `None` forgets it. A wish that came meanwhile stays a wish.
-pub(crate) fn apply(record: &mut Record, number: &OutRefundNo, found: Option<&Refund>, now: Timestamp) {
+/// Stores what a look at one refund found, or forgets it. A wish that came meanwhile stays a wish: somebody answered its
+/// notification, so the refund is looked at anew.
+pub(crate) fn apply(record: &mut Record, number: &OutRefundNo, found: &RefundFound, now: Timestamp) {
     let Some(place) = record.refunds.iter().position(|refund| refund.out_refund_no == *number) else {
         return;
     };
     let Some(stored) = record.refunds.get_mut(place) else { return };
     let came_meanwhile = |hints: u32| stored.hints != hints;
     match found {
-        Some(found) if came_meanwhile(found.hints) => {
+        RefundFound::Kept(found) if came_meanwhile(found.hints) => {
             let next_at = Some(now);
             let (hints, owed, notified) = (1, stored.owed, stored.notified);
-            *stored = Refund { hints, owed, notified, next_at, in_hand: false, ..found.clone() };
+            *stored = Refund { hints, owed, notified, next_at, in_hand: false, ..*found.clone() };
         }
-        Some(found) => *stored = Refund { hints: 0, in_hand: false, ..found.clone() },
-        None => drop(record.refunds.remove(place)),
+        RefundFound::Kept(found) => *stored = Refund { hints: 0, in_hand: false, ..*found.clone() },
+        RefundFound::Nothing { hints } if came_meanwhile(*hints) => {
+            (stored.hints, stored.unseen, stored.in_hand) = (1, 0, false);
+            stored.next_at = Some(now);
+        }
+        RefundFound::Nothing { .. } => drop(record.refunds.remove(place)),
     }
 }
 

@@ -366,6 +366,33 @@ fn a_refund_that_is_not_leaves_nothing_of_an_order_that_is_not() {
 }
 
 #[test]
+fn a_notification_that_comes_while_its_refund_is_being_forgotten_is_not_forgotten_with_it() {
+    let other = match refund_refused() {
+        RefundAnswer::Refused(refusal) => RefundAnswer::OtherOrder(refusal),
+        other => other,
+    };
+    for (looks, answer) in [(4, RefundAnswer::NotExist), (1, other)] {
+        let mut desk = Desk::empty();
+        desk.look_at_refund(&refund_notified("R1"), &RefundAnswer::NotExist);
+        for _ in 1..looks {
+            desk.poll_refund(&RefundAnswer::NotExist);
+        }
+        desk.now = desk.record().due.unwrap().at;
+        let check = desk.claim().unwrap();
+        let record = desk.hold(&check);
+        // WeChat was asked, and this notification is answered SUCCESS.
+        assert_eq!(desk.take(&refund_notified("R1")), Taken::Busy);
+        let change = desk.decide_refund(&record, &check, &answer);
+        assert_eq!(desk.commit(record.facts, &change), Committed::Ended);
+        let refund = desk.refund("R1");
+        assert_eq!((refund.hints, refund.unseen, refund.next_at), (1, 0, Some(desk.now)));
+        assert_eq!(desk.record().due, Some(Due { at: desk.now, cause: Cause::Refund }));
+        let told = desk.poll_refund(&refund_is(RefundStatus::Success));
+        assert_eq!(told.events[0].kind, EventType::RefundSucceeded);
+    }
+}
+
+#[test]
 fn an_order_that_is_not_keeps_the_refunds_that_are() {
     let mut desk = ghost(RefundStatus::Processing);
     desk.wait(5);

@@ -1,6 +1,7 @@
 //! Refunds in their order's record: asked for without a lease, looked at under one, due with it.
 
 use paybell_core::check::{Check, Lane};
+use paybell_core::decide::RefundFound;
 use paybell_core::lease::{Committed, Taken};
 use paybell_core::record::{Cause, Due, Record, SeenAs, State};
 use paybell_core::refund::{
@@ -46,14 +47,10 @@ async fn ask(desk: &Desk, order: usize, wish: &RefundApplication) -> RefundAsked
 }
 
 /// What a look at a refund stores: the refund as `edit` makes it.
-fn found(
-    record: &Record,
-    out_refund_no: &str,
-    edit: impl FnOnce(&mut Refund),
-) -> (OutRefundNo, Option<Refund>) {
+fn found(record: &Record, out_refund_no: &str, edit: impl FnOnce(&mut Refund)) -> (OutRefundNo, RefundFound) {
     let mut refund = record.refund(&number(out_refund_no)).unwrap().clone();
     edit(&mut refund);
-    (number(out_refund_no), Some(refund))
+    (number(out_refund_no), RefundFound::Kept(Box::new(refund)))
 }
 
 async fn asked(desk: Desk) {
@@ -204,7 +201,8 @@ async fn refund_only(mut desk: Desk) {
 async fn forgotten(desk: Desk) {
     let leased = desk.leased(Check::refund_notified(key(1), number("R1")), 1).await;
     let forget = |change: &mut paybell_core::decide::Change| {
-        (change.refund, change.forget) = (Some((number("R1"), None)), true);
+        let nothing = RefundFound::Nothing { hints: leased.refunds[0].hints };
+        (change.refund, change.forget) = (Some((number("R1"), nothing)), true);
     };
     assert_eq!(desk.commit(&leased, 1, forget).await, Committed::Ended);
     assert_eq!(desk.stored(&key(1)).await, None);
