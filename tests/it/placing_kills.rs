@@ -90,6 +90,10 @@ fn a_process_that_is_killed_at_any_step_of_placing_leaves_no_order_that_it_does_
         let closes = matches!(step, Step::MakingWay | Step::Closed);
         if closes {
             till.placed_by_sdk(&older, &format!("B-{step:?}"));
+            // Every point of its cadence has passed, and WeChat would still take its payment.
+            wait_for("the older number is given up", || {
+                till.shop.record(&older).filter(|record| record["state"] == "unpaid")
+            });
         }
         match step {
             Step::Registered => {

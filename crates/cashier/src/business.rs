@@ -159,7 +159,9 @@ fn compare(record: &Record, other: Record) -> Result<Other, CashierError> {
             let state = Some(other.state);
             Err(Refusal { state, ..in_the_way(RefusalKind::BusinessPaid, &other, None) }.into())
         }
-        State::Unpaid | State::Closed | State::Failed => Ok(Other::Over),
+        State::Closed | State::Failed => Ok(Other::Over),
+        // We gave it up. WeChat did not: it may still take its payment.
+        State::Unpaid => Ok(Other::Open(Box::new(other))),
         State::Pending => {
             let (own, newer) = (offered_at(record), offered_at(&other));
             if own.is_some() && newer > own {

@@ -56,11 +56,24 @@ async fn a_paid_older_number_refuses_the_new_one_and_is_looked_at() {
 
 #[tokio::test]
 async fn a_number_that_is_over_stands_in_nobody_s_way() {
-    for state in [State::Unpaid, State::Closed, State::Failed] {
+    for state in [State::Closed, State::Failed] {
         let world = with_an_older(1).await;
         world.settle(&key("T1"), state);
         assert_eq!(placed(&world, &of_b("T2")).await.closed, []);
     }
+}
+
+#[tokio::test]
+async fn a_number_that_we_gave_up_is_closed_first_as_wechat_may_still_take_its_payment() {
+    let world = with_an_older(600).await;
+    world.settle(&key("T1"), State::Unpaid);
+    assert_eq!(placed(&world, &of_b("T2")).await.closed, [key("T1").out_trade_no]);
+    assert!(world.known(&key("T1")).unwrap().is_closed);
+    let world = with_an_older(600).await;
+    world.settle(&key("T1"), State::Unpaid);
+    world.at_wechat(&key("T1"), |known| known.is_paid = true);
+    assert_eq!(refused_as(&world, &of_b("T2")).await, RefusalKind::BusinessPaid);
+    assert_eq!(world.checks(), [key("T1")], "its late payment is told");
 }
 
 #[tokio::test]
