@@ -167,12 +167,22 @@ fn tell(
         RefundState::Closed => (EventType::RefundClosed, "refund_closed"),
         _ => return,
     };
+    if is_too_old(record, refund, facts, look) {
+        change.outcome = "old_refund";
+        return;
+    }
     let payment = record.payment.as_ref();
     let trade_state = payment.map(|payment| if payment.refunded { "REFUND" } else { "SUCCESS" });
     let refund = Some((refund, facts, status.as_str()));
     if change.emit(record, Draft { kind, trade_state, payment, mismatch: None, refund }, look) {
         change.outcome = outcome;
     }
+}
+
+/// It succeeded before anything we still remember, and nobody asked for it here: it was told then, or never ours to tell.
+fn is_too_old(record: &Record, refund: &Refund, facts: &RefundFacts, look: &Look<'_>) -> bool {
+    let remembered = |at: Timestamp| at + look.policy.retention >= record.created_at;
+    refund.request.is_none() && !facts.succeeded_at.is_none_or(remembered)
 }
 
 /// Somebody else used the number for another amount: a person must know, and the event says what WeChat says.

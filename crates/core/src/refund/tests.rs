@@ -339,6 +339,25 @@ fn poison_of_such_an_order_is_replayed_without_its_payment() {
 }
 
 #[test]
+fn a_refund_from_before_anything_we_remember_is_told_only_to_whom_asked_for_it() {
+    let succeeded = |at: crate::Timestamp| {
+        let facts = RefundFacts { succeeded_at: Some(at), ..refund_facts(500) };
+        RefundAnswer::Observed(RefundStatus::Success, Box::new(facts))
+    };
+    let remembered = Desk::empty().now + Millis(-policy().retention.0);
+    for (at, count) in [(remembered + Millis(-1), 0), (remembered, 1)] {
+        let mut replayed = Desk::empty();
+        let change = replayed.look_at_refund(&refund_notified("R1"), &succeeded(at));
+        assert_eq!(change.events.len(), count);
+        assert_eq!((replayed.record().state, replayed.record().due), (State::Refunded, None));
+        let mut asked = Desk::empty();
+        let whole = RefundApplication { total_fee: Some(fen(FEE)), ..wants("R1", 500) };
+        asked.ask_refund(&whole);
+        assert_eq!(asked.poll_refund(&succeeded(at)).events.len(), 1);
+    }
+}
+
+#[test]
 fn a_payment_notification_during_a_refund_s_look_is_not_lost_with_it() {
     let mut desk = Desk::empty();
     let check = refund_notified("R1");
