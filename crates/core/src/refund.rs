@@ -17,7 +17,7 @@ use crate::ids::{AppId, MchId, OutRefundNo, RefundId, TransactionId};
 use crate::money::{Currency, Fen};
 use crate::time::{Millis, Timestamp, rfc3339_option};
 
-pub(crate) use hint::{hint, is_news, take_in_hand, want_all};
+pub(crate) use hint::{hint, is_news, make_place, take_in_hand, want_all};
 pub(crate) use list::{apply, due, stands};
 pub use request::{RefundApplication, RefundAsked, RefundDenial, request};
 

@@ -22,12 +22,7 @@ fn has_refused(record: &Record) -> bool {
 pub(crate) fn hint(record: &mut Record, number: &OutRefundNo, check: &Check, now: Timestamp) {
     let is_known = record.refunds.iter().any(|refund| refund.out_refund_no == *number);
     if !is_known {
-        if record.refunds.len() >= REFUNDS_PER_ORDER_MAX
-            && let Some(place) = record.refunds.iter().position(|one| one.state == RefundState::Refused)
-        {
-            // Nothing moved under it; what moved elsewhere must not be missed for it.
-            record.refunds.remove(place);
-        }
+        make_place(record);
         record.add_refund(Refund::heard_of(number.clone(), now));
     }
     let is_owed = check.is_owed();
@@ -35,6 +30,15 @@ pub(crate) fn hint(record: &mut Record, number: &OutRefundNo, check: &Check, now
         refund.owed |= is_owed;
         refund.notified |= check.reason == Reason::Notified;
         want(refund, now);
+    }
+}
+
+/// Where an order has as many refunds as it may, its oldest refused one goes: nothing moved under it.
+pub(crate) fn make_place(record: &mut Record) {
+    if record.refunds.len() >= REFUNDS_PER_ORDER_MAX
+        && let Some(place) = record.refunds.iter().position(|one| one.state == RefundState::Refused)
+    {
+        record.refunds.remove(place);
     }
 }
 

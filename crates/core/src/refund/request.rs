@@ -3,7 +3,7 @@
 use crate::ids::{OrderKey, OutRefundNo};
 use crate::money::{Currency, Fen};
 use crate::record::{Cause, Entry, Record, SeenAs, State};
-use crate::refund::{REFUNDS_PER_ORDER_MAX, Refund, RefundAccount, RefundRequest, RefundState};
+use crate::refund::{REFUNDS_PER_ORDER_MAX, Refund, RefundAccount, RefundRequest, RefundState, make_place};
 use crate::register::wake;
 use crate::time::Timestamp;
 
@@ -81,6 +81,13 @@ pub fn request(
         return (None, RefundAsked::Denied(denial));
     }
     let mut record = stored.cloned().unwrap_or_else(|| known_by_refund(key, application, now));
+    if record.progress.refund_only
+        && application.seen_as.is_some()
+        && record.refunds.iter().all(|refund| refund.facts.is_none())
+    {
+        // Nothing has borne out whose order it is, so the earlier word may have been the mistake.
+        record.progress.seen_as.clone_from(&application.seen_as);
+    }
     add(&mut record, application, paid, now);
     record.facts = record.facts.wrapping_add(1);
     record.updated_at = now;
@@ -164,7 +171,8 @@ fn denial(stored: Option<&Record>, application: &RefundApplication, paid: &Paid)
     if application.refund_fee.is_zero() {
         return Some(RefundDenial::Nothing);
     }
-    if others.iter().filter(is_other).count() >= REFUNDS_PER_ORDER_MAX {
+    let counts = |refund: &&Refund| is_other(refund) && refund.state != RefundState::Refused;
+    if others.iter().filter(counts).count() >= REFUNDS_PER_ORDER_MAX {
         return Some(RefundDenial::TooMany);
     }
     if application.fee_type.as_ref().is_some_and(|asked| *asked != paid.fee_type) {
@@ -196,6 +204,7 @@ fn known_by_refund(key: &OrderKey, application: &RefundApplication, now: Timesta
 fn add(record: &mut Record, application: &RefundApplication, paid: Paid, now: Timestamp) {
     let number = &application.out_refund_no;
     if record.refund(number).is_none() {
+        make_place(record);
         let refund = Refund::heard_of(number.clone(), now);
         record.add_refund(Refund { state: RefundState::Asked, ..refund });
     }

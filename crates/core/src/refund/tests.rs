@@ -8,7 +8,7 @@ use crate::ids::OutRefundNo;
 use crate::lease::{Committed, Taken};
 use crate::observation::NotPaid;
 use crate::policy::Unregistered;
-use crate::record::{Cause, Due, Hint, LookAgain, State};
+use crate::record::{Cause, Due, Hint, LookAgain, SeenAs, State};
 use crate::samples::*;
 use crate::time::Millis;
 
@@ -79,6 +79,38 @@ fn wechat_takes_fifty_refunds_of_an_order() {
     let before = desk.stored.clone();
     assert_eq!(desk.take(&refund_notified("R50")), Taken::Duplicate, "nor is one more heard of");
     assert_eq!(desk.stored, before);
+}
+
+#[test]
+fn a_refused_refund_takes_no_place_from_another() {
+    let mut desk = Desk::in_state(State::Paid, true);
+    for nth in 0..REFUNDS_PER_ORDER_MAX {
+        assert_eq!(desk.ask_refund(&wants(&format!("R{nth}"), 1)), RefundAsked::Added);
+    }
+    desk.poll_refund(&refund_refused());
+    desk.poll_refund(&refund_refused());
+    assert_eq!(desk.ask_refund(&wants("R50", 1)), RefundAsked::Added);
+    assert_eq!(desk.record().refunds.len(), REFUNDS_PER_ORDER_MAX);
+    assert_eq!(desk.record().refund(&number("R0")), None, "the oldest that was refused went");
+    assert_eq!(desk.refund("R1").state, RefundState::Refused);
+    assert_eq!(desk.ask_refund(&wants("R1", 1)), RefundAsked::Added, "and the other may be asked for again");
+    assert_eq!(denied(&desk.ask_refund(&wants("R51", 1))), Some(&RefundDenial::TooMany));
+}
+
+#[test]
+fn whose_order_it_is_may_be_said_again_until_wechat_bears_it_out() {
+    let as_whose = |appid: &str| {
+        let seen_as = Some(SeenAs { appid: AppId::new(appid).unwrap(), sub_mch_id: None });
+        RefundApplication { total_fee: Some(fen(FEE)), seen_as, ..wants("R1", 500) }
+    };
+    let mut desk = Desk::empty();
+    desk.ask_refund(&as_whose("wx1"));
+    desk.poll_refund(&refund_refused());
+    assert_eq!(desk.ask_refund(&as_whose("wx2")), RefundAsked::Added);
+    assert_eq!(desk.record().progress.seen_as, as_whose("wx2").seen_as);
+    desk.poll_refund(&refund_is(RefundStatus::Processing));
+    desk.ask_refund(&RefundApplication { out_refund_no: number("R2"), ..as_whose("wx3") });
+    assert_eq!(desk.record().progress.seen_as, as_whose("wx2").seen_as);
 }
 
 #[test]
