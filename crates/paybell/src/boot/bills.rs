@@ -30,6 +30,13 @@ pub fn build(
     let client_config = ClientConfig { base_urls: config.base_urls.clone(), ..ClientConfig::default() };
     let client =
         Client::new(client_config).map_err(|error| Error::Usage(format!("wechat.base_urls: {error}")))?;
+    for mch_id in begins_anew(config) {
+        tracing::warn!(
+            merchant.mch_id = %mch_id,
+            "merchant {mch_id} has no active_since: should Redis be emptied, bills take payments of before that for \
+             somebody else's and only report them; name the day of the installation in active_since"
+        );
+    }
     let (live, accounts) = (merchants.clone(), merchants.clone());
     let account_of = move |mch_id: &MchId| {
         let merchants = accounts.load();
@@ -56,6 +63,14 @@ pub fn build(
         me: None,
         metrics: BillMetrics::register(registry, views::mch_ids(config)),
     })
+}
+
+/// Merchants whose beginning only Redis knows, which may be emptied: nobody would be told of what was paid before.
+fn begins_anew(config: &Config) -> Vec<&MchId> {
+    let forgets = |merchant: &&config::Merchant| {
+        config.engine == EngineKind::Cluster && merchant.bills.active_since.is_none()
+    };
+    config.merchants.iter().filter(forgets).map(|merchant| &merchant.mch_id).collect()
 }
 
 /// What people see of bills and ask of them.
@@ -149,5 +164,28 @@ fn ports(engine: &Engine) -> Ports {
         ledger: ledger.ledger.clone(),
         queue: engine.queue.clone(),
         log: engine.log().clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load;
+
+    #[test]
+    fn only_redis_forgets_since_when_a_merchant_is_ours() {
+        let count = |engine: &str, since: &str| {
+            let text = format!(
+                "engine = \"{engine}\"\n[[merchant]]\nmch_id = \"1900000109\"\n\
+                 app_ids = [\"wx8888888888888888\"]\napi_key = \"192006250b4c09247ec02edce69f6a2d\"\n{since}\n"
+            );
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("paybell.toml");
+            std::fs::write(&file, text).unwrap();
+            let config = load(Some(&file), []).checked().unwrap_or_else(|problems| panic!("{problems}"));
+            begins_anew(&config).len()
+        };
+        let since = "active_since = \"2026-11-20T00:00:00+08:00\"";
+        assert_eq!([count("cluster", ""), count("cluster", since), count("embedded", "")], [1, 0, 0]);
     }
 }
