@@ -33,7 +33,7 @@ function readArguments() {
 
 function validatorOf(path) {
   const ajv = new Ajv({ allErrors: true, strictTypes: false });
-  addFormats(ajv, ['uuid', 'date-time']);
+  addFormats(ajv, ['uuid', 'date', 'date-time']);
   return ajv.compile(JSON.parse(fs.readFileSync(path, 'utf8')));
 }
 

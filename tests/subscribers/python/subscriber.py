@@ -34,7 +34,7 @@ def validator_of(path):
         schema = json.load(file)
     kind = jsonschema.validators.validator_for(schema)
     kind.check_schema(schema)
-    for name in ("uuid", "date-time"):
+    for name in ("uuid", "date", "date-time"):
         if name not in kind.FORMAT_CHECKER.checkers:
             sys.exit(f"no check for the format {name}: install requirements.txt")
     return kind(schema, format_checker=kind.FORMAT_CHECKER)
