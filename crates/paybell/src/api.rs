@@ -243,6 +243,7 @@ fn refusal(status: StatusCode, problem: &Value) -> Error {
     let text = |name: &str| problem.get(name).and_then(Value::as_str);
     let title = text("title").or(status.canonical_reason()).unwrap_or("refused");
     let mut sentence = match text("detail") {
+        Some(detail) if detail.starts_with(title) => detail.to_owned(),
         Some(detail) => format!("{title}: {detail}"),
         None => title.to_owned(),
     };
