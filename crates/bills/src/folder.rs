@@ -66,9 +66,17 @@ impl FileName {
 }
 
 impl Folder {
-    /// Opens it, and makes it where it is not there.
+    /// Opens it, and makes it where it is not there: for nobody else's eyes. One that is there stays as it is.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(path).map_err(|cause| failed("making the folder", path, cause))?;
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        let made = match path.parent() {
+            _ if path.is_dir() => Ok(()),
+            Some(parent) => fs::create_dir_all(parent).and_then(|()| builder.recursive(true).create(path)),
+            None => builder.create(path),
+        };
+        made.map_err(|cause| failed("making the folder", path, cause))?;
         Ok(Self(path.to_owned()))
     }
 
@@ -111,6 +119,8 @@ impl Folder {
         File::open(written)
             .and_then(|file| file.sync_all())
             .map_err(|cause| failed("storing", written, cause))?;
+        #[cfg(unix)]
+        close_to_others(written).map_err(|cause| failed("closing to others", written, cause))?;
         fs::rename(written, &path).map_err(|cause| failed("naming", &path, cause))?;
         part.forget();
         File::open(&self.0)
@@ -149,6 +159,11 @@ impl Folder {
         }
         Ok(removed)
     }
+}
+
+#[cfg(unix)]
+fn close_to_others(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
 }
 
 /// Whether we gave it: other files of the folder are somebody else's.
@@ -190,6 +205,21 @@ mod tests {
         {
             assert_eq!(FileName::new(name), None, "{name}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_reads_a_bill() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&place.path().join("data/bills")).unwrap();
+        let (mch_id, day) = (MchId::new("1900000109").unwrap(), Day::parse("2026-11-19").unwrap());
+        let part = folder.part(&mch_id, day);
+        fs::write(part.path(), "plain").unwrap();
+        fs::set_permissions(part.path(), fs::Permissions::from_mode(0o644)).unwrap();
+        let name = folder.keep(part, &mch_id, day).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(folder.path()), mode(&folder.path_of(&name))), (0o700, 0o600));
     }
 
     #[test]
