@@ -69,10 +69,10 @@ pub fn decide_refund(record: &Record, found: &RefundLook<'_>, look: &Look<'_>) -
     change
 }
 
-/// Whether the order itself is still to be told as refunded.
+/// Whether the order itself is still to be told as refunded; what was denied must have been paid after all.
 fn is_open(record: &Record) -> bool {
-    let is_payment = matches!(record.state, State::Paid | State::Mismatch | State::Rejected);
-    is_payment && !record.progress.refund_only
+    let has_its_look = matches!(record.state, State::Pending | State::Refunded);
+    !has_its_look && !record.progress.refund_only
 }
 
 /// While a paid order has a refund that succeeded, and orderquery does not say so yet, it is asked again.

@@ -390,6 +390,18 @@ fn a_refund_from_before_anything_we_remember_is_told_only_to_whom_asked_for_it()
 }
 
 #[test]
+fn money_that_goes_back_of_a_denied_order_has_its_payment_looked_at() {
+    for state in [State::Unpaid, State::Closed, State::Failed] {
+        let mut desk = Desk::in_state(state, true);
+        desk.look_at_refund(&refund_notified("R1"), &refund_is(RefundStatus::Success));
+        assert_eq!(desk.record().due, Some(Due { at: desk.now, cause: Cause::Refund }), "{state:?}");
+        let change = desk.poll(&refund(TX, FEE));
+        let kinds: Vec<EventType> = change.events.iter().map(|event| event.kind).collect();
+        assert_eq!(kinds, [EventType::Paid, EventType::Refunded], "{state:?}");
+    }
+}
+
+#[test]
 fn a_payment_notification_during_a_refund_s_look_is_not_lost_with_it() {
     let mut desk = Desk::empty();
     let check = refund_notified("R1");
