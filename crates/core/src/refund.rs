@@ -311,3 +311,5 @@ impl RefundStatus {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unknown_tests;
