@@ -22,7 +22,16 @@ pub const ID_CHARS_MAX: usize = 32;
 pub const OUT_REFUND_NO_CHARS_MAX: usize = 64;
 
 fn check(name: &'static str, text: &str, rule: &'static str, allowed: fn(u8) -> bool) -> Result<(), IdError> {
-    let fits = !text.is_empty() && text.len() <= ID_CHARS_MAX && text.bytes().all(allowed);
+    check_to(ID_CHARS_MAX, name, text, (rule, allowed))
+}
+
+fn check_to(
+    chars_max: usize,
+    name: &'static str,
+    text: &str,
+    (rule, allowed): (&'static str, fn(u8) -> bool),
+) -> Result<(), IdError> {
+    let fits = (1..=chars_max).contains(&text.len()) && text.bytes().all(allowed);
     if fits { Ok(()) } else { Err(IdError { name, rule }) }
 }
 
@@ -109,9 +118,9 @@ impl OutRefundNo {
     /// As [`OutTradeNo`], and twice as long.
     pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
         let text = text.into();
-        let fits = (1..=OUT_REFUND_NO_CHARS_MAX).contains(&text.len()) && text.bytes().all(is_out_trade_no);
         let rule = "1 to 64 of 0-9 A-Z a-z _ - | * @";
-        if fits { Ok(Self(text)) } else { Err(IdError { name: "out_refund_no", rule }) }
+        check_to(OUT_REFUND_NO_CHARS_MAX, "out_refund_no", &text, (rule, is_out_trade_no))?;
+        Ok(Self(text))
     }
 }
 
@@ -136,10 +145,9 @@ impl BusinessNo {
     /// Refuses blanks, control characters and everything beyond ASCII.
     pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
         let text = text.into();
-        let fits = (1..=BUSINESS_NO_CHARS_MAX).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_graphic());
         let rule = "1 to 64 visible ASCII characters without blanks";
-        if fits { Ok(Self(text)) } else { Err(IdError { name: "business_no", rule }) }
+        check_to(BUSINESS_NO_CHARS_MAX, "business_no", &text, (rule, |byte| byte.is_ascii_graphic()))?;
+        Ok(Self(text))
     }
 }
 

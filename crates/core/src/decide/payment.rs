@@ -6,6 +6,7 @@
 use crate::decide::draft::Draft;
 use crate::decide::{Change, Look, earlier, quick_after, quick_due, refund, undecided};
 use crate::event::{EventType, Mismatch};
+use crate::ids::TransactionId;
 use crate::money::{Currency, Fen};
 use crate::observation::Payment;
 use crate::policy::{HOLD, OpenidPolicy, Unregistered};
@@ -27,7 +28,9 @@ enum Verdict {
 
 /// A verified payment.
 pub(super) fn paid(record: &Record, payment: &Payment, look: &Look<'_>) -> Change {
-    if payment.transaction_id.is_none() || payment.total_fee.is_none() {
+    let supplied = supplied_by_refund(record, payment);
+    let payment = supplied.as_ref().unwrap_or(payment);
+    if is_incomplete(payment) {
         return undecided::incomplete(record, look);
     }
     let mut change = Change::keep(record, look, "observed", word(payment));
@@ -49,6 +52,33 @@ pub(super) fn paid(record: &Record, payment: &Payment, look: &Look<'_>) -> Chang
         State::Mismatch | State::Rejected => judged_payment(record, payment, look, change),
         State::Paid | State::Refunded => known_payment(record, payment, look, change),
     }
+}
+
+fn is_incomplete(payment: &Payment) -> bool {
+    payment.transaction_id.is_none() || payment.total_fee.is_none()
+}
+
+/// I4: a `REFUND` that came without its payment tells nothing until an answer about one of its refunds supplies it.
+fn supplied_by_refund(record: &Record, payment: &Payment) -> Option<Payment> {
+    if !payment.refunded || !is_incomplete(payment) {
+        return None;
+    }
+    let facts = record.refunds.iter().filter_map(|refund| refund.facts.as_ref());
+    let named = payment.transaction_id.as_ref();
+    let is_it = |id: &TransactionId| named.is_none_or(|named| named == id);
+    let facts = facts
+        .into_iter()
+        .find(|facts| facts.total_fee.is_some() && facts.transaction_id.as_ref().is_some_and(is_it))?;
+    let known = record.payment.as_ref().filter(|known| known.transaction_id == facts.transaction_id);
+    Some(match known {
+        Some(known) => Payment { refunded: true, ..known.clone() },
+        None => Payment {
+            transaction_id: facts.transaction_id.clone(),
+            total_fee: facts.total_fee,
+            fee_type: facts.fee_type.clone(),
+            ..payment.clone()
+        },
+    })
 }
 
 fn first_payment(record: &Record, payment: &Payment, look: &Look<'_>, mut change: Change) -> Change {

@@ -5,6 +5,7 @@ use crate::dead::DeadReason;
 use crate::decide::tests::kinds;
 use crate::decide::{REFUND_WATCH, STUCK_GAP};
 use crate::event::{EventType, LearnedBy, event_id};
+use crate::observation::{Answer, Observation, Payment};
 use crate::record::{Cause, Due, State};
 use crate::refund::{RefundAnswer, RefundState, RefundStatus};
 use crate::samples::*;
@@ -256,6 +257,29 @@ fn what_went_back_makes_the_order_itself_look_until_orderquery_says_so() {
     assert_eq!(desk.record().due.unwrap().at, since + Millis::seconds(15), "one of WeChat's copies lags");
     assert_eq!(kinds(&desk.poll(&refund(TX, FEE))), [EventType::Refunded]);
     assert_eq!((desk.record().state, desk.record().due), (State::Refunded, None));
+}
+
+/// WeChat promises no more than the state of an order that is not `SUCCESS`.
+#[test]
+fn an_order_that_says_only_that_it_was_refunded_is_told_by_what_its_refund_says() {
+    let bare = |transaction_id| {
+        let payment = Payment { refunded: true, transaction_id, total_fee: None, ..payment(TX, FEE) };
+        Answer::Observed(Observation::Payment(Box::new(payment)))
+    };
+    let mut desk = desk_with(RefundState::Processing);
+    desk.poll_refund(&refund_is(RefundStatus::Success));
+    assert_eq!(kinds(&desk.poll(&bare(Some(tx("4200009999"))))), [], "another payment's refund");
+    let mut desk = desk_with(RefundState::Processing);
+    desk.poll_refund(&refund_is(RefundStatus::Success));
+    assert_eq!(kinds(&desk.poll(&bare(None))), [EventType::Refunded]);
+    let told = desk.published.last().unwrap().order().unwrap();
+    assert_eq!((told.transaction_id.clone(), told.total_fee), (Some(tx(TX)), Some(fen(FEE))));
+    assert_eq!((desk.record().state, desk.record().due), (State::Refunded, None));
+    assert_eq!(
+        desk.record().payment.as_ref().unwrap().paid_at,
+        payment(TX, FEE).paid_at,
+        "nothing is forgotten"
+    );
 }
 
 #[test]
