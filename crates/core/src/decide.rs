@@ -8,7 +8,7 @@ mod payment;
 mod refund;
 mod undecided;
 
-pub use self::refund::{REFUND_WATCH, RefundLook, decide_refund};
+pub use self::refund::{REFUND_DENIAL_SPAN, REFUND_WATCH, RefundLook, decide_refund};
 
 use crate::check::{Check, Reason};
 use crate::dead::DeadLetter;

@@ -28,7 +28,7 @@ pub const REFUNDS_PER_ORDER_MAX: usize = 50;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RefundState {
-    /// Stored here; WeChat is not known to have taken it.
+    /// Stored here; WeChat is not known to have taken it. With a refusal: nor is it known not to have.
     Asked,
     /// A notification names it, and WeChat was not asked yet.
     Notified,
@@ -214,6 +214,12 @@ pub struct Refund {
     /// Answers in a row that knew nothing of it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unseen: u32,
+    /// Quick looks made since a notification of its end that no answer has borne out yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quick: Option<u8>,
+    /// When refundquery first denied a request that is in doubt; absent again where anything speaks against it.
+    #[serde(default, with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
+    pub denied_at: Option<Timestamp>,
     /// Wishes to look at it at once that no look has answered yet.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub hints: u32,
@@ -245,6 +251,8 @@ impl Refund {
             tries: 0,
             attempts: 0,
             unseen: 0,
+            quick: None,
+            denied_at: None,
             hints: 0,
             in_hand: false,
             next_at: Some(now),
@@ -259,7 +267,29 @@ impl Refund {
 
     /// Whether the request is to be sent: nobody can have sent it before. Otherwise WeChat is asked first.
     pub fn is_unsent(&self) -> bool {
-        self.state == RefundState::Asked && self.request.is_some() && self.tries <= 1
+        self.may_be_sent() && self.tries <= 1
+    }
+
+    /// Whether the request may be sent where WeChat says that it has none. Not while a notification says otherwise, and
+    /// not any more once a sending was refused: then it is only asked about.
+    pub fn may_be_sent(&self) -> bool {
+        self.state == RefundState::Asked
+            && self.request.is_some()
+            && self.quick.is_none()
+            && !self.is_in_doubt()
+    }
+
+    /// A sending of the request was refused, and an earlier one may have been taken all the same.
+    pub fn is_in_doubt(&self) -> bool {
+        self.state == RefundState::Asked && self.refusal.is_some()
+    }
+
+    /// WeChat told of its end: no denial from before counts, and a refusal is in doubt again.
+    pub(crate) fn speak_against_denials(&mut self) {
+        self.denied_at = None;
+        if self.state == RefundState::Refused {
+            self.state = RefundState::Asked;
+        }
     }
 }
 
@@ -272,8 +302,11 @@ pub enum RefundAnswer {
     Observed(RefundStatus, Box<RefundFacts>),
     /// refundquery, verified: WeChat never took a refund of this number.
     NotExist,
-    /// The request was refused, authentically, and refundquery knows no refund of this number: nothing moved.
+    /// The only sending under this lease was refused, authentically, and refundquery knows no refund of this number. Where
+    /// no earlier lease may have sent it either, nothing moved.
     Refused(Box<Refusal>),
+    /// The same of a request that was sent more than once: an earlier sending may have been taken, and refundquery lag.
+    Doubtful(Box<Refusal>),
     /// refundquery, verified: the number belongs to a refund of another order, so none of this order is under it.
     OtherOrder(Box<Refusal>),
     /// Says nothing about the refund, and the outcome of a request is unknown: ask again later, at the earliest after

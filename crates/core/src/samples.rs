@@ -192,6 +192,14 @@ pub(crate) fn refund_refused() -> RefundAnswer {
     }))
 }
 
+/// The same of a request that was sent more than once.
+pub(crate) fn refund_doubtful() -> RefundAnswer {
+    match refund_refused() {
+        RefundAnswer::Refused(refusal) => RefundAnswer::Doubtful(refusal),
+        other => other,
+    }
+}
+
 pub(crate) fn refund_unknown() -> RefundAnswer {
     RefundAnswer::Transient { cause: "timeout", at_least: Millis(0) }
 }

@@ -17,9 +17,14 @@ const RETURN_MSG_CHARACTERS_MAX: usize = 128;
 pub struct Verified<T> {
     value: T,
     key_used: KeyUsed,
+    exchanges: u32,
 }
 
 impl<T> Verified<T> {
+    fn of(value: T) -> Self {
+        Self { value, key_used: KeyUsed::Current, exchanges: 1 }
+    }
+
     #[must_use]
     pub fn into_inner(self) -> T {
         self.value
@@ -31,8 +36,19 @@ impl<T> Verified<T> {
         self.key_used
     }
 
+    /// How often the client sent the request until it had this answer: a connection broke, a host was away, or a key was
+    /// refused. WeChat may have acted on any of them.
+    #[must_use]
+    pub fn exchanges(&self) -> u32 {
+        self.exchanges
+    }
+
     pub(crate) fn with_key(self, key_used: KeyUsed) -> Self {
         Self { key_used, ..self }
+    }
+
+    pub(crate) fn after(self, exchanges: u32) -> Self {
+        Self { exchanges, ..self }
     }
 }
 
@@ -102,7 +118,7 @@ pub(crate) fn verified<'a, T>(
     read: impl FnOnce(Opened<'a>) -> Result<T, AnswerError>,
 ) -> Result<Verified<T>, AnswerError> {
     let document = Document::parse(body)?;
-    read(open(document, key, algorithm)?).map(|value| Verified { value, key_used: KeyUsed::Current })
+    read(open(document, key, algorithm)?).map(Verified::of)
 }
 
 /// The same for answers that list things and have more fields than others.
@@ -113,7 +129,7 @@ pub(crate) fn verified_listing<'a, T>(
     read: impl FnOnce(Opened<'a>) -> Result<T, AnswerError>,
 ) -> Result<Verified<T>, AnswerError> {
     let document = Document::parse_listing(body)?;
-    read(open(document, key, algorithm)?).map(|value| Verified { value, key_used: KeyUsed::Current })
+    read(open(document, key, algorithm)?).map(Verified::of)
 }
 
 /// A field that must be there and well formed.

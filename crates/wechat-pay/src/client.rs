@@ -126,7 +126,7 @@ impl Client {
             match self.over_hosts(call, key, attempts).await {
                 Ok(answer) => {
                     keys.worked(key_used);
-                    return Ok(answer.with_key(key_used));
+                    return Ok(answer.with_key(key_used).after(attempts.made));
                 }
                 Err(cause) if cause.may_be_the_keys() => refusals.push(cause),
                 Err(cause) => return Err(CallError::Transient(cause)),

@@ -20,6 +20,7 @@ use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
 use paybell_core::claim::claim;
+use paybell_core::decide::REFUND_DENIAL_SPAN;
 use paybell_core::event::EventType;
 use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken, Write};
 use paybell_core::policy::{OpenidPolicy, Unregistered};
@@ -61,6 +62,10 @@ struct World {
     queries: Mutex<Vec<Book>>,
     /// The client sends a request again by itself, and its last answer is this refusal.
     refusal: Mutex<Option<Refusal>>,
+    /// The client sent it more than once until it was refused.
+    repeats: bool,
+    /// Until then refundquery knows of nothing.
+    lags_until_ms: AtomicI64,
     /// What refundquery says instead of the truth.
     query_says: Mutex<Option<RefundAnswer>>,
     /// Whether WeChat takes what is sent.
@@ -94,7 +99,8 @@ impl World {
             cause_zh: String::new(),
             remedy_zh: String::new(),
         };
-        Arc::new(Self { refusal: Mutex::new(Some(refusal)), takes, ..Self::dying_at(usize::MAX) })
+        let repeats = takes;
+        Arc::new(Self { refusal: Mutex::new(Some(refusal)), takes, repeats, ..Self::dying_at(usize::MAX) })
     }
 
     fn dying_at(dies_at: usize) -> Self {
@@ -105,6 +111,8 @@ impl World {
             refunds: Mutex::default(),
             queries: Mutex::default(),
             refusal: Mutex::default(),
+            repeats: false,
+            lags_until_ms: AtomicI64::new(0),
             query_says: Mutex::default(),
             takes: true,
             requests: AtomicUsize::new(0),
@@ -289,6 +297,7 @@ impl Wechat for World {
                 *entry = (Book::Taken, entry.1 + 1);
             }
             RefundAsked::Answered(match self.refusal.lock().unwrap().clone() {
+                Some(refusal) if self.repeats => RefundAnswer::Doubtful(Box::new(refusal)),
                 Some(refusal) => RefundAnswer::Refused(Box::new(refusal)),
                 None => RefundAnswer::Accepted(self.facts()),
             })
@@ -301,6 +310,9 @@ impl Wechat for World {
             let mut refunds = self.refunds.lock().unwrap();
             let book = refunds.entry(ask.out_refund_no.as_str().to_owned()).or_default();
             self.queries.lock().unwrap().push(book.0);
+            if self.now_ms.load(Ordering::SeqCst) < self.lags_until_ms.load(Ordering::SeqCst) {
+                return RefundAsked::Answered(RefundAnswer::NotExist);
+            }
             if let Some(answer) = self.query_says.lock().unwrap().clone() {
                 return RefundAsked::Answered(answer);
             }
@@ -405,6 +417,51 @@ fn a_refusal_of_what_was_taken_before_is_none() {
     assert_eq!(world.refund_state(), RefundState::Succeeded);
     assert_eq!(world.log.lock().unwrap().len(), 1);
     assert_eq!(world.refunds.lock().unwrap()["R1"], (Book::Returned, 1));
+}
+
+#[test]
+fn a_refundquery_that_lags_confirms_no_refusal_of_what_was_taken() {
+    for (lags_s, repeats) in [(3, true), (3, false), (290, true), (290, false)] {
+        let world = World::refusing(true);
+        let mut world = Arc::into_inner(world).unwrap();
+        world.repeats = repeats;
+        let world = Arc::new(world);
+        world.lags_until_ms.store(world.now().millis() + lags_s * 1000, Ordering::SeqCst);
+        if !repeats {
+            // Its answer is lost with the worker: dead before anything is committed. The next one asks, sends it again,
+            // and is refused.
+            let (took, worker) = (4, world.worker(1));
+            world.dies_at.store(took, Ordering::SeqCst);
+            assert!(!handles(&world, &worker, world.claimed().unwrap()));
+            assert_eq!(world.refunds.lock().unwrap()["R1"].0, Book::Taken, "it was taken");
+            world.dies_at.store(usize::MAX, Ordering::SeqCst);
+            world.lags_until_ms.store(world.now().millis() + 60_000 + lags_s * 1000, Ordering::SeqCst);
+        }
+        let worker = world.worker(2);
+        while let Some(check) = world.claimed() {
+            assert!(handles(&world, &worker, check));
+            assert_ne!(world.refund_state(), RefundState::Refused, "somebody would refund it otherwise");
+        }
+        assert_eq!(world.refund_state(), RefundState::Succeeded, "{lags_s} {repeats}");
+        assert_eq!(world.log.lock().unwrap().len(), 1);
+        let sent = if repeats { 1 } else { 2 };
+        assert_eq!(world.requests.load(Ordering::SeqCst), sent, "in doubt nothing is sent");
+    }
+}
+
+#[test]
+fn a_repeat_that_is_refused_moved_nothing_where_wechat_says_so_twice() {
+    let world = World::refusing(false);
+    let mut world = Arc::into_inner(world).unwrap();
+    world.repeats = true;
+    let world = Arc::new(world);
+    let (worker, begun) = (world.worker(1), world.now());
+    while let Some(check) = world.claimed() {
+        assert!(handles(&world, &worker, check));
+    }
+    assert_eq!(world.refund_state(), RefundState::Refused);
+    assert!(world.now().since(begun) >= REFUND_DENIAL_SPAN);
+    assert_eq!(world.requests.load(Ordering::SeqCst), 1, "and nothing was sent meanwhile");
 }
 
 #[test]

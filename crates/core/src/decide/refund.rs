@@ -6,7 +6,7 @@
 
 use crate::dead::{DeadLetter, DeadReason};
 use crate::decide::draft::Draft;
-use crate::decide::{Change, Look, QUICK_GAPS, RefundFound, STUCK_GAP, earlier};
+use crate::decide::{Change, Look, QUICK_GAPS, RefundFound, STUCK_GAP, UNSTEADY_GAP, earlier};
 use crate::event::EventType;
 use crate::ids::OutRefundNo;
 use crate::record::{Cause, Due, Entry, Record, State};
@@ -15,6 +15,10 @@ use crate::time::{Millis, Timestamp};
 
 /// How long an unsettled refund is asked about; WeChat's own are settled within days.
 pub const REFUND_WATCH: Millis = Millis::seconds(30 * 86_400);
+
+/// Between the first and the last denial of a request that was sent more than once and refused. WeChat recommends to ask
+/// about a refund once a minute for its first five; whoever held the request under an earlier lease is through as well.
+pub const REFUND_DENIAL_SPAN: Millis = Millis::seconds(300);
 
 /// What one look at a refund found.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +41,7 @@ pub fn decide_refund(record: &Record, found: &RefundLook<'_>, look: &Look<'_>) -
         RefundAnswer::Observed(status, facts) => {
             observed(record, &mut refund, (status, facts), look, &mut change);
         }
+        RefundAnswer::NotExist if refund.is_in_doubt() => denied(&mut refund, look, &mut change),
         RefundAnswer::NotExist => {
             if !unseen(record, &mut refund, look, &mut change) {
                 change.entry = entry(known, "unknown to WeChat: forgotten", look);
@@ -44,7 +49,12 @@ pub fn decide_refund(record: &Record, found: &RefundLook<'_>, look: &Look<'_>) -
                 return change;
             }
         }
-        RefundAnswer::Refused(refusal) => refuse(&mut refund, refusal, &mut change),
+        RefundAnswer::Refused(refusal) if is_only_sending(&refund) => {
+            refuse(&mut refund, refusal, &mut change);
+        }
+        RefundAnswer::Refused(refusal) | RefundAnswer::Doubtful(refusal) => {
+            doubt(&mut refund, refusal, look, &mut change);
+        }
         RefundAnswer::OtherOrder(refusal) => match refund.state {
             RefundState::Asked | RefundState::Refused => refuse(&mut refund, refusal, &mut change),
             RefundState::Notified => {
@@ -83,13 +93,46 @@ pub(super) fn until_seen(record: &Record, look: &Look<'_>) -> Option<Due> {
     Some(Due { at, cause: Cause::Cadence })
 }
 
+/// Nobody can have sent the request but this look, and WeChat told of no end of it.
+fn is_only_sending(refund: &Refund) -> bool {
+    refund.tries <= 1 && refund.quick.is_none()
+}
+
 fn refuse(refund: &mut Refund, refusal: &Refusal, change: &mut Change) {
     if refund.state == RefundState::Asked {
         refund.state = RefundState::Refused;
         refund.refusal = Some(refusal.clone());
     }
-    refund.next_at = None;
+    (refund.next_at, refund.denied_at) = (None, None);
     change.outcome = "refund_refused";
+}
+
+/// A repeat was refused, and refundquery knows of nothing; but what was sent before may have been taken. From here on it
+/// is not sent again, only asked about: the shop may be refunding another way by the time it is told of a refusal.
+fn doubt(refund: &mut Refund, refusal: &Refusal, look: &Look<'_>, change: &mut Change) {
+    if refund.state == RefundState::Asked {
+        refund.refusal = Some(refusal.clone());
+        denied(refund, look, change);
+    } else {
+        // WeChat said otherwise before.
+        later(refund, Millis(0), look, change);
+    }
+}
+
+/// WeChat knows nothing of a request in doubt. Only a second denial, long enough after the first, says that nothing moved.
+fn denied(refund: &mut Refund, look: &Look<'_>, change: &mut Change) {
+    let until = *refund.denied_at.get_or_insert(look.now) + REFUND_DENIAL_SPAN;
+    if look.now < until {
+        refund.next_at = next_look(refund, look).map(|at| at.min(until));
+        change.outcome = "refund_in_doubt";
+    } else if !look.is_clock_steady {
+        refund.next_at = Some(look.now + UNSTEADY_GAP);
+        change.outcome = "refund_in_doubt";
+    } else {
+        refund.state = RefundState::Refused;
+        (refund.next_at, refund.denied_at) = (None, None);
+        change.outcome = "refund_refused";
+    }
 }
 
 /// A person must look; we look again, too.
@@ -108,13 +151,13 @@ fn stuck(
 
 /// WeChat took the request. It may have been settled in the meantime by what a notification made us ask.
 fn taken(refund: &mut Refund, facts: &RefundFacts, look: &Look<'_>, change: &mut Change) {
-    (refund.attempts, refund.unseen) = (0, 0);
+    (refund.attempts, refund.unseen, refund.denied_at) = (0, 0, None);
     change.outcome = "refund_taken";
     if rank(refund.state) < rank(RefundState::Processing) {
         refund.state = RefundState::Processing;
         refund.facts = Some(facts.clone());
     }
-    refund.next_at = next_poll(refund, look);
+    refund.next_at = next_look(refund, look);
 }
 
 fn observed(
@@ -124,7 +167,7 @@ fn observed(
     look: &Look<'_>,
     change: &mut Change,
 ) {
-    (refund.attempts, refund.unseen) = (0, 0);
+    (refund.attempts, refund.unseen, refund.denied_at) = (0, 0, None);
     change.outcome = "refund_observed";
     let state = match status {
         RefundStatus::Success => RefundState::Succeeded,
@@ -133,6 +176,10 @@ fn observed(
         // WeChat has it, whatever it does with it.
         RefundStatus::Processing | RefundStatus::Unknown(_) => RefundState::Processing,
     };
+    if state.is_final() || state == RefundState::Abnormal && rank(state) > rank(refund.state) {
+        // A word that a notification may be about.
+        refund.quick = None;
+    }
     if rank(state) > rank(refund.state) {
         refund.state = state;
         refund.refusal = None;
@@ -150,7 +197,7 @@ fn observed(
         refund.facts = Some(facts.clone());
         tell(record, refund, (status, &facts), look, change);
     }
-    refund.next_at = if refund.state.is_final() { None } else { next_poll(refund, look) };
+    refund.next_at = if refund.state.is_final() { None } else { next_look(refund, look) };
 }
 
 /// Tells a refund that came to an end, or to a person; once, whoever found it.
@@ -208,17 +255,24 @@ fn unseen(record: &Record, refund: &mut Refund, look: &Look<'_>, change: &mut Ch
     let nth = usize::try_from(refund.unseen).unwrap_or(usize::MAX);
     refund.unseen = refund.unseen.saturating_add(1);
     match refund.state {
-        // Not sent, or not arrived: the next look sends it.
-        RefundState::Asked => refund.next_at = Some(look.now + look.retry_delay),
-        RefundState::Notified => match QUICK_GAPS.get(nth) {
-            Some(gap) => refund.next_at = Some(look.now + *gap),
-            None => {
-                forget(record, change);
-                return false;
+        RefundState::Notified => {
+            let nth_at = || QUICK_GAPS.get(nth).map(|gap| look.now + *gap);
+            match if refund.quick.is_some() { next_quick(refund, look) } else { nth_at() } {
+                Some(at) => refund.next_at = Some(at),
+                None => {
+                    forget(record, change);
+                    return false;
+                }
             }
-        },
+        }
+        // Not sent, or not arrived: the next look sends it, unless a notification says otherwise.
+        RefundState::Asked if refund.quick.is_none() => refund.next_at = Some(look.now + look.retry_delay),
         // WeChat said otherwise before: one of its copies lags.
-        RefundState::Processing | RefundState::Abnormal => later(refund, Millis(0), look, change),
+        RefundState::Asked | RefundState::Processing | RefundState::Abnormal => {
+            let quick = next_quick(refund, look);
+            later(refund, Millis(0), look, change);
+            refund.next_at = quick.or(refund.next_at);
+        }
         RefundState::Succeeded | RefundState::Closed | RefundState::Refused => refund.next_at = None,
     }
     true
@@ -235,6 +289,20 @@ fn later(refund: &mut Refund, at_least: Millis, look: &Look<'_>, change: &mut Ch
     refund.attempts = refund.attempts.saturating_add(1);
     refund.next_at = Some(look.now + Millis(look.retry_delay.0.max(at_least.0)));
     change.outcome = "refund_transient";
+}
+
+/// When it is looked at next: at a quick look, or at the next point of the cadence.
+fn next_look(refund: &mut Refund, look: &Look<'_>) -> Option<Timestamp> {
+    let poll = next_poll(refund, look);
+    next_quick(refund, look).min(poll).or(poll)
+}
+
+/// The quick look after this one, which go on until an answer says the word that was told, or all are made.
+fn next_quick(refund: &mut Refund, look: &Look<'_>) -> Option<Timestamp> {
+    let made = refund.quick?;
+    let gap = QUICK_GAPS.get(usize::from(made));
+    refund.quick = gap.map(|_| made.saturating_add(1));
+    gap.map(|gap| look.now + *gap)
 }
 
 /// The first point of the policy's cadence, counted from when the refund was asked for; then every six hours.
@@ -276,11 +344,14 @@ fn words(before: &Refund, after: &Refund, answer: &RefundAnswer) -> String {
         RefundAnswer::Accepted(_) => "accepted",
         RefundAnswer::Observed(status, _) => status.as_str(),
         RefundAnswer::NotExist => "REFUNDNOTEXIST",
-        RefundAnswer::Refused(refusal) | RefundAnswer::OtherOrder(refusal) => &refusal.code,
+        RefundAnswer::Refused(refusal)
+        | RefundAnswer::Doubtful(refusal)
+        | RefundAnswer::OtherOrder(refusal) => &refusal.code,
         RefundAnswer::Transient { cause, .. } => cause,
         RefundAnswer::Stuck { detail, .. } => detail,
     };
     match before.state == after.state {
+        true if after.is_in_doubt() => format!("{} in doubt, {said}", after.state.as_str()),
         true => format!("{}, {said}", after.state.as_str()),
         false => format!("{} to {}, {said}", before.state.as_str(), after.state.as_str()),
     }

@@ -8,6 +8,8 @@ mod duplicates;
 mod events;
 #[path = "tests/payments.rs"]
 mod payments;
+#[path = "tests/refund_doubts.rs"]
+mod refund_doubts;
 #[path = "tests/refunds.rs"]
 mod refunds;
 #[path = "tests/shadow.rs"]

@@ -28,7 +28,13 @@ pub(crate) fn hint(record: &mut Record, number: &OutRefundNo, check: &Check, now
     let is_owed = check.is_owed();
     if let Some(refund) = record.refunds.iter_mut().find(|refund| refund.out_refund_no == *number) {
         refund.owed |= is_owed;
-        refund.notified |= check.reason == Reason::Notified;
+        if check.reason == Reason::Notified {
+            refund.notified = true;
+            refund.quick = Some(0);
+        }
+        if matches!(check.reason, Reason::Notified | Reason::Billed) {
+            refund.speak_against_denials();
+        }
         want(refund, now);
     }
 }

@@ -11,7 +11,7 @@ pub(crate) fn due(refunds: &[Refund]) -> Option<Due> {
     let first = refunds.iter().filter_map(|refund| refund.next_at).min()?;
     let waits = |refund: &&Refund| {
         let is_new = matches!(refund.state, RefundState::Asked | RefundState::Notified);
-        refund.next_at == Some(first) && (is_new || refund.hints > 0)
+        refund.next_at == Some(first) && (is_new || refund.hints > 0 || refund.quick.is_some())
     };
     let cause = if refunds.iter().any(|refund| waits(&refund)) { Cause::Refund } else { Cause::Cadence };
     Some(Due { at: first, cause })
@@ -27,9 +27,14 @@ pub(crate) fn apply(record: &mut Record, number: &OutRefundNo, found: &RefundFou
     let came_meanwhile = |hints: u32| stored.hints != hints;
     match found {
         RefundFound::Kept(found) if came_meanwhile(found.hints) => {
+            let (owed, notified, is_told) = (stored.owed, stored.notified, stored.quick == Some(0));
             let next_at = Some(now);
-            let (hints, owed, notified) = (1, stored.owed, stored.notified);
-            *stored = Refund { hints, owed, notified, next_at, in_hand: false, ..*found.clone() };
+            *stored = Refund { hints: 1, owed, notified, next_at, in_hand: false, ..*found.clone() };
+            if is_told {
+                // What WeChat was asked before says nothing of what it told since.
+                stored.quick = Some(0);
+                stored.speak_against_denials();
+            }
         }
         RefundFound::Kept(found) => *stored = Refund { hints: 0, in_hand: false, ..*found.clone() },
         RefundFound::Nothing { hints } if came_meanwhile(*hints) => {

@@ -229,6 +229,7 @@ fn add(record: &mut Record, application: &RefundApplication, paid: Paid, now: Ti
         asked_at: now,
     });
     refund.state = RefundState::Asked;
-    (refund.refusal, refund.owed, refund.attempts) = (None, true, 0);
+    (refund.refusal, refund.denied_at) = (None, None);
+    (refund.owed, refund.attempts) = (true, 0);
     (refund.known_at, refund.next_at) = (now, Some(now));
 }

@@ -157,7 +157,8 @@ fn after_a_refusal_the_same_number_asks_again_and_only_the_account_may_differ() 
     assert_eq!((refund.state, refund.known_at, &refund.refusal), (RefundState::Asked, desk.now, &None));
     assert_eq!(refund.request.as_ref().unwrap().refund_account, Some(RefundAccount::RechargeFunds));
     assert_eq!(desk.record().due, Some(Due { at: desk.now, cause: Cause::Refund }));
-    let record = desk.hold(&refund_notified("R1"));
+    let check = desk.claim().unwrap();
+    let record = desk.hold(&check);
     assert!(record.refund_in_hand().unwrap().is_unsent(), "WeChat said for sure that it has none");
 }
 

@@ -131,7 +131,11 @@ fn print(refund: &Value, ask: &AskArgs) -> Result<(), Error> {
     ))?;
     if refund.get("refusal").is_some_and(Value::is_object) {
         let word = |name: &str| cell(refund, &format!("refusal.{name}"));
-        output::line(&format!("\nrefused: {} ({})", word("code"), word("said")))?;
+        let verb = match cell(refund, "state").as_str() {
+            "asked" => "in doubt (an earlier sending may have been taken; do not refund under another number)",
+            _ => "refused",
+        };
+        output::line(&format!("\n{verb}: {} ({})", word("code"), word("said")))?;
         for (name, language) in [("cause", "en"), ("remedy", "en"), ("cause", "zh"), ("remedy", "zh")] {
             output::line(&format!("  {}", word(&format!("{name}.{language}"))))?;
         }

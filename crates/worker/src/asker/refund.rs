@@ -4,6 +4,7 @@ use paybell_core::refund::{RefundAccount as Account, RefundAnswer, RefundRequest
 use paybell_core::time::Millis;
 use paybell_core::{Answer, Currency};
 use tokio::time::Instant;
+use wechat_pay::answer::Verified;
 use wechat_pay::client::RequestError;
 use wechat_pay::error_code::ErrCode;
 use wechat_pay::refund::{RefundAccount, RefundRequest};
@@ -29,8 +30,12 @@ impl Asker {
             Err(RequestError::Invalid(error)) => return never_sent(&ErrCode::ParamError, &error.to_string()),
             Err(RequestError::NoCertificate) => return without_certificate(),
         };
+        let sendings = outcome.as_ref().map_or(0, Verified::exchanges);
         match self.finished(&account, begun, outcome) {
-            Ok(answer) => RefundAsked::Answered(refund_answer(ask, &account.facts, &answer)),
+            Ok(answer) => RefundAsked::Answered(match refund_answer(ask, &account.facts, &answer) {
+                RefundAnswer::Refused(refusal) if sendings > 1 => RefundAnswer::Doubtful(refusal),
+                answer => answer,
+            }),
             Err(Failed::Answer(answer)) => not_asked(answer),
             Err(Failed::NoSlot) => RefundAsked::NoSlot,
         }

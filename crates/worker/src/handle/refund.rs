@@ -7,7 +7,7 @@
 use paybell_core::decide::{RefundLook, decide_refund};
 use paybell_core::lease::{Commit, Committed};
 use paybell_core::ports::PortError;
-use paybell_core::refund::{Refund, RefundAnswer, RefundState, Refusal};
+use paybell_core::refund::{Refund, RefundAnswer};
 use paybell_core::time::Millis;
 use paybell_core::{Check, LeaseToken, Look, Record};
 
@@ -58,13 +58,14 @@ impl Worker {
     async fn ask_about(&self, ask: &RefundAsk, refund: &Refund) -> Option<RefundAnswer> {
         if !refund.is_unsent() {
             let answer = self.refund_query(ask).await?;
-            let is_to_be_sent = refund.state == RefundState::Asked && answer == RefundAnswer::NotExist;
-            if !is_to_be_sent {
+            if !refund.may_be_sent() || answer != RefundAnswer::NotExist {
                 return Some(answer);
             }
         }
         match self.parts.wechat.refund(ask).await {
-            RefundAsked::Answered(RefundAnswer::Refused(refusal)) => Some(self.confirmed(ask, refusal).await),
+            RefundAsked::Answered(refused @ (RefundAnswer::Refused(_) | RefundAnswer::Doubtful(_))) => {
+                Some(self.confirmed(ask, refused).await)
+            }
             RefundAsked::Answered(answer) => Some(answer),
             RefundAsked::NoSlot => None,
         }
@@ -72,9 +73,9 @@ impl Worker {
 
     /// A refusal may answer a repeat of a request that was taken: an earlier look's, or one that the client sent again by
     /// itself, over another host or with another key. So it counts only where WeChat knows no refund of this number.
-    async fn confirmed(&self, ask: &RefundAsk, refusal: Box<Refusal>) -> RefundAnswer {
+    async fn confirmed(&self, ask: &RefundAsk, refused: RefundAnswer) -> RefundAnswer {
         match self.refund_query(ask).await {
-            Some(RefundAnswer::NotExist) => RefundAnswer::Refused(refusal),
+            Some(RefundAnswer::NotExist) => refused,
             Some(answer) => answer,
             None => RefundAnswer::Transient { cause: "unclear_refusal", at_least: Millis(0) },
         }

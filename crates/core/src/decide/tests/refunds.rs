@@ -7,27 +7,30 @@ use crate::decide::{REFUND_WATCH, STUCK_GAP};
 use crate::event::{EventType, LearnedBy, event_id};
 use crate::observation::{Answer, Observation, Payment};
 use crate::record::{Cause, Due, State};
-use crate::refund::{RefundAnswer, RefundState, RefundStatus};
+use crate::refund::{Refund, RefundAnswer, RefundStatus};
 use crate::samples::*;
 use crate::shadow::{Mode, Telling};
 use crate::time::{Millis, Timestamp};
 
 /// answer, state before, state after, what is told, when it is looked at again.
 ///
-/// `-` not at all, `@next` the next cadence point, `@retry` the transient backoff, `@1s` the first quick look, `@6h` six
-/// hours on, `gone` the refund is forgotten, `dead` a dead letter.
+/// `new` was never sent, `asked` may have been, `doubt` was refused after it may have been taken. `notified` waits for an
+/// answer that bears the notification out. `-` not at all, `@next` the next cadence point, `@retry` the transient backoff,
+/// `@1s` the first quick look, `@6h` six hours on, `gone` the refund is forgotten, `dead` a dead letter. NOTENOUGH answers
+/// the only sending under its lease, NOTENOUGH+ one of several.
 const TABLE: &str = "
 ACCEPTED      | asked      | processing            @next
-ACCEPTED      | notified   | processing            @next
+ACCEPTED      | notified   | processing            @1s
 ACCEPTED      | processing | processing            @next
 ACCEPTED      | abnormal   | abnormal              @next
 PROCESSING    | asked      | processing            @next
-PROCESSING    | notified   | processing            @next
+PROCESSING    | notified   | processing            @1s
 PROCESSING    | processing | processing            @next
 PROCESSING    | succeeded  | succeeded             -
 PROCESSING    | abnormal   | abnormal              @next
 PROCESSING    | closed     | closed                -
 PROCESSING    | refused    | processing            @next
+PROCESSING    | doubt      | processing            @next
 SUCCESS       | asked      | succeeded succeeded   -
 SUCCESS       | notified   | succeeded succeeded   -
 SUCCESS       | processing | succeeded succeeded   -
@@ -35,6 +38,7 @@ SUCCESS       | succeeded  | succeeded             -
 SUCCESS       | abnormal   | succeeded succeeded   -
 SUCCESS       | closed     | succeeded succeeded   -
 SUCCESS       | refused    | succeeded succeeded   -
+SUCCESS       | doubt      | succeeded succeeded   -
 CHANGE        | asked      | abnormal abnormal     @next
 CHANGE        | notified   | abnormal abnormal     @next
 CHANGE        | processing | abnormal abnormal     @next
@@ -42,6 +46,7 @@ CHANGE        | succeeded  | succeeded             -
 CHANGE        | abnormal   | abnormal              @next
 CHANGE        | closed     | closed                -
 CHANGE        | refused    | abnormal abnormal     @next
+CHANGE        | doubt      | abnormal abnormal     @next
 REFUNDCLOSE   | asked      | closed closed         -
 REFUNDCLOSE   | notified   | closed closed         -
 REFUNDCLOSE   | processing | closed closed         -
@@ -49,13 +54,15 @@ REFUNDCLOSE   | succeeded  | succeeded             -
 REFUNDCLOSE   | abnormal   | closed closed         -
 REFUNDCLOSE   | closed     | closed                -
 REFUNDCLOSE   | refused    | closed closed         -
+REFUNDCLOSE   | doubt      | closed closed         -
 PONDERING     | asked      | processing            @next
-PONDERING     | notified   | processing            @next
+PONDERING     | notified   | processing            @1s
 PONDERING     | processing | processing            @next
 PONDERING     | succeeded  | succeeded             -
 PONDERING     | abnormal   | abnormal              @next
 PONDERING     | closed     | closed                -
 PONDERING     | refused    | processing            @next
+PONDERING     | doubt      | processing            @next
 NOTEXIST      | asked      | asked                 @retry
 NOTEXIST      | notified   | notified              @1s
 NOTEXIST      | processing | processing            @retry
@@ -63,24 +70,32 @@ NOTEXIST      | succeeded  | succeeded             -
 NOTEXIST      | abnormal   | abnormal              @retry
 NOTEXIST      | closed     | closed                -
 NOTEXIST      | refused    | refused               -
-NOTENOUGH     | asked      | refused               -
+NOTEXIST      | doubt      | doubt                 @next
+NOTENOUGH     | new        | refused               -
+NOTENOUGH     | asked      | doubt                 @next
+NOTENOUGH+    | new        | doubt                 @next
+NOTENOUGH+    | asked      | doubt                 @next
 time-out      | asked      | asked                 @retry
 time-out      | notified   | notified              @retry
 time-out      | processing | processing            @retry
 time-out      | abnormal   | abnormal              @retry
+time-out      | doubt      | doubt                 @retry
 NOAUTH        | asked      | asked                 @6h dead
 NOAUTH        | notified   | notified              @6h dead
 NOAUTH        | processing | processing            @6h dead
 NOAUTH        | abnormal   | abnormal              @6h dead
+NOAUTH        | doubt      | doubt                 @6h dead
 wrong order   | asked      | asked                 @6h dead
 wrong order   | notified   | notified              @6h dead
 wrong order   | processing | processing            @6h dead
 wrong order   | abnormal   | abnormal              @6h dead
+wrong order   | doubt      | doubt                 @6h dead
 other order   | asked      | refused               -
 other order   | notified   | gone                  - dead
 other order   | processing | processing            @6h dead
 other order   | abnormal   | abnormal              @6h dead
 other order   | refused    | refused               -
+other order   | doubt      | refused               -
 ";
 
 fn answer_of(word: &str) -> RefundAnswer {
@@ -94,6 +109,7 @@ fn answer_of(word: &str) -> RefundAnswer {
         "PONDERING" => refund_is(RefundStatus::Unknown("PONDERING".into())),
         "NOTEXIST" => RefundAnswer::NotExist,
         "NOTENOUGH" => refund_refused(),
+        "NOTENOUGH+" => refund_doubtful(),
         "time-out" => refund_unknown(),
         "NOAUTH" => stuck(DeadReason::RefusedByWechat, "NOAUTH"),
         "wrong order" => stuck(DeadReason::WrongOrder, "answered for appid wx9"),
@@ -105,27 +121,30 @@ fn answer_of(word: &str) -> RefundAnswer {
     }
 }
 
-fn state_of(word: &str) -> RefundState {
-    RefundState::ALL.into_iter().find(|state| state.as_str() == word).unwrap()
+fn word_of(refund: &Refund) -> &'static str {
+    if refund.is_in_doubt() { "doubt" } else { refund.state.as_str() }
 }
 
-/// A paid order with a refund in that state, looked at last a moment ago.
-fn desk_with(state: RefundState) -> Desk {
+/// A paid order with a refund that stands so, looked at last a moment ago.
+pub(super) fn desk_with(stands: &str) -> Desk {
     let mut desk = Desk::in_state(State::Paid, true);
-    if state == RefundState::Notified {
+    if stands == "notified" {
         desk.look_at_refund(&refund_notified("R1"), &refund_unknown());
         return desk;
     }
     desk.ask_refund(&wants("R1", 500));
-    match state {
-        RefundState::Asked | RefundState::Notified => drop(desk.poll_refund(&refund_unknown())),
-        RefundState::Processing => drop(desk.poll_refund(&refund_taken())),
-        RefundState::Succeeded => drop(desk.poll_refund(&refund_is(RefundStatus::Success))),
-        RefundState::Abnormal => drop(desk.poll_refund(&refund_is(RefundStatus::Abnormal))),
-        RefundState::Closed => drop(desk.poll_refund(&refund_is(RefundStatus::Closed))),
-        RefundState::Refused => drop(desk.poll_refund(&refund_refused())),
+    match stands {
+        "new" => return desk,
+        "asked" => drop(desk.poll_refund(&refund_unknown())),
+        "processing" => drop(desk.poll_refund(&refund_taken())),
+        "succeeded" => drop(desk.poll_refund(&refund_is(RefundStatus::Success))),
+        "abnormal" => drop(desk.poll_refund(&refund_is(RefundStatus::Abnormal))),
+        "closed" => drop(desk.poll_refund(&refund_is(RefundStatus::Closed))),
+        "refused" => drop(desk.poll_refund(&refund_refused())),
+        "doubt" => drop(desk.poll_refund(&refund_doubtful())),
+        other => panic!("{other}"),
     }
-    assert_eq!(desk.refund("R1").state, state);
+    assert_eq!(word_of(desk.refund("R1")), stands);
     desk
 }
 
@@ -143,14 +162,14 @@ fn every_state_against_every_answer() {
     for row in TABLE.lines().filter(|row| !row.is_empty()) {
         rows += 1;
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let (answer, before) = (answer_of(cells[0]), state_of(cells[1]));
-        let mut desk = desk_with(before);
+        let answer = answer_of(cells[0]);
+        let mut desk = desk_with(cells[1]);
         due_now(&mut desk);
         desk.dead.clear();
         let change = desk.poll_refund(&answer);
         assert_eq!(desk.record().state, State::Paid, "{row}: a refund never moves an order that is known");
         let stored = desk.record().refund(&number("R1"));
-        let mut said = stored.map_or("gone", |refund| refund.state.as_str()).to_owned();
+        let mut said = stored.map_or("gone", word_of).to_owned();
         for kind in kinds(&change) {
             said.push_str(match kind {
                 EventType::RefundSucceeded => " succeeded",
@@ -180,14 +199,15 @@ fn every_state_against_every_answer() {
         let expected_due = if is_told { Some(desk.now) } else { refunds_due };
         assert_eq!(desk.record().due.map(|due| due.at), expected_due, "{row}: the record is due for it");
     }
-    // Each of the five words and REFUNDNOTEXIST meets all seven states; the answer to a request and what says nothing
-    // meet the four that wait for something; a refusal meets the request, another order's number what WeChat may not have.
-    assert_eq!(rows, 6 * 7 + 4 * 4 + 1 + 5);
+    // Each of the five words and REFUNDNOTEXIST meets all seven states and a doubt; the answer to a request meets the four
+    // that wait for something, what says nothing a doubt, too; a refusal meets the request, and another order's number
+    // what WeChat may not have.
+    assert_eq!(rows, 6 * 8 + 4 + 3 * 5 + 4 + 6);
 }
 
 #[test]
 fn a_refund_s_event_says_what_wechat_said_and_what_is_known_of_the_order() {
-    let mut desk = desk_with(RefundState::Processing);
+    let mut desk = desk_with("processing");
     let change = desk.poll_refund(&refund_is(RefundStatus::Success));
     let event = &change.events[0];
     assert_eq!(event.id, event_id(&key(), EventType::RefundSucceeded, "50000000382019052709732678859"));
@@ -226,7 +246,7 @@ fn an_order_s_event_has_no_word_of_refunds() {
 
 #[test]
 fn each_word_is_told_once_whoever_finds_it_and_however_often() {
-    let mut desk = desk_with(RefundState::Processing);
+    let mut desk = desk_with("processing");
     for answer in [RefundStatus::Abnormal, RefundStatus::Abnormal, RefundStatus::Processing] {
         desk.poll_refund(&refund_is(answer));
     }
@@ -248,7 +268,7 @@ fn each_word_is_told_once_whoever_finds_it_and_however_often() {
 
 #[test]
 fn what_went_back_makes_the_order_itself_look_until_orderquery_says_so() {
-    let mut desk = desk_with(RefundState::Processing);
+    let mut desk = desk_with("processing");
     desk.poll_refund(&refund_is(RefundStatus::Success));
     assert_eq!(desk.record().due, Some(Due { at: desk.now, cause: Cause::Refund }));
     let since = desk.now;
@@ -266,10 +286,10 @@ fn an_order_that_says_only_that_it_was_refunded_is_told_by_what_its_refund_says(
         let payment = Payment { refunded: true, transaction_id, total_fee: None, ..payment(TX, FEE) };
         Answer::Observed(Observation::Payment(Box::new(payment)))
     };
-    let mut desk = desk_with(RefundState::Processing);
+    let mut desk = desk_with("processing");
     desk.poll_refund(&refund_is(RefundStatus::Success));
     assert_eq!(kinds(&desk.poll(&bare(Some(tx("4200009999"))))), [], "another payment's refund");
-    let mut desk = desk_with(RefundState::Processing);
+    let mut desk = desk_with("processing");
     desk.poll_refund(&refund_is(RefundStatus::Success));
     assert_eq!(kinds(&desk.poll(&bare(None))), [EventType::Refunded]);
     let told = desk.published.last().unwrap().order().unwrap();
