@@ -39,10 +39,11 @@ pub enum Fault {
     RefundDuplicate,
     RefundGarbage,
     RefundForged,
+    RefundQueryLag,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Fault; 26] = [
+    pub(crate) const ALL: [Fault; 27] = [
         Fault::NotificationLost,
         Fault::AttemptLost,
         Fault::Late,
@@ -69,6 +70,7 @@ impl Fault {
         Fault::RefundDuplicate,
         Fault::RefundGarbage,
         Fault::RefundForged,
+        Fault::RefundQueryLag,
     ];
 }
 
@@ -119,6 +121,10 @@ pub struct Faults {
     /// Per order: for `query_lag_ms` after the payment queries still see `NOTPAY`.
     pub query_lag: f64,
     pub query_lag_ms: u64,
+    /// Per refund: for `refund_query_lag_ms` after it was taken refundquery knows of nothing, and for as long after it ended
+    /// it still sees `PROCESSING`.
+    pub refund_query_lag: f64,
+    pub refund_query_lag_ms: u64,
     /// Per refund: it ends in `CHANGE`, or else in `REFUNDCLOSE`, instead of `SUCCESS`.
     pub refund_change: f64,
     pub refund_closed: f64,
@@ -178,6 +184,7 @@ impl Faults {
             Fault::QueryUnsignedFail => self.query_unsigned_fail,
             Fault::QueryWrongSign => self.query_wrong_sign,
             Fault::QueryLag => self.query_lag,
+            Fault::RefundQueryLag => self.refund_query_lag,
             Fault::RefundChange => self.refund_change,
             Fault::RefundClosed => self.refund_closed,
             Fault::RefundNotificationLost => self.refund_notification_lost,
@@ -238,6 +245,7 @@ impl Fault {
             Fault::QueryUnsignedFail => "query_unsigned_fail",
             Fault::QueryWrongSign => "query_wrong_sign",
             Fault::QueryLag => "query_lag",
+            Fault::RefundQueryLag => "refund_query_lag",
             Fault::RefundChange => "refund_change",
             Fault::RefundClosed => "refund_closed",
             Fault::RefundNotificationLost => "refund_notification_lost",

@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::{
     clock,
@@ -150,6 +151,8 @@ pub(crate) struct Refund {
     pub(crate) requested_ms: i64,
     pub(crate) requested: Duration,
     pub(crate) ended_ms: Option<i64>,
+    /// By the real clock, when it came to its state: how long queries lag.
+    pub(crate) since: Instant,
     pub(crate) traffic: Arc<RefundTraffic>,
 }
 

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use crate::{
     book::Refunded,
     clock,
@@ -147,6 +149,7 @@ impl World {
             let mut refund = Refund::clone(place);
             refund.state = state;
             refund.ended_ms = Some(self.clock.wall_ms());
+            refund.since = Instant::now();
             if state == RefundState::RefundClose {
                 self.give_back(&key.mch_id, refund.account, refund.refund_fee);
             }
@@ -199,6 +202,7 @@ impl World {
             requested_ms: wall_ms,
             requested: self.clock.now(),
             ended_ms: None,
+            since: Instant::now(),
             traffic: Arc::new(RefundTraffic { requests: 1.into(), ..RefundTraffic::default() }),
         })
     }

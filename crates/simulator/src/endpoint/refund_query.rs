@@ -1,9 +1,15 @@
 //! `/pay/refundquery`: tells what became of the refunds of an order, ten at a time. Changes nothing but counts.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 use crate::{
     clock,
+    faults::Fault,
     order::{Order, OrderKey},
     refund::{Refund, RefundKey, RefundState},
     wire::{Call, Fields, Refusal},
@@ -20,7 +26,8 @@ pub(super) fn query(call: &Call<'_>, world: &Arc<World>) -> Result<Fields<'stati
     call.check_identity()?;
     let (order, only) = find(call, world)?;
     let wanted = |refund: &&Arc<Refund>| only.as_ref().is_none_or(|only| *only == refund.out_refund_no);
-    let refunds: Vec<_> = order.refunds.iter().filter(wanted).collect();
+    let refunds: Vec<_> =
+        order.refunds.iter().filter(wanted).filter_map(|refund| seen(refund, &order, world)).collect();
     let offset = match call.get("offset") {
         None => 0,
         Some(text) => text.parse().map_err(|_| Refusal::business("PARAM_ERROR", "offset格式错误"))?,
@@ -39,6 +46,21 @@ pub(super) fn query(call: &Call<'_>, world: &Arc<World>) -> Result<Fields<'stati
         put_refund(&mut fields, n, &order, refund);
     }
     Ok(fields)
+}
+
+/// The refund as the copy that is asked knows it, which may lag behind.
+fn seen(refund: &Arc<Refund>, order: &Order, world: &World) -> Option<Arc<Refund>> {
+    let within = Instant::now() < refund.since + Duration::from_millis(world.faults().refund_query_lag_ms);
+    let drawn = OrderKey { mch_id: order.key.mch_id.clone(), out_trade_no: refund.out_refund_no.clone() };
+    if !within || !world.strikes(Fault::RefundQueryLag, &drawn, 0) {
+        return Some(refund.clone());
+    }
+    let before = || Refund { state: RefundState::Processing, ended_ms: None, ..Refund::clone(refund) };
+    if refund.state == RefundState::Processing {
+        refund.traffic.queries.fetch_add(1, Relaxed);
+        return None;
+    }
+    Some(Arc::new(before()))
 }
 
 /// What faults are drawn by: the number that is asked for.

@@ -217,6 +217,35 @@ async fn a_refund_ends_by_the_clock_or_by_hand() {
 }
 
 #[tokio::test]
+async fn a_query_may_lag_behind_what_was_taken_and_behind_its_end() {
+    let lag = Duration::from_millis(300);
+    let faults = Faults { refund_query_lag: 1.0, refund_query_lag_ms: 300, ..Faults::default() };
+    let settings = Settings { refund_delay_s: 86_400, ..Settings::default() };
+    let sim = Sim::start(SimulatorConfig { clock_scale: 1.0, settings, ..config(faults) }).await;
+    paid(&sim, "T00001");
+    let status = async || {
+        let answer = sim.call(QUERY, &ask("out_refund_no", "R1"), Md5).await;
+        let word = if answer["result_code"] == "FAIL" { "err_code" } else { "refund_status_0" };
+        answer[word].clone()
+    };
+    let taken = tokio::time::Instant::now();
+    sim.call(REFUND, &wish("T00001", "R1", 500), Md5).await;
+    assert_eq!(status().await, "REFUNDNOTEXIST");
+    assert_eq!(sim.control.refund_truth(&named("R1")).unwrap().queries, 1, "it was asked about");
+    while status().await != "PROCESSING" {
+        assert!(taken.elapsed() < Duration::from_secs(20));
+    }
+    assert!(taken.elapsed() >= lag);
+    let ended = tokio::time::Instant::now();
+    sim.control.end_refund(&named("R1"), RefundState::Success).unwrap();
+    assert_eq!(status().await, "PROCESSING");
+    while status().await != "SUCCESS" {
+        assert!(ended.elapsed() < Duration::from_secs(20));
+    }
+    assert!(ended.elapsed() >= lag);
+}
+
+#[tokio::test]
 async fn many_refunds_come_in_pages_and_single_ones_by_any_number() {
     let sim = slow_sim().await;
     paid(&sim, "T00001");
