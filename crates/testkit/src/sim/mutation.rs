@@ -39,6 +39,8 @@ pub enum Mutation {
     RefundNumberOnRetry,
     /// A lost answer to a refund request counts as a refusal.
     LostAnswerIsARefusal,
+    /// The refusal of a request that was sent twice counts as that of its only sending.
+    RepeatIsTheOnlySending,
     /// What WeChat took counts as returned, before refundquery says so.
     RequestSettlesRefund,
     /// The record forgets which refunds it told.
@@ -59,7 +61,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 26] = [
+    pub const ALL: [Mutation; 27] = [
         Mutation::AnswerBeforeDurable,
         Mutation::ClearBeforePublish,
         Mutation::NoFencing,
@@ -78,6 +80,7 @@ impl Mutation {
         Mutation::UnverifiedAnswers,
         Mutation::RefundNumberOnRetry,
         Mutation::LostAnswerIsARefusal,
+        Mutation::RepeatIsTheOnlySending,
         Mutation::RequestSettlesRefund,
         Mutation::RefundToldAgain,
         Mutation::CommitOverwritesRefunds,

@@ -135,7 +135,7 @@ impl SimWechat {
             _ => ask.out_refund_no.as_str().to_owned(),
         };
         let key = &ask.order.key;
-        let mood = if sim.chance(weather.query_fails) { sim.pick(1..=4) } else { 0 };
+        let mood = if sim.chance(weather.query_fails) { sim.pick(1..=5) } else { 0 };
         if mood == 1 {
             // It never arrives.
             sim.pause(sim.pick(0..=10_000)).await;
@@ -160,6 +160,8 @@ impl SimWechat {
         match (mood, outcome) {
             (3, _) => self.lost(unknown("timeout")),
             (4, _) => self.lost(self.judge_request(ask, &self.signed_failure(key, "SYSTEMERROR"))),
+            // The connection broke, the client sent it again by itself, and by then the account was empty.
+            (5, _) => self.repeated(self.judge_request(ask, &self.signed_failure(key, "NOTENOUGH"))),
             (_, Err(code)) => self.judge_request(ask, &self.signed_failure(key, code)),
             (_, Ok(())) => {
                 let body = self.accepted(key, &number, ask);
@@ -209,6 +211,17 @@ impl SimWechat {
                     cause_zh: String::new(),
                     remedy_zh: String::new(),
                 })))
+            }
+            (_, asked) => asked,
+        }
+    }
+
+    /// What a client that sent a request more than once makes of the last answer.
+    fn repeated(&self, asked: RefundAsked) -> RefundAsked {
+        match (self.world.mutation, asked) {
+            (Some(Mutation::RepeatIsTheOnlySending), asked) => asked,
+            (_, RefundAsked::Answered(RefundAnswer::Refused(refusal))) => {
+                RefundAsked::Answered(RefundAnswer::Doubtful(refusal))
             }
             (_, asked) => asked,
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use paybell_core::cadence::WECHAT_GAPS_S;
 use paybell_core::ports::CheckQueue;
-use paybell_core::refund::{RefundAccount, RefundApplication, RefundAsked as Stored, RefundState};
+use paybell_core::refund::{Refund, RefundAccount, RefundApplication, RefundAsked as Stored, RefundState};
 use paybell_core::{Check, Fen, OrderKey, OutRefundNo};
 
 use super::executor::Process;
@@ -55,6 +55,12 @@ impl Shop {
                     asked.refund_account = Some(RefundAccount::RechargeFunds);
                 }
                 Some(Stored::Denied(_)) => sim.pause(sim.pick(60_000..=600_000)).await,
+                // A notification spoke against the refusal: until it is decided, nothing can be asked for otherwise.
+                Some(Stored::Different(fields))
+                    if fields == ["refund_account"] && self.is_in_doubt(&wish) =>
+                {
+                    sim.pause(sim.pick(60_000..=600_000)).await;
+                }
                 Some(Stored::Different(fields)) => {
                     self.world.store().broken.push(format!("refund {} differs in {fields:?}", wish.number));
                     return;
@@ -80,10 +86,18 @@ impl Shop {
     }
 
     fn is_refused(&self, wish: &Wish) -> bool {
+        self.stands(wish, |refund| refund.state == RefundState::Refused)
+    }
+
+    fn is_in_doubt(&self, wish: &Wish) -> bool {
+        self.stands(wish, Refund::is_in_doubt)
+    }
+
+    fn stands(&self, wish: &Wish, so: impl Fn(&Refund) -> bool) -> bool {
         let store = self.world.store();
         let number = OutRefundNo::new(wish.number.as_str()).expect("a short number");
         let refund = store.records.get(&wish.key).and_then(|record| record.refund(&number));
-        refund.is_some_and(|refund| refund.state == RefundState::Refused)
+        refund.is_some_and(so)
     }
 
     /// A person refunds in the merchant platform.

@@ -65,7 +65,11 @@ fn draw_course(sim: &Sim) -> Course {
         7 => "REFUNDCLOSE",
         _ => "CHANGE",
     };
-    let lag_ms = if sim.chance(0.4) { sim.pick(0..=8_000) } else { 0 };
+    let lag_ms = match sim.pick(0..=9) {
+        0..=2 => sim.pick(0..=8_000),
+        3 => sim.pick(0..=240_000),
+        _ => 0,
+    };
     let settles_after_ms =
         lag_ms + if sim.chance(0.5) { sim.pick(1_000..=60_000) } else { sim.pick(0..=2 * HOUR_MS) };
     let is_mended = word == "CHANGE" && sim.chance(0.5);
