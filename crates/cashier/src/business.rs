@@ -4,7 +4,7 @@
 //! Where that cannot be known, or WeChat does not close yet, nothing is placed. What escapes this, as two orders that a
 //! shop places by itself, is still told as `order.duplicate_payment` by the worker.
 
-use paybell_core::decide::CLOSE_AGE_MIN;
+use paybell_core::decide::{CLOSE_AGE_MIN, CloseSaid};
 use paybell_core::observation::{NotPaid, Observation};
 use paybell_core::place::{CashierError, Refusal, RefusalKind};
 use paybell_core::ports::BUSINESS_NUMBERS_MAX;
@@ -17,7 +17,22 @@ use crate::refusal;
 
 /// When a number that is being placed, or paid, may be looked at again.
 const BUSY_WAIT: Millis = Millis::seconds(3);
-const PAYING_WAIT: Millis = Millis::seconds(10);
+pub(crate) const PAYING_WAIT: Millis = Millis::seconds(10);
+/// When one may be closed again that its payer has not opened, at the latest: should the payer do so, it can be.
+const UNOPENED_WAIT_MAX: Millis = Millis::seconds(300);
+
+/// What a closeorder came to, by what WeChat said to it and to the query after it.
+pub(crate) enum Came {
+    Closed,
+    Paid,
+    Failed,
+    /// WeChat said twice that it knows no such order.
+    NotExist,
+    /// It stays open: a payer is at it, or it came to exist only just now.
+    Open,
+    /// Closed, but not yet in the books; the same request goes on from there.
+    Unsure,
+}
 
 /// What one other number is to the one that is to be placed.
 enum Other {
@@ -77,10 +92,9 @@ impl Desk {
         if placing.is_some_and(|placing| placing.is_calling(now)) {
             return Err(in_the_way(RefusalKind::BusinessBusy, other, Some(BUSY_WAIT)).into());
         }
-        let may_be_offered = placing.is_some_and(|placing| placing.may_be_offered(now));
         let ask = Ask { is_urgent: true, ..Ask::about(other) };
         match self.ask(&ask).await? {
-            Observation::NotPaid(NotPaid::NotExist) if !may_be_offered => Ok(false),
+            Observation::NotPaid(NotPaid::NotExist) if !other.may_be_offered(now) => Ok(false),
             Observation::NotPaid(NotPaid::UserPaying) => {
                 Err(in_the_way(RefusalKind::BusinessPaying, other, Some(PAYING_WAIT)).into())
             }
@@ -88,11 +102,20 @@ impl Desk {
                 if let Some(wait) = too_young(other, now) {
                     return Err(in_the_way(RefusalKind::BusinessTooYoung, other, Some(wait)).into());
                 }
-                over(&self.close_at_wechat(&ask).await?, other).map_err(as_unknown)
+                let came = self.close_at_wechat(&ask).await?;
+                over(came, other, now)
             }
-            observation => {
+            Observation::Payment(_) => {
                 self.look(&other.key).await;
-                over(&observation, other)
+                over(Came::Paid, other, now)
+            }
+            Observation::Closed(_) | Observation::Failed => {
+                self.look(&other.key).await;
+                Ok(true)
+            }
+            Observation::Unknown(_) => {
+                self.look(&other.key).await;
+                Err(refusal::soon(RefusalKind::WechatAway).into())
             }
         }
     }
@@ -106,16 +129,16 @@ impl Desk {
         }
     }
 
-    /// What WeChat says of an order once it was told to close it. Whatever came of that, or may have: the worker finds
-    /// out and tells.
-    pub(crate) async fn close_at_wechat(&self, ask: &Ask) -> Result<Observation, CashierError> {
-        let answered = match self.parts.wechat.close(ask).await {
+    /// What became of an order that WeChat was told to close. Whatever came of that, or may have: the worker finds out
+    /// and tells.
+    pub(crate) async fn close_at_wechat(&self, ask: &Ask) -> Result<Came, CashierError> {
+        let came = match self.parts.wechat.close(ask).await {
             CloseAsked::NoSlot => return Err(refusal::soon(RefusalKind::WechatBusy).into()),
-            CloseAsked::Answered => self.ask(ask).await,
+            CloseAsked::Answered(said) => self.ask(ask).await.map(|observation| came(said, &observation)),
             CloseAsked::Undecided(answer) => Err(refusal::of_answer(&answer).into()),
         };
         self.look(&ask.key).await;
-        answered.map_err(as_unknown)
+        came.map_err(as_unknown)
     }
 }
 
@@ -131,20 +154,40 @@ fn as_unknown(error: CashierError) -> CashierError {
     }
 }
 
-/// Whether another number is closed, by what WeChat said last.
-fn over(observation: &Observation, other: &Record) -> Result<bool, CashierError> {
-    match observation {
-        Observation::Payment(_) => {
+fn came(said: CloseSaid, observation: &Observation) -> Came {
+    match (observation, said) {
+        (Observation::Payment(_), _) => Came::Paid,
+        (Observation::Closed(_), _) => Came::Closed,
+        (Observation::Failed, _) => Came::Failed,
+        (Observation::NotPaid(NotPaid::NotExist), CloseSaid::NotExist) => Came::NotExist,
+        // It closed what no payer had opened, and still shows it to nobody.
+        (Observation::NotPaid(NotPaid::NotExist), CloseSaid::Closed) => Came::Closed,
+        (Observation::NotPaid(_), CloseSaid::NotClosed | CloseSaid::NotExist) => Came::Open,
+        (Observation::NotPaid(_), CloseSaid::Closed) | (Observation::Unknown(_), _) => Came::Unsure,
+    }
+}
+
+/// Whether another number was closed, or else was nothing that could be paid.
+fn over(came: Came, other: &Record, now: Timestamp) -> Result<bool, CashierError> {
+    match came {
+        Came::Closed | Came::Failed => Ok(true),
+        Came::NotExist => match unopened_wait(other, now) {
+            None => Ok(false),
+            wait => Err(in_the_way(RefusalKind::BusinessNotClosed, other, wait).into()),
+        },
+        Came::Open => Err(in_the_way(RefusalKind::BusinessNotClosed, other, Some(PAYING_WAIT)).into()),
+        Came::Paid => {
             let state = Some(State::Paid);
             Err(Refusal { state, ..in_the_way(RefusalKind::BusinessPaid, other, None) }.into())
         }
-        // It was told to close whatever it may not have known yet, and knows of nothing still.
-        Observation::Closed(_) | Observation::Failed | Observation::NotPaid(NotPaid::NotExist) => Ok(true),
-        // The answer to the close has not reached the books yet: the same request goes on from there.
-        Observation::NotPaid(_) | Observation::Unknown(_) => {
-            Err(refusal::soon(RefusalKind::WechatAway).into())
-        }
+        Came::Unsure => Err(refusal::soon(RefusalKind::OutcomeUnknown).into()),
     }
+}
+
+/// When to try again to close an order that WeChat does not know and a payer may hold an offer of.
+pub(crate) fn unopened_wait(record: &Record, now: Timestamp) -> Option<Millis> {
+    let until = record.offered_until().filter(|until| *until > now)?;
+    Some(until.since(now).min(UNOPENED_WAIT_MAX))
 }
 
 /// How long WeChat will not close it yet.

@@ -1,13 +1,13 @@
 //! Closing an order on a shop's demand. The worker's next look tells `order.closed`; what is learned here is only what
 //! the shop is answered.
 
-use paybell_core::observation::{NotPaid, Observation};
 use paybell_core::place::{CashierError, Refusal, RefusalKind};
 use paybell_core::ports::Closed;
-use paybell_core::{OrderKey, State};
+use paybell_core::time::Millis;
+use paybell_core::{OrderKey, Record, State};
 use worker::Ask;
 
-use crate::business::too_young;
+use crate::business::{Came, PAYING_WAIT, too_young, unopened_wait};
 use crate::desk::Desk;
 use crate::place::settled;
 use crate::refusal;
@@ -30,19 +30,29 @@ impl Desk {
         if let Some(wait) = too_young(&record, now) {
             return Err(Refusal { retry_after: Some(wait), ..RefusalKind::TooYoung.into() }.into());
         }
-        let placing = record.placing.as_deref();
-        let may_be_offered = placing.is_some_and(|placing| placing.may_be_offered(now));
         let ask = Ask { is_urgent: true, ..Ask::about(&record) };
         match self.close_at_wechat(&ask).await? {
-            Observation::Closed(_) => Ok(Closed::Now),
-            Observation::Payment(_) => Err(settled(State::Paid).into()),
-            // WeChat may not have known it yet, but was told to close it.
-            Observation::NotPaid(NotPaid::NotExist) if may_be_offered => Ok(Closed::Now),
-            Observation::NotPaid(NotPaid::NotExist) => Ok(Closed::NeverPlaced),
-            Observation::Failed => Err(settled(State::Failed).into()),
-            Observation::NotPaid(_) | Observation::Unknown(_) => {
-                Err(refusal::soon(RefusalKind::OutcomeUnknown).into())
-            }
+            Came::Closed => Ok(Closed::Now),
+            Came::Paid => Err(settled(State::Paid).into()),
+            Came::Failed => Err(settled(State::Failed).into()),
+            Came::NotExist => self.nothing_to_close(record).await,
+            Came::Open => Err(not_closed(PAYING_WAIT).into()),
+            Came::Unsure => Err(refusal::soon(RefusalKind::OutcomeUnknown).into()),
         }
     }
+
+    /// WeChat knows no such order. That nobody can pay is sure only where no payer may hold an offer, nor was given one
+    /// meanwhile.
+    async fn nothing_to_close(&self, before: Record) -> Result<Closed, CashierError> {
+        let record = self.parts.records.read(&before.key).await?.unwrap_or(before);
+        let now = self.now().await?;
+        match unopened_wait(&record, now) {
+            None => Ok(Closed::NeverPlaced),
+            Some(wait) => Err(not_closed(wait).into()),
+        }
+    }
+}
+
+fn not_closed(wait: Millis) -> Refusal {
+    Refusal { retry_after: Some(wait), ..RefusalKind::NotClosed.into() }
 }

@@ -6,11 +6,12 @@
 //!
 //! Each step may be the last. *Register* comes before anything that WeChat hears of: whatever the payer can pay, we
 //! know, and look at on the cadence. *Begin* is stored before the other numbers of the same business order are looked
-//! at, so of two numbers that are placed at once at least one sees the other; *offered* only saves a call. The same
-//! request again goes the same way and does each step once more, or is answered from the record.
+//! at, so of two numbers that are placed at once at least one sees the other. *Offered* is stored before anybody is given
+//! the offer, and only while others still believe that we call: so whoever closes or makes way knows each offer that a
+//! payer may hold. The same request again goes the same way and does each step once more, or is answered from the record.
 
 use paybell_core::place::{
-    CALL_MAX, CashierError, Offer, Order, Placed, Placing, Refusal, RefusalKind, Step, Stepped, Wish,
+    CALL_MAX, CashierError, Ending, Offer, Order, Placed, Placing, Refusal, RefusalKind, Step, Stepped, Wish,
 };
 use paybell_core::register::{Application, Registered};
 use paybell_core::time::Millis;
@@ -32,30 +33,33 @@ impl Desk {
     pub(crate) async fn place_order(&self, asked: &Order) -> Result<Placed, CashierError> {
         let settings = self.settings();
         let shop = settings.shop(&asked.key.mch_id)?;
-        let prepared = prepare(asked, shop, self.now().await?)?;
+        let mut prepared = prepare(asked, shop, self.now().await?)?;
         self.register(asked, &prepared).await?;
         if let Some(placed) = self.offered_before(asked, &prepared).await? {
             return Ok(placed);
         }
         let (record, placing) = self.begin(asked, &prepared).await?;
+        if let Some(told) = &placing.notify_url {
+            prepared.order.notify_url.clone_from(told);
+        }
         // Whatever became of another number: this one was not placed.
         let closed = match self.make_way(&record).await {
             Ok(closed) => closed,
             Err(error) => {
-                self.end(asked, prepared.wish, &placing).await;
+                self.end(asked, prepared.wish, &placing, Ending::NotPlaced).await;
                 return Err(error);
             }
         };
         let placed = self.call(asked, &prepared, &placing).await;
-        if placed.as_ref().is_err_and(|error| !is_unknown(error)) {
-            self.end(asked, prepared.wish, &placing).await;
+        if let Some(how) = placed.as_ref().err().and_then(ending) {
+            self.end(asked, prepared.wish, &placing, how).await;
         }
         placed.map(|placed| Placed { closed, ..placed })
     }
 
     /// Nobody calls. Should it not be stored, half a minute does the same.
-    async fn end(&self, asked: &Order, wish: Wish, placing: &Placing) {
-        let _ = self.parts.registry.place(&asked.key, &Step::Ended(wish, placing.begun_at)).await;
+    async fn end(&self, asked: &Order, wish: Wish, placing: &Placing, how: Ending) {
+        let _ = self.parts.registry.place(&asked.key, &Step::Ended(wish, placing.begun_at, how)).await;
     }
 
     async fn register(&self, asked: &Order, prepared: &Prepared) -> Result<(), CashierError> {
@@ -106,7 +110,7 @@ impl Desk {
     }
 
     async fn begin(&self, asked: &Order, prepared: &Prepared) -> Result<(Record, Placing), CashierError> {
-        let step = Step::Begin(prepared.wish.clone());
+        let step = Step::Begin(prepared.wish.clone(), prepared.order.notify_url.clone());
         match self.parts.registry.place(&asked.key, &step).await? {
             Stepped::Stored(record) => match record.placing.as_deref().cloned() {
                 Some(placing) => Ok((*record, placing)),
@@ -115,7 +119,9 @@ impl Desk {
             Stepped::Different(fields) => Err(different(fields).into()),
             Stepped::Settled(state) => Err(settled(state).into()),
             // It was registered a moment ago: the ledger lost it, and the same request registers it again.
-            Stepped::Unregistered | Stepped::Outdated => Err(refusal::soon(RefusalKind::WechatAway).into()),
+            Stepped::Unregistered | Stepped::Outdated | Stepped::Covered | Stepped::Lapsed => {
+                Err(refusal::soon(RefusalKind::WechatAway).into())
+            }
         }
     }
 
@@ -143,7 +149,7 @@ impl Desk {
         };
         let order = self.judge(asked, prepared, answer).await?;
         let offer = offer_of(order, placing.begun_at, prepared);
-        self.keep(asked, prepared, &offer).await;
+        self.keep(asked, prepared, &offer).await?;
         let placed = self.answer(asked, prepared, &offer, self.now().await?);
         placed.ok_or_else(|| refusal::soon(RefusalKind::OutcomeUnknown).into())
     }
@@ -181,13 +187,21 @@ impl Desk {
         }
     }
 
-    /// The payer may have it all the same: the order is stored, and a repeat asks WeChat once more.
-    async fn keep(&self, asked: &Order, prepared: &Prepared, offer: &Offer) {
+    /// Nobody is given an offer that is not stored: who made way for another number, or closed this one, would not know
+    /// of it. A repeat asks WeChat once more, for the same order.
+    async fn keep(&self, asked: &Order, prepared: &Prepared, offer: &Offer) -> Result<(), CashierError> {
         let step = Step::Offered(prepared.wish.clone(), offer.clone());
-        if let Err(error) = self.parts.registry.place(&asked.key, &step).await {
-            tracing::warn!(out_trade_no = %asked.key.out_trade_no, error = %error,
-                "what WeChat offered for {} could not be kept: {error}", asked.key.out_trade_no);
-        }
+        let why = match self.parts.registry.place(&asked.key, &step).await {
+            Ok(Stepped::Stored(_) | Stepped::Covered) => return Ok(()),
+            Ok(Stepped::Settled(state)) => return Err(settled(state).into()),
+            Ok(Stepped::Lapsed) => "it took too long".to_owned(),
+            Ok(Stepped::Outdated | Stepped::Different(_)) => "another request took its place".to_owned(),
+            Ok(Stepped::Unregistered) => "the ledger lost the order".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(out_trade_no = %asked.key.out_trade_no, cause = %why,
+            "what WeChat offered for {} is not kept and given to nobody: {why}", asked.key.out_trade_no);
+        Err(refusal::soon(RefusalKind::OutcomeUnknown).into())
     }
 
     fn answer(&self, asked: &Order, prepared: &Prepared, offer: &Offer, now: Timestamp) -> Option<Placed> {
@@ -224,10 +238,14 @@ pub(crate) fn settled(state: State) -> Refusal {
     Refusal { state: Some(state), ..kind.into() }
 }
 
-/// Whether WeChat may be at it still.
-fn is_unknown(error: &CashierError) -> bool {
+/// How a call ended that was refused; `None` while WeChat may be at it still.
+fn ending(error: &CashierError) -> Option<Ending> {
     match error {
-        CashierError::Refused(refusal) => refusal.kind == RefusalKind::OutcomeUnknown,
-        CashierError::Engine(_) => false,
+        CashierError::Refused(refusal) => match refusal.kind {
+            RefusalKind::OutcomeUnknown => None,
+            RefusalKind::NumberUsed => Some(Ending::PlacedElsewhere),
+            _ => Some(Ending::NotPlaced),
+        },
+        CashierError::Engine(_) => Some(Ending::NotPlaced),
     }
 }

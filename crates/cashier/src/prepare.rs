@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use paybell_core::place::{
-    CashierError, Order, Payer, Refusal, RefusalKind, Scene, Trade, TradeType, Wish, Words,
+    CashierError, Order, Payer, Refusal, RefusalKind, Scene, TIME_EXPIRE, Trade, TradeType, Wish, Words,
 };
 use paybell_core::{AppId, Timestamp};
 use sha2::{Digest, Sha256};
@@ -191,7 +191,7 @@ fn parts(asked: &Order, order: &UnifiedOrder) -> BTreeMap<String, String> {
         ("attach", &order.attach),
         ("device_info", &order.device_info),
         ("goods_tag", &order.goods_tag),
-        ("time_expire", &time_expire),
+        (TIME_EXPIRE, &time_expire),
         ("product_id", product_id),
         ("openid", openid),
         ("sub_openid", sub_openid),

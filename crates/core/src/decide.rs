@@ -34,6 +34,9 @@ pub const UNSTEADY_GAP: Millis = Millis::seconds(60);
 /// WeChat refuses to close an order younger than this.
 pub const CLOSE_AGE_MIN: Millis = Millis::seconds(300);
 
+/// The gaps at which an order is closed again that WeChat did not close: they grow with the time since its last point.
+pub const CLOSE_AGAIN_GAP_MIN: Millis = Millis::seconds(60);
+
 /// The circumstances of one look at an order.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
@@ -56,7 +59,18 @@ pub struct Look<'a> {
 pub enum Closing {
     NotTried,
     /// WeChat answered the closeorder; this is the last query after it.
-    Answered,
+    Answered(CloseSaid),
+}
+
+/// What WeChat said to a closeorder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseSaid {
+    /// It is closed, now or before.
+    Closed,
+    /// There is no such order, so nothing was closed: one that comes to exist later can be paid.
+    NotExist,
+    /// It is paid, or its payer is at it, or it is too young: it is not closed.
+    NotClosed,
 }
 
 /// What to do.

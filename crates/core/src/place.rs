@@ -2,8 +2,11 @@
 //!
 //! *Begin* is stored before WeChat is called, *offered* after it answered, so whatever ends between them leaves an
 //! order that we know. Neither needs a lease. When an order is given up counts from its begin, so a begin raises the
-//! facts: who holds the lease decides again. No commit writes them. Calls nobody; the words of shop and answer stand in
-//! [`asked`] and [`refused`].
+//! facts: who holds the lease decides again. No commit writes them.
+//!
+//! *Offered* is a fence, too: a payer is given only what it stored, and it stores nothing of a call that took so long
+//! that others believe nobody calls any more. So who reads a record knows every offer that a payer may hold.
+//! Calls nobody; the words of shop and answer stand in [`asked`] and [`refused`].
 
 pub mod asked;
 pub mod refused;
@@ -25,6 +28,12 @@ pub const FIRST_LOOK: Millis = Millis::seconds(15);
 
 /// How long after its begin a call may still be on its way; who calls sees to it that it is not for longer.
 pub const CALL_MAX: Millis = Millis::seconds(30);
+
+/// WeChat's clock and ours may differ by that much when an order ends by its `expires_at`.
+const CLOCK_RESERVE: Millis = Millis::seconds(60);
+
+/// The name of an order's own end in a [`Wish`].
+pub const TIME_EXPIRE: &str = "time_expire";
 
 /// WeChat lets nobody begin to pay two hours after an order was placed; a little more for who has begun.
 pub const OFFER_MAX: Millis = Millis::seconds(2 * 3600 + 600);
@@ -69,17 +78,28 @@ pub struct Placing {
     /// Absent until WeChat's answer is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<Offer>,
+    /// Where WeChat was told to notify. It takes the order again with this address only, whatever ours is by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify_url: Option<String>,
 }
 
 /// A step of placing, each one compare-and-set without a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// WeChat is about to be called.
-    Begin(Wish),
-    /// WeChat answered.
+    /// WeChat is about to be called, and would notify there.
+    Begin(Wish, String),
+    /// WeChat answered the call that began when the offer says.
     Offered(Wish, Offer),
     /// WeChat was not called after all, or refused; of the call that began then, and of no other.
-    Ended(Wish, Timestamp),
+    Ended(Wish, Timestamp, Ending),
+}
+
+/// How a call ended that brought no offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    NotPlaced,
+    /// WeChat knows another order under this number, which somebody else placed: it was never ours to offer.
+    PlacedElsewhere,
 }
 
 /// What a step did.
@@ -93,8 +113,12 @@ pub enum Stepped {
     Settled(State),
     /// There is no such order, or nobody registered it: register first.
     Unregistered,
-    /// It is of a wish that another took the place of, or of a slower call: good, but not kept.
+    /// It is of a wish that another took the place of, or of another call: nothing is kept, and nobody is given it.
     Outdated,
+    /// Another call for the same was begun later and answered sooner: this one is as good, and need not be kept.
+    Covered,
+    /// The call took so long that others may believe nobody can pay: nobody is given it.
+    Lapsed,
 }
 
 /// The record after the step. `None` leaves the stored one as it is.
@@ -103,15 +127,15 @@ pub fn place(stored: Option<&Record>, step: &Step, now: Timestamp) -> (Option<Re
         return (None, Stepped::Unregistered);
     };
     match step {
-        Step::Begin(wish) => begin(record, wish, now),
+        Step::Begin(wish, notify_url) => begin(record, wish, notify_url, now),
         Step::Offered(wish, offer) => offered(record, wish, offer, now),
-        Step::Ended(wish, begun_at) => ended(record, wish, *begun_at, now),
+        Step::Ended(wish, begun_at, how) => ended(record, wish, (*begun_at, *how), now),
     }
 }
 
 /// A wish that WeChat never answered may be replaced: WeChat itself refuses another order under a number that it knows,
 /// and the amount stands in the registration.
-fn begin(stored: &Record, wish: &Wish, now: Timestamp) -> (Option<Record>, Stepped) {
+fn begin(stored: &Record, wish: &Wish, notify_url: &str, now: Timestamp) -> (Option<Record>, Stepped) {
     if stored.state != State::Pending {
         return (None, Stepped::Settled(stored.state));
     }
@@ -130,6 +154,7 @@ fn begin(stored: &Record, wish: &Wish, now: Timestamp) -> (Option<Record>, Stepp
         calling_until: Some(now + CALL_MAX),
         called_until: earlier.and_then(|earlier| earlier.calling_until),
         offer: earlier.and_then(|earlier| earlier.offer.clone()),
+        notify_url: Some(earlier.and_then(|one| one.told_url(wish)).unwrap_or(notify_url).to_owned()),
     };
     record.placing = Some(Box::new(placing));
     record.facts = record.facts.wrapping_add(1);
@@ -145,12 +170,21 @@ fn begin(stored: &Record, wish: &Wish, now: Timestamp) -> (Option<Record>, Stepp
 }
 
 fn offered(stored: &Record, wish: &Wish, offer: &Offer, now: Timestamp) -> (Option<Record>, Stepped) {
-    let Some(placing) = stored.placing.as_deref().filter(|placing| placing.wish == *wish) else {
-        return (None, Stepped::Outdated);
+    let Some(placing) = stored.placing.as_deref() else {
+        // Registered anew, by somebody who has not begun: the ledger lost what was begun.
+        return (None, Stepped::Unregistered);
     };
-    if placing.offer.as_ref().is_some_and(|kept| kept.at >= offer.at) {
-        // A slower call of the same wish: what is kept lives longer.
+    if stored.state != State::Pending {
+        return (None, Stepped::Settled(stored.state));
+    }
+    if placing.wish != *wish {
         return (None, Stepped::Outdated);
+    }
+    if now >= offer.at + CALL_MAX {
+        return (None, Stepped::Lapsed);
+    }
+    if placing.offer.as_ref().is_some_and(|kept| kept.at >= offer.at) {
+        return (None, Stepped::Covered);
     }
     let mut record = stored.clone();
     // Whoever still calls for it adds nothing: WeChat knows the order, and opens none that was closed.
@@ -162,14 +196,23 @@ fn offered(stored: &Record, wish: &Wish, offer: &Offer, now: Timestamp) -> (Opti
 }
 
 /// The same request twice at once is two calls: the end of one says nothing of the other.
-fn ended(stored: &Record, wish: &Wish, begun_at: Timestamp, now: Timestamp) -> (Option<Record>, Stepped) {
+fn ended(
+    stored: &Record,
+    wish: &Wish,
+    (begun_at, how): (Timestamp, Ending),
+    now: Timestamp,
+) -> (Option<Record>, Stepped) {
     let is_own = |placing: &&Placing| placing.wish == *wish && placing.begun_at == begun_at;
     let Some(placing) = stored.placing.as_deref().filter(is_own) else {
         return (None, Stepped::Outdated);
     };
     let mut record = stored.clone();
     let ended = Placing { calling_until: placing.called_until, called_until: None, ..placing.clone() };
-    record.placing = Some(Box::new(ended));
+    let is_first = placing.since == begun_at && placing.offer.is_none();
+    record.placing = match how {
+        Ending::PlacedElsewhere if is_first => None,
+        _ => Some(Box::new(ended)),
+    };
     record.updated_at = now;
     (Some(record.clone()), Stepped::Stored(Box::new(record)))
 }
@@ -197,13 +240,17 @@ impl Placing {
         self.calling_until.is_some_and(|until| until > now)
     }
 
-    /// Whether a payer may hold an offer that is still good: WeChat's, or that of a call whose end nobody stored.
-    /// As long as that is so, *not exist* does not say that nobody can pay: WeChat may come to know the order only
-    /// when the payer opens it.
-    pub fn may_be_offered(&self, now: Timestamp) -> bool {
+    /// Until when a payer may hold an offer that is still good: WeChat's, or that of a call whose end nobody stored.
+    fn offered_until(&self) -> Option<Timestamp> {
         let offered_at = self.offer.as_ref().map(|offer| offer.at);
         let called_at = self.calling_until.map(|_| self.begun_at);
-        offered_at.max(called_at).is_some_and(|at| now < at + OFFER_MAX)
+        offered_at.max(called_at).map(|at| at + OFFER_MAX)
+    }
+
+    /// Where WeChat was told to notify of this wish, if it may have been told.
+    fn told_url(&self, wish: &Wish) -> Option<&str> {
+        let may_be_told = self.offer.is_some() || self.calling_until.is_some();
+        self.notify_url.as_deref().filter(|_| may_be_told && self.wish == *wish)
     }
 }
 
@@ -213,6 +260,24 @@ impl Record {
     pub fn counts_from(&self) -> Timestamp {
         let since = self.placing.as_ref().map(|placing| placing.since);
         since.map_or(self.created_at, |since| since.max(self.created_at))
+    }
+
+    /// Until when a payer may hold an offer that is still good. As long as that is so, *not exist* does not say that
+    /// nobody can pay: WeChat may come to know the order only when the payer opens it, or when a request arrives whose
+    /// sender has long given it up. Of an order that we did not place nobody knows whether the shop's own SDK did.
+    pub fn offered_until(&self) -> Option<Timestamp> {
+        let registration = self.registration.as_ref()?;
+        let (until, has_own_end) = match self.placing.as_deref() {
+            Some(placing) => (placing.offered_until()?, placing.wish.parts.contains_key(TIME_EXPIRE)),
+            None => (self.created_at + OFFER_MAX, true),
+        };
+        let own_end = registration.expires_at.filter(|_| has_own_end).map(|at| at + CLOCK_RESERVE);
+        Some(own_end.map_or(until, |own_end| own_end.min(until)))
+    }
+
+    /// Whether that is so now.
+    pub fn may_be_offered(&self, now: Timestamp) -> bool {
+        self.offered_until().is_some_and(|until| now < until)
     }
 
     /// When an order that was offered once more may be given up: once that offer has ended for sure, or has had as long
@@ -231,119 +296,5 @@ impl std::fmt::Debug for Offer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::samples::*;
-
-    fn wish(body: &str) -> Wish {
-        let parts = BTreeMap::from([("body".to_owned(), body.to_owned())]);
-        Wish { trade_type: TradeType::Jsapi, parts }
-    }
-
-    fn offer(at: Timestamp) -> Offer {
-        Offer { prepay_id: "wx20".into(), code_url: None, mweb_url: None, at, payer: None }
-    }
-
-    fn stored(stepped: (Option<Record>, Stepped)) -> Record {
-        match stepped.1 {
-            Stepped::Stored(record) => {
-                assert_eq!(stepped.0.as_ref(), Some(&*record));
-                *record
-            }
-            other => panic!("it was to be stored: {other:?}"),
-        }
-    }
-
-    fn begin(record: &Record, body: &str, now: Timestamp) -> Record {
-        stored(place(Some(record), &Step::Begin(wish(body)), now))
-    }
-
-    #[test]
-    fn only_a_registered_and_pending_order_is_placed() {
-        assert_eq!(place(None, &Step::Begin(wish("a")), T0), (None, Stepped::Unregistered));
-        for state in State::ALL {
-            for is_registered in [true, false] {
-                let desk = Desk::in_state(state, is_registered);
-                let (record, stepped) = place(desk.stored.as_ref(), &Step::Begin(wish("a")), at(80));
-                match (is_registered, state) {
-                    (false, _) => assert_eq!((record, stepped), (None, Stepped::Unregistered)),
-                    (true, State::Pending) => assert!(matches!(stepped, Stepped::Stored(_))),
-                    (true, state) => assert_eq!((record, stepped), (None, Stepped::Settled(state))),
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_was_offered_stands_against_another_wish_and_names_what_differs() {
-        let desk = Desk::registered();
-        let begun = begin(desk.record(), "a", T0);
-        let begun = begin(&begun, "b", at(1));
-        assert_eq!(
-            place(Some(&begun), &Step::Offered(wish("a"), offer(T0)), at(2)),
-            (None, Stepped::Outdated),
-            "another wish took its place"
-        );
-        let offered = stored(place(Some(&begun), &Step::Offered(wish("b"), offer(at(1))), at(2)));
-        let other = Wish { trade_type: TradeType::App, ..wish("c") };
-        assert_eq!(
-            place(Some(&offered), &Step::Begin(other), at(3)).1,
-            Stepped::Different(vec!["trade_type".to_owned(), "body".to_owned()])
-        );
-        let slower = place(Some(&offered), &Step::Offered(wish("b"), offer(T0)), at(3));
-        assert_eq!(slower, (None, Stepped::Outdated));
-    }
-
-    #[test]
-    fn somebody_calls_from_the_begin_to_an_answer_or_for_half_a_minute() {
-        let desk = Desk::registered();
-        let begun = begin(desk.record(), "a", T0);
-        let is_calling = |record: &Record, seconds| record.placing.as_ref().unwrap().is_calling(at(seconds));
-        assert!(is_calling(&begun, 29) && !is_calling(&begun, 30));
-        let offered = stored(place(Some(&begun), &Step::Offered(wish("a"), offer(T0)), at(1)));
-        assert!(!is_calling(&offered, 1));
-        let ended = stored(place(Some(&begun), &Step::Ended(wish("a"), T0), at(1)));
-        assert!(!is_calling(&ended, 1));
-        assert_eq!(place(Some(&begun), &Step::Ended(wish("b"), T0), at(1)), (None, Stepped::Outdated));
-        let again = begin(&offered, "a", at(100));
-        let placing = again.placing.as_ref().unwrap();
-        assert_eq!((placing.since, placing.begun_at), (T0, at(100)));
-        assert!(is_calling(&again, 100) && placing.offer.is_some(), "the earlier offer stays good");
-    }
-
-    #[test]
-    fn the_end_of_one_call_is_not_the_end_of_its_twin() {
-        let desk = Desk::registered();
-        let first = begin(desk.record(), "a", T0);
-        let both = begin(&first, "a", at(2));
-        let is_calling = |record: &Record, seconds| record.placing.as_ref().unwrap().is_calling(at(seconds));
-        let second_ended = stored(place(Some(&both), &Step::Ended(wish("a"), at(2)), at(3)));
-        assert!(is_calling(&second_ended, 29) && !is_calling(&second_ended, 30), "the first is on its way");
-        let first_ended = place(Some(&both), &Step::Ended(wish("a"), T0), at(3));
-        assert_eq!(first_ended, (None, Stepped::Outdated), "the second is on its way");
-        let offered = stored(place(Some(&both), &Step::Offered(wish("a"), offer(T0)), at(3)));
-        assert!(!is_calling(&offered, 3));
-        let offered = stored(place(Some(&offered), &Step::Ended(wish("a"), at(2)), at(4)));
-        assert!(!is_calling(&offered, 4) && offered.placing.unwrap().offer.is_some());
-    }
-
-    #[test]
-    fn a_payer_may_hold_an_offer_until_it_ended_for_sure_or_was_refused() {
-        let desk = Desk::registered();
-        let may = |record: &Record, seconds| record.placing.as_ref().unwrap().may_be_offered(at(seconds));
-        let begun = begin(desk.record(), "a", T0);
-        assert!(may(&begun, 7799) && !may(&begun, 7800), "its end is not known");
-        let ended = stored(place(Some(&begun), &Step::Ended(wish("a"), T0), at(1)));
-        assert!(!may(&ended, 1), "nothing was offered");
-        let again = begin(&begun, "a", at(100));
-        let ended = stored(place(Some(&again), &Step::Ended(wish("a"), at(100)), at(101)));
-        assert!(may(&ended, 7800), "the end of the first call is still not known");
-        let offered = stored(place(Some(&begun), &Step::Offered(wish("a"), offer(T0)), at(1)));
-        assert!(may(&offered, 7799) && !may(&offered, 7800));
-    }
-
-    #[test]
-    fn debug_output_shows_no_link() {
-        assert!(!format!("{:?}", offer(T0)).contains("wx20"));
-    }
-}
+#[path = "place/tests.rs"]
+mod tests;

@@ -226,8 +226,8 @@ impl Worker {
             match self.decide(check, &record, &answer, &done).await? {
                 Decision::CloseFirst => {
                     asked = match self.parts.wechat.close(&ask).await {
-                        CloseAsked::Answered => {
-                            done.closing = Closing::Answered;
+                        CloseAsked::Answered(said) => {
+                            done.closing = Closing::Answered(said);
                             self.parts.wechat.query(&ask).await
                         }
                         CloseAsked::Undecided(answer) => Asked::Answered(answer),

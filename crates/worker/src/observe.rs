@@ -1,5 +1,6 @@
 //! From a verified answer to an observation: I2, the answer must be about the right order of the right merchant.
 
+use paybell_core::decide::CloseSaid;
 use paybell_core::observation::{ClosedAs, Coupon, NotPaid, Openid, Payment};
 use paybell_core::{Answer, AppId, Currency, DeadReason, Fen, MchId, Observation, Timestamp, TransactionId};
 use wechat_pay::close::{CloseAnswer, CloseResult};
@@ -33,10 +34,14 @@ pub fn observe(ask: &Ask, merchant: &MerchantFacts, answer: &OrderQueryAnswer) -
 /// What a verified closeorder answer means for the order.
 pub fn close_answer(answer: &CloseAnswer) -> CloseAsked {
     match &answer.result {
-        CloseResult::Closed => CloseAsked::Answered,
+        CloseResult::Closed => CloseAsked::Answered(CloseSaid::Closed),
         CloseResult::Error { code, description } => match code.class() {
-            ErrorClass::Paid | ErrorClass::Closed | ErrorClass::NotExist => CloseAsked::Answered,
-            ErrorClass::Permanent if *code == ErrCode::TradeStateError => CloseAsked::Answered,
+            ErrorClass::Closed => CloseAsked::Answered(CloseSaid::Closed),
+            ErrorClass::NotExist => CloseAsked::Answered(CloseSaid::NotExist),
+            ErrorClass::Paid => CloseAsked::Answered(CloseSaid::NotClosed),
+            ErrorClass::Permanent if *code == ErrCode::TradeStateError => {
+                CloseAsked::Answered(CloseSaid::NotClosed)
+            }
             _ => CloseAsked::Undecided(of_error(code, description.as_deref())),
         },
     }
@@ -265,6 +270,27 @@ mod tests {
         assert_eq!(told("NEW"), Answer::Observed(Observation::Unknown("NEW".to_owned())));
         let Answer::Observed(Observation::Payment(refund)) = told("REFUND") else { panic!("not a refund") };
         assert!(refund.refunded);
+    }
+
+    #[test]
+    fn what_closeorder_says_is_told_apart() {
+        let closes = |result: CloseResult| {
+            let (appid, mch_id) = ("wx1".to_owned(), "1900000109".to_owned());
+            close_answer(&CloseAnswer { appid, mch_id, sub_mch_id: None, result })
+        };
+        let error = |code: &str| closes(CloseResult::Error { code: code.into(), description: None });
+        assert_eq!(closes(CloseResult::Closed), CloseAsked::Answered(CloseSaid::Closed));
+        for (code, said) in [
+            ("ORDERCLOSED", CloseSaid::Closed),
+            ("ORDERNOTEXIST", CloseSaid::NotExist),
+            ("ORDERPAID", CloseSaid::NotClosed),
+            ("TRADE_STATE_ERROR", CloseSaid::NotClosed),
+        ] {
+            assert_eq!(error(code), CloseAsked::Answered(said), "{code}");
+        }
+        for code in ["SYSTEMERROR", "SIGNERROR", "NEW_CODE"] {
+            assert!(matches!(error(code), CloseAsked::Undecided(_)), "{code}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The question to WeChat, as the worker asks it. Two implementations: the real client, and the simulation's.
 
 use async_trait::async_trait;
+use paybell_core::decide::CloseSaid;
 use paybell_core::refund::{Refund, RefundAnswer, RefundRequest};
 use paybell_core::{Answer, AppId, MchId, OrderKey, OutRefundNo, Record};
 
@@ -48,8 +49,8 @@ pub enum Asked {
 /// What became of a closeorder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CloseAsked {
-    /// WeChat said something that one last query will explain: closed, paid, or never existed.
-    Answered,
+    /// One last query says the rest.
+    Answered(CloseSaid),
     /// It could not be asked, or refused: judge this answer instead.
     Undecided(Answer),
     NoSlot,

@@ -5,7 +5,7 @@ use paybell_core::ids::BusinessNo;
 use paybell_core::place::{Order, RefusalKind};
 use paybell_core::time::Millis;
 
-use crate::memory::{Mood, World};
+use crate::memory::{Known, Mood, NOON, World};
 use crate::shop::*;
 
 async fn with_an_older(seconds: i64) -> World {
@@ -138,6 +138,90 @@ async fn an_offer_that_no_payer_has_opened_yet_is_closed_although_wechat_denies_
 }
 
 #[tokio::test]
+async fn an_offer_that_wechat_denies_to_closeorder_too_keeps_the_new_number_away_until_it_is_opened_or_over()
+{
+    let world = with_an_older(600).await;
+    world.at_wechat(&key("T1"), |known| known.is_hidden = true);
+    let refusal = refused(&world, &of_b("T2")).await;
+    assert_eq!(refusal.kind, RefusalKind::BusinessNotClosed);
+    assert_eq!(refusal.out_trade_no, Some(key("T1").out_trade_no));
+    assert_eq!(refusal.retry_after, Some(Millis::seconds(300)));
+    assert_eq!(world.known(&key("T2")), None);
+    assert!(placed(&world, &of_b("T1")).await.is_repeat, "the way out that the refusal names");
+    world.at_wechat(&key("T1"), |known| known.is_paying = true);
+    world.at_wechat(&key("T1"), Known::open);
+    assert_eq!(refused_as(&world, &of_b("T2")).await, RefusalKind::BusinessPaying);
+    world.at_wechat(&key("T1"), |known| known.is_paying = false);
+    assert_eq!(placed(&world, &of_b("T2")).await.closed, [key("T1").out_trade_no]);
+
+    let world = with_an_older(600).await;
+    world.at_wechat(&key("T1"), |known| known.is_hidden = true);
+    world.wait(7200 - 60);
+    let refusal = refused(&world, &of_b("T2")).await;
+    assert_eq!(refusal.retry_after, Some(Millis::seconds(60)), "then it is over for sure");
+    world.wait(60);
+    assert_eq!(placed(&world, &of_b("T2")).await.closed, []);
+}
+
+#[tokio::test]
+async fn a_number_of_the_shop_s_own_sdk_may_have_an_offer_out() {
+    for (is_hidden, closed) in [(false, vec![key("T1").out_trade_no]), (true, vec![])] {
+        let world = World::new();
+        world.register(&of_b("T1")).await;
+        world.at_wechat(&key("T1"), |known| {
+            (known.placed_ms, known.is_unopened, known.is_hidden) = (NOON.millis(), true, is_hidden);
+        });
+        assert_eq!(refused_as(&world, &of_b("T2")).await, RefusalKind::BusinessTooYoung);
+        world.wait(300);
+        if is_hidden {
+            assert_eq!(refused_as(&world, &of_b("T2")).await, RefusalKind::BusinessNotClosed);
+            world.wait(7500);
+        }
+        assert_eq!(placed(&world, &of_b("T2")).await.closed, closed);
+    }
+}
+
+/// Whatever the older number's request does that nobody waits for any more: at most one can be paid.
+#[tokio::test]
+async fn a_request_that_arrives_after_its_sender_gave_it_up_makes_nothing_payable_beside_the_new_number() {
+    for late_s in [1, 20, 31, 299, 301, 400, 7900] {
+        let world = World::new();
+        world.mood(Mood::Late(late_s));
+        assert_eq!(refused_as(&world, &of_b("T1")).await, RefusalKind::OutcomeUnknown);
+        let mut waited_s = 0;
+        let placed = loop {
+            match place(&world, &of_b("T2")).await {
+                Ok(placed) => break placed,
+                Err(refused) => {
+                    let wait = refusal::<()>(Err(refused)).retry_after.unwrap();
+                    world.wait(wait.0.div_euclid(1000).max(1));
+                    waited_s += wait.0.div_euclid(1000).max(1);
+                    assert!(waited_s < 8000, "arrived after {late_s} s: it never gets through");
+                }
+            }
+        };
+        let is_in_time = late_s < waited_s;
+        assert_eq!(
+            placed.closed.len(),
+            usize::from(is_in_time),
+            "arrived after {late_s} s, {waited_s} s waited"
+        );
+        if let Some(older) = world.known(&key("T1")) {
+            assert!(older.is_closed, "arrived after {late_s} s");
+        }
+        // Whenever it arrives, nobody was given it; and who asks for it again closes the new one first.
+        world.wait(8000);
+        let offer = world.record(&key("T1")).placing.and_then(|placing| placing.offer);
+        assert!(offer.is_none(), "arrived after {late_s} s");
+        let again = place(&world, &of_b("T1")).await;
+        assert_eq!(again.is_err(), is_in_time, "arrived after {late_s} s");
+        let stored = world.stored.lock().unwrap();
+        let open = stored.books.values().filter(|known| !known.is_closed).count();
+        assert!(open <= 1, "arrived after {late_s} s");
+    }
+}
+
+#[tokio::test]
 async fn what_became_of_closing_an_older_number_is_unknown_until_wechat_says_it() {
     for moods in [
         vec![Mood::Well, Mood::Mute],
@@ -149,10 +233,7 @@ async fn what_became_of_closing_an_older_number_is_unknown_until_wechat_says_it(
         moods.into_iter().rev().for_each(|mood| world.mood(mood));
         assert_eq!(refused_as(&world, &of_b("T2")).await, RefusalKind::OutcomeUnknown);
         assert_eq!((world.checks(), world.known(&key("T2"))), (vec![key("T1")], None));
-        assert!(
-            !world.record(&key("T2")).placing.unwrap().may_be_offered(world.now()),
-            "nobody called for it"
-        );
+        assert!(!world.record(&key("T2")).may_be_offered(world.now()), "nobody called for it");
         world.stored.lock().unwrap().moods.clear();
         placed(&world, &of_b("T2")).await;
         assert!(world.known(&key("T1")).unwrap().is_closed);

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use paybell_core::decide::CloseSaid;
 use paybell_core::ids::BusinessNo;
 use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
 use paybell_core::observation::{ClosedAs, NotPaid, Observation, Payment};
-use paybell_core::place::{self, Step, Stepped};
+use paybell_core::place::{self, Order, Step, Stepped};
 use paybell_core::ports::{
     Businesses, CheckQueue, Ledger, OrderFilter, OrderPage, PortError, Reading, Records, Registry, Tally,
 };
@@ -39,8 +40,18 @@ pub struct Known {
     pub is_paid: bool,
     pub is_paying: bool,
     pub is_closed: bool,
+    pub notify_url: String,
     /// No payer has opened it, and orderquery says that there is no such order.
     pub is_unopened: bool,
+    /// So does closeorder, and closes nothing.
+    pub is_hidden: bool,
+}
+
+impl Known {
+    /// A payer opens it.
+    pub fn open(&mut self) {
+        (self.is_unopened, self.is_hidden) = (false, false);
+    }
 }
 
 /// Everything that outlives a process, here and at WeChat.
@@ -53,7 +64,42 @@ pub struct Stored {
     pub now_ms: i64,
     /// What WeChat does with the next calls, the last one first.
     pub moods: Vec<Mood>,
+    /// Requests whose senders gave them up, and when they arrive.
+    pub on_their_way: Vec<(i64, OrderKey, UnifiedOrder)>,
+    /// What is placed from now on is hidden until its payer opens it.
+    pub hides_unopened: bool,
     pub is_ledger_away: bool,
+}
+
+impl Stored {
+    /// What unifiedorder does; the number of times that this order was placed, or a code and its text.
+    fn take_order(
+        &mut self,
+        key: OrderKey,
+        order: &UnifiedOrder,
+    ) -> Result<u32, (&'static str, &'static str)> {
+        let (now_ms, is_hidden) = (self.now_ms, self.hides_unopened);
+        let known = self.books.entry(key).or_insert_with(|| Known {
+            total_fee: order.total_fee,
+            body: order.body.clone(),
+            notify_url: order.notify_url.clone(),
+            placed_ms: now_ms,
+            is_hidden,
+            ..Known::default()
+        });
+        if known.is_paid {
+            return Err(("ORDERPAID", ""));
+        }
+        if known.is_closed {
+            return Err(("ORDERCLOSED", ""));
+        }
+        let is_same = (known.total_fee, &known.body) == (order.total_fee, &order.body);
+        if !is_same || known.notify_url != order.notify_url {
+            return Err(("INVALID_REQUEST", "201 商户订单号重复"));
+        }
+        known.times_placed += 1;
+        Ok(known.times_placed)
+    }
 }
 
 /// What WeChat does with a call.
@@ -61,6 +107,8 @@ pub struct Stored {
 pub enum Mood {
     /// It acts, and its answer is lost.
     Mute,
+    /// It acts that many seconds later, when nobody waits any more.
+    Late(i64),
     /// It does not act, and says so under its signature.
     Refuses(&'static str, &'static str),
     /// It does not act, and says so without one.
@@ -93,7 +141,14 @@ impl World {
     }
 
     pub fn wait(&self, seconds: i64) {
-        self.stored.lock().unwrap().now_ms += seconds * 1000;
+        let mut stored = self.stored.lock().unwrap();
+        stored.now_ms += seconds * 1000;
+        let now_ms = stored.now_ms;
+        for (_, key, order) in
+            stored.on_their_way.extract_if(.., |(at_ms, ..)| *at_ms <= now_ms).collect::<Vec<_>>()
+        {
+            let _ = stored.take_order(key, &order);
+        }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -118,6 +173,20 @@ impl World {
 
     pub fn checks(&self) -> Vec<OrderKey> {
         self.stored.lock().unwrap().checks.iter().map(|check| check.key.clone()).collect()
+    }
+
+    /// As a shop registers what its own SDK places.
+    pub async fn register(&self, order: &Order) {
+        let application = Application {
+            total_fee: order.total_fee,
+            fee_type: None,
+            appid: None,
+            sub_mch_id: None,
+            created_at: None,
+            expires_at: None,
+            business_no: order.business_no.clone(),
+        };
+        assert_eq!(Registry::register(self, &order.key, &application).await.unwrap(), Registered::Added);
     }
 
     pub fn settle(&self, key: &OrderKey, state: State) {
@@ -253,18 +322,23 @@ impl Wechat for World {
 
     async fn close(&self, ask: &Ask) -> CloseAsked {
         self.effect(|stored| {
-            let mood = stored.moods.pop();
-            if matches!(mood, Some(Mood::NoSlot)) {
-                return CloseAsked::NoSlot;
-            }
-            if matches!(mood, None | Some(Mood::Mute | Mood::Well))
-                && let Some(known) = stored.books.get_mut(&ask.key)
-            {
-                assert!(stored.now_ms - known.placed_ms >= 300_000, "WeChat closes no younger order");
-                known.is_closed |= !known.is_paid;
-            }
+            let (mood, now_ms) = (stored.moods.pop(), stored.now_ms);
+            let said = match mood {
+                Some(Mood::NoSlot) => return CloseAsked::NoSlot,
+                None | Some(Mood::Mute | Mood::Well) => match stored.books.get_mut(&ask.key) {
+                    None => CloseSaid::NotExist,
+                    Some(known) if known.is_hidden => CloseSaid::NotExist,
+                    Some(known) if known.is_paid || known.is_paying => CloseSaid::NotClosed,
+                    Some(known) if now_ms - known.placed_ms < 300_000 => CloseSaid::NotClosed,
+                    Some(known) => {
+                        known.is_closed = true;
+                        CloseSaid::Closed
+                    }
+                },
+                Some(_) => CloseSaid::NotClosed,
+            };
             match mood {
-                None | Some(Mood::Well) => CloseAsked::Answered,
+                None | Some(Mood::Well) => CloseAsked::Answered(said),
                 Some(_) => CloseAsked::Undecided(Answer::Transient("timeout")),
             }
         })
@@ -284,7 +358,7 @@ fn observed(known: Option<&Known>) -> Observation {
     match known {
         None => Observation::NotPaid(NotPaid::NotExist),
         Some(known) if known.is_paid => Observation::Payment(Box::new(payment(known.total_fee))),
-        Some(known) if known.is_unopened => Observation::NotPaid(NotPaid::NotExist),
+        Some(known) if known.is_unopened || known.is_hidden => Observation::NotPaid(NotPaid::NotExist),
         Some(known) if known.is_closed => Observation::Closed(ClosedAs::Closed),
         Some(known) if known.is_paying => Observation::NotPaid(NotPaid::UserPaying),
         Some(_) => Observation::NotPaid(NotPaid::NotPay),
@@ -322,27 +396,19 @@ impl Placer for World {
                 Some(Mood::Away) => return PlaceAsked::Unknown("connect"),
                 Some(Mood::Unsigned(text)) => return PlaceAsked::RefusedUnsigned((*text).to_owned()),
                 Some(Mood::Refuses(code, text)) => return error(mch_id, order, code, text),
-                Some(Mood::Mute | Mood::OfAnother | Mood::Well) | None => {}
+                Some(Mood::Mute | Mood::OfAnother | Mood::Late(_) | Mood::Well) | None => {}
             }
             let key = OrderKey::new(mch_id.as_str(), &*order.order.out_trade_no).unwrap();
-            let now_ms = stored.now_ms;
-            let known = stored.books.entry(key).or_insert_with(|| Known {
-                total_fee: order.total_fee,
-                body: order.body.clone(),
-                placed_ms: now_ms,
-                ..Known::default()
-            });
-            if known.is_paid {
-                return error(mch_id, order, "ORDERPAID", "");
+            if let Some(Mood::Late(seconds)) = mood {
+                let at_ms = stored.now_ms + seconds * 1000;
+                stored.on_their_way.push((at_ms, key, order.clone()));
+                return PlaceAsked::Unknown("timeout");
             }
-            if known.is_closed {
-                return error(mch_id, order, "ORDERCLOSED", "");
-            }
-            if (known.total_fee, &*known.body) != (order.total_fee, &*order.body) {
-                return error(mch_id, order, "INVALID_REQUEST", "201 商户订单号重复");
-            }
-            known.times_placed += 1;
-            let prepay_id = format!("wx{}of{}", known.times_placed, order.order.out_trade_no);
+            let times_placed = match stored.take_order(key, order) {
+                Ok(times_placed) => times_placed,
+                Err((code, text)) => return error(mch_id, order, code, text),
+            };
+            let prepay_id = format!("wx{times_placed}of{}", order.order.out_trade_no);
             let placed = PlacedOrder {
                 trade_type: order.trade.as_str().to_owned(),
                 code_url: Some(format!("weixin://wxpay/bizpayurl?pr={prepay_id}")),

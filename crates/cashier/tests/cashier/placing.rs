@@ -5,6 +5,7 @@ use paybell_core::place::{Order, Pay, RefusalKind, Scene, Trade, TradeType};
 use paybell_core::ports::Cashier;
 use paybell_core::{AppId, Fen, State};
 
+use crate::driver::Driver;
 use crate::memory::{Mood, NOON, World, minutes};
 use crate::shop::*;
 
@@ -94,6 +95,75 @@ async fn a_lost_answer_leaves_the_outcome_unknown_and_the_same_again_finds_it() 
     assert_eq!(refused_as(&world, &changed).await, RefusalKind::NumberUsed, "WeChat knows the first");
     assert!(!placed(&world, &native("T1")).await.is_repeat);
     assert_eq!(world.known(&key("T1")).unwrap().total_fee, 1999);
+}
+
+#[tokio::test]
+async fn an_order_is_placed_again_with_the_address_that_wechat_knows() {
+    let world = World::new();
+    placed(&world, &native("T1")).await;
+    world.mood(Mood::Mute);
+    refused(&world, &native("T2")).await;
+    world.mood(Mood::Refuses("NOAUTH", ""));
+    refused(&world, &native("T3")).await;
+    let desk = desk(&world);
+    let mut moved = settings();
+    moved.shops[0].notify_url = Some("https://new.example.com/notify/pay/1900000109".to_owned());
+    desk.replace(moved);
+    world.wait(7200);
+    for (number, host) in [("T1", "pay"), ("T2", "pay"), ("T3", "new"), ("T4", "new")] {
+        assert!(!desk.place(&native(number)).await.unwrap().is_repeat, "{number}");
+        let url = world.known(&key(number)).unwrap().notify_url;
+        assert!(url.starts_with(&format!("https://{host}.example.com/")), "{number}: {url}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_came_too_late_or_cannot_be_kept_is_given_to_nobody() {
+    // Register, read and begin are six steps, the call's first effect the seventh.
+    let until_wechat_answered = 8;
+    for (is_away, expected) in [(false, RefusalKind::OutcomeUnknown), (true, RefusalKind::OutcomeUnknown)] {
+        let world = World::new();
+        let driver = Driver::allowing(until_wechat_answered);
+        let process = desk(&world.driven_by(driver.clone()));
+        let order = native("T1");
+        let Err(rest) = driver.run(process.place(&order)).await else { panic!("it stands still") };
+        assert!(
+            world.known(&order.key).is_some() && world.record(&order.key).placing.unwrap().offer.is_none()
+        );
+        if is_away {
+            world.stored.lock().unwrap().is_ledger_away = true;
+        } else {
+            world.wait(31);
+        }
+        driver.free_now();
+        assert_eq!(refusal(rest.await).kind, expected);
+        world.stored.lock().unwrap().is_ledger_away = false;
+        assert!(world.record(&order.key).placing.unwrap().offer.is_none());
+        let placed = placed(&world, &order).await;
+        assert_eq!((placed.is_repeat, world.known(&order.key).unwrap().times_placed), (false, 2));
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_is_over_before_the_answer_comes_is_given_to_nobody() {
+    let world = World::new();
+    let driver = Driver::allowing(8);
+    let process = desk(&world.driven_by(driver.clone()));
+    let order = native("T1");
+    let Err(rest) = driver.run(process.place(&order)).await else { panic!("it stands still") };
+    world.settle(&order.key, State::Paid);
+    driver.free_now();
+    assert_eq!(refusal(rest.await).kind, RefusalKind::OrderPaid);
+}
+
+#[tokio::test]
+async fn a_number_that_somebody_else_placed_stays_somebody_else_s() {
+    let world = World::new();
+    world.register(&native("T1")).await;
+    world.at_wechat(&key("T1"), |known| known.body = "by the SDK".to_owned());
+    assert_eq!(refused_as(&world, &native("T1")).await, RefusalKind::NumberUsed);
+    assert_eq!(world.record(&key("T1")).placing, None);
+    assert!(world.record(&key("T1")).may_be_offered(world.now()), "its SDK may have offered it");
 }
 
 #[tokio::test]

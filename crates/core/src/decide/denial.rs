@@ -2,12 +2,14 @@
 
 use crate::decide::draft::Draft;
 use crate::decide::{
-    CLOSE_AGE_MIN, Change, Closing, Decision, Look, STUCK_GAP, UNSTEADY_GAP, earlier, quick_after, quick_due,
+    CLOSE_AGAIN_GAP_MIN, CLOSE_AGE_MIN, Change, CloseSaid, Closing, Decision, Look, STUCK_GAP, UNSTEADY_GAP,
+    earlier, quick_after, quick_due,
 };
 use crate::event::EventType;
 use crate::observation::{NotPaid, Observation};
 use crate::record::{Cause, Due, Record, State};
 use crate::shadow::Mode;
+use crate::time::Timestamp;
 
 /// `NOTPAY`, `USERPAYING`, `ACCEPT`, `ORDERNOTEXIST`, `CLOSED`, `REVOKED`, `PAYERROR`.
 pub(super) fn not_paid(record: &Record, observation: &Observation, look: &Look<'_>) -> Decision {
@@ -74,7 +76,37 @@ fn at_the_last_point(
         }
         Closing::NotTried if closes => Decision::CloseFirst,
         Closing::NotTried => Decision::Commit(Box::new(denied(record, observation, State::Unpaid, look))),
-        Closing::Answered => Decision::Commit(Box::new(denied(record, observation, State::Closed, look))),
+        Closing::Answered(said) => match not_closed(record, observation, said, look) {
+            None => Decision::Commit(Box::new(denied(record, observation, State::Closed, look))),
+            Some((at, outcome)) => {
+                waiting.due = earlier(wait_until(at), waiting.due);
+                waiting.outcome = outcome;
+                Decision::Commit(Box::new(waiting))
+            }
+        },
+    }
+}
+
+/// When to close it again, unless nobody can pay it for sure: WeChat says that it closed it, or twice that there is no
+/// such order, and no payer can come up with one.
+fn not_closed(
+    record: &Record,
+    observation: &Observation,
+    said: CloseSaid,
+    look: &Look<'_>,
+) -> Option<(Timestamp, &'static str)> {
+    let does_not_exist = *observation == Observation::NotPaid(NotPaid::NotExist);
+    match said {
+        CloseSaid::Closed => None,
+        CloseSaid::NotExist if does_not_exist => {
+            let until = record.offered_until().filter(|until| *until > look.now)?;
+            Some((until, "may_be_offered"))
+        }
+        CloseSaid::NotExist | CloseSaid::NotClosed => {
+            let expires_at = record.registration.as_ref().and_then(|registration| registration.expires_at);
+            let waited = look.now.since(look.policy.cadence.last_point(record.counts_from(), expires_at));
+            Some((look.now + waited.clamp(CLOSE_AGAIN_GAP_MIN, STUCK_GAP), "not_closed"))
+        }
     }
 }
 

@@ -61,9 +61,11 @@ pub enum RefusalKind {
     OrderClosed,
     OrderOver,
     TooYoung,
+    NotClosed,
     BusinessPaid,
     BusinessPaying,
     BusinessTooYoung,
+    BusinessNotClosed,
     BusinessBusy,
     BusinessSuperseded,
     BusinessTooManyNumbers,
@@ -79,7 +81,7 @@ pub enum RefusalKind {
 
 impl RefusalKind {
     /// Every kind, for tables and documents.
-    pub const ALL: [RefusalKind; 24] = [
+    pub const ALL: [RefusalKind; 26] = [
         RefusalKind::InvalidRequest,
         RefusalKind::UnknownMerchant,
         RefusalKind::UnknownOrder,
@@ -90,9 +92,11 @@ impl RefusalKind {
         RefusalKind::OrderClosed,
         RefusalKind::OrderOver,
         RefusalKind::TooYoung,
+        RefusalKind::NotClosed,
         RefusalKind::BusinessPaid,
         RefusalKind::BusinessPaying,
         RefusalKind::BusinessTooYoung,
+        RefusalKind::BusinessNotClosed,
         RefusalKind::BusinessBusy,
         RefusalKind::BusinessSuperseded,
         RefusalKind::BusinessTooManyNumbers,
@@ -119,9 +123,11 @@ impl RefusalKind {
             RefusalKind::OrderClosed => "order-closed",
             RefusalKind::OrderOver => "order-over",
             RefusalKind::TooYoung => "too-young",
+            RefusalKind::NotClosed => "not-closed",
             RefusalKind::BusinessPaid => "business-paid",
             RefusalKind::BusinessPaying => "business-paying",
             RefusalKind::BusinessTooYoung => "business-too-young",
+            RefusalKind::BusinessNotClosed => "business-not-closed",
             RefusalKind::BusinessBusy => "business-busy",
             RefusalKind::BusinessSuperseded => "business-superseded",
             RefusalKind::BusinessTooManyNumbers => "business-too-many-numbers",
@@ -146,9 +152,11 @@ impl RefusalKind {
             | RefusalKind::OrderClosed
             | RefusalKind::OrderOver
             | RefusalKind::TooYoung
+            | RefusalKind::NotClosed
             | RefusalKind::BusinessPaid
             | RefusalKind::BusinessPaying
             | RefusalKind::BusinessTooYoung
+            | RefusalKind::BusinessNotClosed
             | RefusalKind::BusinessBusy
             | RefusalKind::BusinessSuperseded
             | RefusalKind::BusinessTooManyNumbers

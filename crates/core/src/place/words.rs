@@ -8,7 +8,7 @@ pub(super) fn words_of(kind: RefusalKind) -> [&'static str; 4] {
 }
 
 #[rustfmt::skip] // One refusal per paragraph reads better than one argument per line.
-static WORDS: [(RefusalKind, [&str; 4]); 24] = [
+static WORDS: [(RefusalKind, [&str; 4]); 26] = [
     (RefusalKind::InvalidRequest, [
         "WeChat would not take the request", "Correct the named fields and send it again; nothing was placed",
         "请求内容不会被微信支付接受", "更正所列字段后重新发送；此次没有下单"]),
@@ -39,6 +39,9 @@ static WORDS: [(RefusalKind, [&str; 4]); 24] = [
     (RefusalKind::TooYoung, [
         "WeChat closes no order that is younger than five minutes", "Ask again after Retry-After",
         "微信支付不允许关闭下单不足五分钟的订单", "在 Retry-After 之后重试"]),
+    (RefusalKind::NotClosed, [
+        "WeChat closed nothing and the order can still be paid: its payer is at it, or WeChat does not know it until its payer opens what was offered", "Ask again after Retry-After; count the order as payable until it is closed, or order.closed comes",
+        "微信支付没有关单，订单仍可支付：付款人正在支付，或付款人打开支付页面之前微信支付还查不到该订单", "在 Retry-After 之后重试；在关单成功或收到 order.closed 之前，按可支付处理"]),
     (RefusalKind::BusinessPaid, [
         "Another number of the same business order is paid already", "Do not let the payer pay again: act on the order that is named; what is bought anew needs a new business_no",
         "同一业务订单的另一个订单号已经支付", "不要让付款人再次支付：按所列订单处理；重新购买须使用新的 business_no"]),
@@ -48,6 +51,9 @@ static WORDS: [(RefusalKind, [&str; 4]); 24] = [
     (RefusalKind::BusinessTooYoung, [
         "Another number of the same business order can still be paid, and WeChat does not close it before it is five minutes old", "Offer that number to the payer again, or ask again after Retry-After",
         "同一业务订单的另一个订单号仍可支付，且下单不足五分钟，微信支付不允许关单", "让付款人继续支付原订单号，或在 Retry-After 之后重试"]),
+    (RefusalKind::BusinessNotClosed, [
+        "Another number of the same business order can still be paid, and WeChat did not close it: its payer is at it, or WeChat does not know it until its payer opens what was offered", "Offer that number to the payer again, or ask again after Retry-After",
+        "同一业务订单的另一个订单号仍可支付，微信支付没有关单：付款人正在支付，或付款人打开支付页面之前微信支付还查不到该订单", "让付款人继续支付原订单号，或在 Retry-After 之后重试"]),
     (RefusalKind::BusinessBusy, [
         "Another number of the same business order is being placed at this moment", "Offer that number to the payer, or ask again after Retry-After",
         "同一业务订单的另一个订单号正在下单", "让付款人支付该订单号，或在 Retry-After 之后重试"]),

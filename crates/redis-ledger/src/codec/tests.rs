@@ -155,14 +155,15 @@ fn placing() -> impl Strategy<Value = Placing> {
         at,
         payer,
     });
-    (wish, time(), time(), of(time()), of(time()), of(offer)).prop_map(
-        |(wish, since, begun_at, calling_until, called_until, offer)| Placing {
+    (wish, time(), time(), of(time()), of(time()), of(offer), of(any::<String>())).prop_map(
+        |(wish, since, begun_at, calling_until, called_until, offer, notify_url)| Placing {
             wish,
             since,
             begun_at,
             calling_until,
             called_until,
             offer,
+            notify_url,
         },
     )
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use paybell_core::ids::{BusinessNo, OrderKey, OutTradeNo};
 use paybell_core::lease::Committed;
-use paybell_core::place::{FIRST_LOOK, Offer, Step, Stepped, TradeType, Wish};
+use paybell_core::place::{CALL_MAX, Ending, FIRST_LOOK, Offer, Step, Stepped, TradeType, Wish};
 use paybell_core::ports::BUSINESS_NUMBERS_MAX;
 use paybell_core::record::{Record, State};
 use paybell_core::register::{Application, Registered};
@@ -14,10 +14,16 @@ use tokio::task::JoinSet;
 use super::Case;
 use super::desk::*;
 
+const URL: &str = "https://pay.example.com/notify/pay/1900000109";
+
 pub const CASES: &[Case] = &[
     Case { name: "nothing is placed that is not registered", run: |desk| Box::pin(unregistered(desk)) },
     Case { name: "the begin and the offer survive a restart", run: |desk| Box::pin(survives(desk)) },
     Case { name: "what was offered is not replaced by another wish", run: |desk| Box::pin(another(desk)) },
+    Case {
+        name: "an offer that comes too late, or of a begin that is lost, is nobody's",
+        run: |desk| Box::pin(too_late(desk)),
+    },
     Case { name: "a settled order is not placed again", run: |desk| Box::pin(settled(desk)) },
     Case { name: "a first begin brings an early look", run: |desk| Box::pin(early_look(desk)) },
     Case {
@@ -43,7 +49,7 @@ async fn step(desk: &Desk, key: &OrderKey, step: Step) -> Stepped {
 }
 
 async fn begun(desk: &Desk, key: &OrderKey, body: &str) -> Record {
-    match step(desk, key, Step::Begin(wish(body))).await {
+    match step(desk, key, Step::Begin(wish(body), URL.to_owned())).await {
         Stepped::Stored(record) => *record,
         other => panic!("it was to begin: {other:?}"),
     }
@@ -55,10 +61,10 @@ async fn offer(desk: &Desk, prepay_id: &str) -> Offer {
 }
 
 async fn unregistered(desk: Desk) {
-    assert_eq!(step(&desk, &key(1), Step::Begin(wish("a"))).await, Stepped::Unregistered);
+    assert_eq!(step(&desk, &key(1), Step::Begin(wish("a"), URL.to_owned())).await, Stepped::Unregistered);
     assert_eq!(desk.stored(&key(1)).await, None);
     desk.leased(notified(&key(2), TX), 1).await;
-    assert_eq!(step(&desk, &key(2), Step::Begin(wish("a"))).await, Stepped::Unregistered);
+    assert_eq!(step(&desk, &key(2), Step::Begin(wish("a"), URL.to_owned())).await, Stepped::Unregistered);
 }
 
 async fn survives(mut desk: Desk) {
@@ -66,6 +72,7 @@ async fn survives(mut desk: Desk) {
     let record = begun(&desk, &key(1), "a").await;
     let placing = record.placing.clone().unwrap();
     assert_eq!((placing.wish.clone(), placing.offer.clone()), (wish("a"), None));
+    assert_eq!(placing.notify_url.as_deref(), Some(URL));
     desk.reopen().await;
     assert_eq!(desk.record(&key(1)).await, record);
     let offer = offer(&desk, "wx1").await;
@@ -86,17 +93,36 @@ async fn another(desk: Desk) {
     let late = step(&desk, &key(1), Step::Offered(wish("a"), offer.clone())).await;
     assert_eq!(late, Stepped::Outdated, "another wish is under way");
     assert!(matches!(step(&desk, &key(1), Step::Offered(wish("b"), offer)).await, Stepped::Stored(_)));
-    let different = step(&desk, &key(1), Step::Begin(wish("c"))).await;
+    let different = step(&desk, &key(1), Step::Begin(wish("c"), URL.to_owned())).await;
     assert_eq!(different, Stepped::Different(vec!["body".to_owned()]));
     let again = begun(&desk, &key(1), "b").await;
     assert!(again.placing.unwrap().offer.is_some(), "it is good until a fresh one comes");
+}
+
+async fn too_late(mut desk: Desk) {
+    desk.register(&key(1), 1999).await;
+    let lost = offer(&desk, "wx1").await;
+    let offered = |offer: &Offer| Step::Offered(wish("a"), offer.clone());
+    assert_eq!(step(&desk, &key(1), offered(&lost)).await, Stepped::Unregistered, "nobody began");
+    let before = begun(&desk, &key(1), "a").await;
+    let slow = Offer { at: lost.at - CALL_MAX, ..lost };
+    assert_eq!(step(&desk, &key(1), offered(&slow)).await, Stepped::Lapsed);
+    desk.reopen().await;
+    assert_eq!(desk.record(&key(1)).await, before, "its end stays unknown");
+    let ended = Step::Ended(wish("a"), before.placing.unwrap().begun_at, Ending::PlacedElsewhere);
+    assert!(matches!(step(&desk, &key(1), ended).await, Stepped::Stored(_)));
+    desk.reopen().await;
+    assert_eq!(desk.record(&key(1)).await.placing, None);
 }
 
 async fn settled(desk: Desk) {
     desk.register(&key(1), 1999).await;
     desk.settle(&key(1), State::Paid).await;
     let before = desk.record(&key(1)).await;
-    assert_eq!(step(&desk, &key(1), Step::Begin(wish("a"))).await, Stepped::Settled(State::Paid));
+    assert_eq!(
+        step(&desk, &key(1), Step::Begin(wish("a"), URL.to_owned())).await,
+        Stepped::Settled(State::Paid)
+    );
     assert_eq!(desk.record(&key(1)).await, before);
 }
 

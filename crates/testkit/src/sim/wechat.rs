@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use paybell_core::decide::CloseSaid;
 use paybell_core::observation::NotPaid;
 use paybell_core::{Answer, Observation, OrderKey};
 use wechat_pay::beijing;
@@ -219,7 +220,9 @@ impl Wechat for SimWechat {
         let mut fields = common(&ask.key);
         {
             let mut books = self.books();
-            let Some(truth) = books.truths.get_mut(&ask.key) else { return CloseAsked::Answered };
+            let Some(truth) = books.truths.get_mut(&ask.key) else {
+                return CloseAsked::Answered(CloseSaid::NotExist);
+            };
             if truth.paid.as_ref().is_some_and(|paid| paid.at_ms <= now_ms) {
                 fields.retain(|(name, _)| *name != "result_code");
                 fields.push(("result_code", "FAIL".to_owned()));

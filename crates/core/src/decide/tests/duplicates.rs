@@ -122,7 +122,8 @@ fn a_withheld_duplicate_is_told_once_its_telling_is_owed() {
 
 fn begun(desk: &mut Desk) {
     let wish = Wish { trade_type: TradeType::Native, parts: Default::default() };
-    let (record, stepped) = place(desk.stored.as_ref(), &Step::Begin(wish), desk.now);
+    let (record, stepped) =
+        place(desk.stored.as_ref(), &Step::Begin(wish, "https://pay.example.com".into()), desk.now);
     assert!(matches!(stepped, Stepped::Stored(_)));
     desk.stored = record;
 }
