@@ -64,6 +64,9 @@ pub struct CallFaults {
     /// The answer, whatever it is, comes `slow_ms` later.
     pub slow: f64,
     pub slow_ms: u64,
+    /// The connection breaks without an answer, and the request arrives `late_ms` after that: then it is carried out.
+    pub late: f64,
+    pub late_ms: u64,
     /// Nothing is done: the connection breaks without an answer,
     pub lost: f64,
     /// HTTP 500 without a document,
@@ -102,11 +105,13 @@ pub enum CallFault {
     Html,
     SystemErrorAfter,
     WrongSign,
+    Late,
 }
 
 impl CallFault {
-    pub(crate) const ALL: [CallFault; 11] = [
+    pub(crate) const ALL: [CallFault; 12] = [
         CallFault::Slow,
+        CallFault::Late,
         CallFault::Lost,
         CallFault::Http500,
         CallFault::SystemError,
@@ -131,6 +136,7 @@ impl CallFault {
     pub fn name(self) -> &'static str {
         match self {
             CallFault::Slow => "slow",
+            CallFault::Late => "late",
             CallFault::Lost => "lost",
             CallFault::Http500 => "http_500",
             CallFault::SystemError => "system_error",
@@ -151,6 +157,7 @@ impl CallFaults {
     pub fn rate(&self, fault: CallFault) -> f64 {
         match fault {
             CallFault::Slow => self.slow,
+            CallFault::Late => self.late,
             CallFault::Lost => self.lost,
             CallFault::Http500 => self.http_500,
             CallFault::SystemError => self.system_error,

@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     bill::BillStream,
     call_faults::{CallFault, CallName},
-    order::{Order, OrderKey},
+    order::{Order, OrderKey, TradeState},
     stats::{Counter, Counters},
     wire::{Call, Fields, Refusal, unsigned_fail},
     world::World,
@@ -159,7 +159,7 @@ pub(crate) fn answer(path: &str, body: &[u8], shown: &Shown, world: &Arc<World>)
     if route.needs_certificate && of_other {
         return Some(Answer::plain(unsigned_fail("商户证书验证失败")));
     }
-    Some(carry_out(&route, &call, world))
+    Some(carry_out(&route, &call, body, world))
 }
 
 fn read<'d>(body: &'d [u8], world: &World) -> Result<Call<'d>, Answer> {
@@ -168,8 +168,11 @@ fn read<'d>(body: &'d [u8], world: &World) -> Result<Call<'d>, Answer> {
     })
 }
 
-fn carry_out(route: &Route, call: &Call<'_>, world: &Arc<World>) -> Answer {
+fn carry_out(route: &Route, call: &Call<'_>, body: &[u8], world: &Arc<World>) -> Answer {
     let plan = world.calls.plan(&world.faults(), route.name, &(route.drawn_by)(call));
+    if plan.fault == Some(CallFault::Late) {
+        arrive_later(route, body.to_vec(), world);
+    }
     let mut answer = match plan.fault {
         Some(fault) if !fault.is_after() => before(route.name, call, fault, world),
         fault => after(call, fault, (route.act)(call, world), world),
@@ -178,11 +181,24 @@ fn carry_out(route: &Route, call: &Call<'_>, world: &Arc<World>) -> Answer {
     answer
 }
 
-/// Nothing was done.
+/// Carries the request out when nobody waits for it any more.
+fn arrive_later(route: &Route, body: Vec<u8>, world: &Arc<World>) {
+    let (name, act, late) = (route.name, route.act, world.clone());
+    let delay = Duration::from_millis(world.faults().of_call(name).late_ms);
+    world.spawn(async move {
+        let is_stopped = late.stop.run_until_cancelled(tokio::time::sleep(delay)).await.is_none();
+        if !is_stopped && let Ok(call) = read(&body, &late) {
+            let is_done = act(&call, &late).is_ok();
+            tracing::debug!(call = name.name(), is_done, "a late {} was carried out", name.name());
+        }
+    });
+}
+
+/// Nothing was done, or not yet.
 fn before(name: CallName, call: &Call<'_>, fault: CallFault, world: &World) -> Answer {
     let mishap = |mishap| Answer { mishap: Some(mishap), ..Answer::plain(String::new()) };
     match fault {
-        CallFault::Lost => mishap(Mishap::Lost),
+        CallFault::Lost | CallFault::Late => mishap(Mishap::Lost),
         CallFault::Http500 => mishap(Mishap::Http500),
         CallFault::FrequencyLimited => Answer::plain(call.answer(Err(FREQUENCY_LIMITED), world)),
         CallFault::UnsignedFail => Answer::plain(unsigned_fail("系统繁忙，请稍后再试")),
@@ -226,6 +242,11 @@ fn find_order(call: &Call<'_>, world: &World) -> Result<Arc<Order>, Refusal> {
         None => world.book.get(mch_id, call.required("out_trade_no")?),
     };
     order.filter(|order| is_own(call, order)).ok_or(NOT_FOUND)
+}
+
+/// Whether WeChat denies the order, as nobody has opened it.
+fn is_hidden(order: &Order, world: &World) -> bool {
+    order.state == TradeState::NotPay && order.prepay.is_some() && world.settings().hides_unopened
 }
 
 fn is_own(call: &Call<'_>, order: &Order) -> bool {

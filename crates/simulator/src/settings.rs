@@ -15,6 +15,8 @@ pub struct Settings {
     pub time_expire_min_s: u32,
     /// No order is closed before it is that old.
     pub close_age_s: u64,
+    /// Queries and closes of an order that unifiedorder placed find none until a payer pays or begins to.
+    pub hides_unopened: bool,
     /// Ways of paying that a merchant has not opened, by `mch_id`: `NOAUTH`.
     pub closed_products: BTreeMap<String, Vec<String>>,
     /// Domains from which an `mweb_url` may be opened, by `mch_id`; absent: from any.
@@ -67,6 +69,7 @@ impl Default for Settings {
         Settings {
             time_expire_min_s: 300,
             close_age_s: 300,
+            hides_unopened: false,
             closed_products: BTreeMap::new(),
             h5_domains: BTreeMap::new(),
             pay_directories: BTreeMap::new(),

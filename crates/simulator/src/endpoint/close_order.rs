@@ -9,7 +9,7 @@ use crate::{
     world::World,
 };
 
-use super::{NOT_FOUND, is_own};
+use super::{NOT_FOUND, is_hidden, is_own};
 
 pub(super) fn close(call: &Call<'_>, world: &Arc<World>) -> Result<Fields<'static>, Refusal> {
     call.check_identity()?;
@@ -20,7 +20,7 @@ pub(super) fn close(call: &Call<'_>, world: &Arc<World>) -> Result<Fields<'stati
     let mut refusal = None;
     let closed = world.book.change(&key, |order| {
         refusal = match &order.state {
-            _ if !is_own(call, order) => Some(NOT_FOUND),
+            _ if !is_own(call, order) || is_hidden(order, world) => Some(NOT_FOUND),
             TradeState::Success | TradeState::Refund => Some(Refusal::business("ORDERPAID", "订单已支付")),
             TradeState::Closed | TradeState::Revoked => Some(Refusal::business("ORDERCLOSED", "订单已关闭")),
             TradeState::UserPaying | TradeState::Accept => {

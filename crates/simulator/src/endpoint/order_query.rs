@@ -15,7 +15,7 @@ use crate::{
     world::World,
 };
 
-use super::{Answer, FREQUENCY_LIMITED, Mishap, SYSTEM_ERROR, find_order};
+use super::{Answer, FREQUENCY_LIMITED, Mishap, NOT_FOUND, SYSTEM_ERROR, find_order, is_hidden};
 
 /// In this order; the first that strikes is played.
 const FAILURES: [Fault; 7] = [
@@ -30,6 +30,9 @@ const FAILURES: [Fault; 7] = [
 
 pub(super) fn answer(call: &Call<'_>, world: &Arc<World>) -> Answer {
     let order = match call.check_identity().and_then(|()| find_order(call, world)) {
+        Ok(order) if is_hidden(&order, world) => {
+            return Answer::plain(call.answer(Err(NOT_FOUND), world));
+        }
         Ok(order) => order,
         Err(refusal) => return Answer::plain(call.answer(Err(refusal), world)),
     };

@@ -46,6 +46,27 @@ fn said(outcome: Result<simulator::DeviceOutcome, simulator::Error>) -> String {
 }
 
 #[tokio::test]
+async fn an_order_that_no_payer_opened_can_be_denied() {
+    let hiding = Settings { hides_unopened: true, close_age_s: 0, ..Settings::default() };
+    let sim = sim_with(hiding.clone()).await;
+    sim.call(PATH, &native("T00001"), Md5).await;
+    let order = sim.key("T00001");
+    let code = async |path: &str| sim.call(path, &query_of(&order), Md5).await.get("err_code").cloned();
+    for path in ["/pay/orderquery", "/pay/closeorder"] {
+        assert_eq!(code(path).await.as_deref(), Some("ORDERNOTEXIST"), "{path}");
+    }
+    assert_eq!(sim.control.truth(&order).unwrap().trade_state, TradeState::NotPay, "nothing was closed");
+    sim.control.set_state(&order, TradeState::UserPaying).unwrap();
+    assert_eq!(code("/pay/orderquery").await, None);
+    assert_eq!(code("/pay/closeorder").await.as_deref(), Some("TRADE_STATE_ERROR"));
+    sim.control.set_state(&order, TradeState::NotPay).unwrap();
+    sim.control.set_settings(Settings { hides_unopened: false, ..hiding }).unwrap();
+    assert_eq!(code("/pay/orderquery").await, None);
+    assert_eq!(code("/pay/closeorder").await, None);
+    assert_eq!(sim.control.truth(&order).unwrap().trade_state, TradeState::Closed);
+}
+
+#[tokio::test]
 async fn the_same_again_gives_the_same_for_two_hours() {
     let sim = sim_with(Settings::default()).await;
     let first = sim.call(PATH, &native("T00001"), Md5).await;
