@@ -101,7 +101,9 @@ impl Cashier for Desk {
     }
 
     async fn who_pays(&self, appid: &AppId, of: CodeOf, code: &str) -> Result<WhoPays, CashierError> {
-        self.exchange(appid, of, code).await
+        let outcome = self.exchange(appid, of, code).await;
+        self.parts.metrics.exchanged(appid, of, &outcome);
+        outcome
     }
 }
 

@@ -60,6 +60,15 @@ async fn street_with(algorithm: Algorithm, ours: &[&str], theirs: &str) -> Stree
 }
 
 fn desk_over(world: &World, base: &str, algorithm: Algorithm, ours: &[&str]) -> Desk {
+    counting_desk_over(world, base, (algorithm, ours), CashierMetrics::default())
+}
+
+fn counting_desk_over(
+    world: &World,
+    base: &str,
+    (algorithm, ours): (Algorithm, &[&str]),
+    counts: CashierMetrics,
+) -> Desk {
     let key = |text: &&str| ApiKey::new(text).unwrap();
     let account = |mch_id: &str| {
         let ring = KeyRing::new(ours.first().map(key).unwrap(), ours.get(1).map(key));
@@ -86,7 +95,7 @@ fn desk_over(world: &World, base: &str, algorithm: Algorithm, ours: &[&str]) -> 
         openids: OpenIdClient::new(base, Duration::from_secs(5)).unwrap(),
         settings: Settings { ..settings() },
         lives: Lives::default(),
-        metrics: CashierMetrics::default(),
+        metrics: counts,
         seed: [9; 32],
     })
 }
@@ -338,6 +347,34 @@ async fn a_code_brings_its_openid_once() {
     for text in [format!("{refused:?}"), format!("{:?}", street.desk)] {
         assert!(!text.contains("s3cret") && !text.contains(&code), "{text}");
     }
+}
+
+#[tokio::test]
+async fn every_exchange_of_a_code_is_counted_by_what_came_of_it() {
+    let mut street = street(Algorithm::Md5).await;
+    let mut registry = Registry::default();
+    let metrics = CashierMetrics::register(&mut registry, []);
+    street.desk = counting_desk_over(&street.world, &street.base, (Algorithm::Md5, &[KEY]), metrics);
+    let (ours, other) = (AppId::new("wx1").unwrap(), AppId::new("wx2").unwrap());
+    let code = street.wechat.login("wx1", "alice").unwrap();
+    street.desk.who_pays(&ours, CodeOf::MiniProgram, &code).await.unwrap();
+    street.desk.who_pays(&ours, CodeOf::MiniProgram, &code).await.unwrap_err();
+    street.desk.who_pays(&ours, CodeOf::Page, "nonsense").await.unwrap_err();
+    street.desk.who_pays(&other, CodeOf::Page, "c").await.unwrap_err();
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    for (appid, call, outcome) in [
+        ("wx1", "jscode", "given"),
+        ("wx1", "jscode", "code-refused"),
+        ("wx1", "code", "code-refused"),
+        ("unknown", "code", "no-app-secret"),
+    ] {
+        let line = format!(
+            "paybell_openid_calls_total{{appid=\"{appid}\",call=\"{call}\",outcome=\"{outcome}\"}} 1\n"
+        );
+        assert!(text.contains(&line), "{line}{text}");
+    }
+    assert!(!text.contains(&code), "a code is a secret while it is good");
 }
 
 #[tokio::test]
