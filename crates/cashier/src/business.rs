@@ -16,7 +16,7 @@ use crate::desk::Desk;
 use crate::refusal;
 
 /// When a number that is being placed, or paid, may be looked at again.
-const BUSY_WAIT: Millis = Millis::seconds(3);
+pub(crate) const BUSY_WAIT: Millis = Millis::seconds(3);
 pub(crate) const PAYING_WAIT: Millis = Millis::seconds(10);
 /// When one may be closed again that its payer has not opened, at the latest: should the payer do so, it can be.
 const UNOPENED_WAIT_MAX: Millis = Millis::seconds(300);

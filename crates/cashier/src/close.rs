@@ -7,7 +7,7 @@ use paybell_core::time::Millis;
 use paybell_core::{OrderKey, Record, State};
 use worker::Ask;
 
-use crate::business::{Came, PAYING_WAIT, too_young, unopened_wait};
+use crate::business::{BUSY_WAIT, Came, PAYING_WAIT, too_young, unopened_wait};
 use crate::desk::Desk;
 use crate::place::settled;
 use crate::refusal;
@@ -25,7 +25,7 @@ impl Desk {
         }
         let now = self.now().await?;
         if record.placing.as_ref().is_some_and(|placing| placing.is_calling(now)) {
-            return Err(refusal::soon(RefusalKind::WechatBusy).into());
+            return Err(not_closed(BUSY_WAIT).into());
         }
         if let Some(wait) = too_young(&record, now) {
             return Err(Refusal { retry_after: Some(wait), ..RefusalKind::TooYoung.into() }.into());

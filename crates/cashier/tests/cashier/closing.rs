@@ -107,6 +107,8 @@ async fn a_request_that_is_on_its_way_still_leaves_nothing_closed() {
     let world = World::new();
     world.mood(Mood::Late(400));
     refused(&world, &native("T1")).await;
+    let refused = refusal(desk(&world).close(&key("T1")).await);
+    assert_eq!((refused.kind, refused.retry_after), (RefusalKind::NotClosed, Some(Millis::seconds(3))));
     world.wait(310);
     assert_eq!(refusal(desk(&world).close(&key("T1")).await).kind, RefusalKind::NotClosed);
     world.wait(100);

@@ -40,8 +40,8 @@ static WORDS: [(RefusalKind, [&str; 4]); 26] = [
         "WeChat closes no order that is younger than five minutes", "Ask again after Retry-After",
         "微信支付不允许关闭下单不足五分钟的订单", "在 Retry-After 之后重试"]),
     (RefusalKind::NotClosed, [
-        "WeChat closed nothing and the order can still be paid: its payer is at it, or WeChat does not know it until its payer opens what was offered", "Ask again after Retry-After; count the order as payable until it is closed, or order.closed comes",
-        "微信支付没有关单，订单仍可支付：付款人正在支付，或付款人打开支付页面之前微信支付还查不到该订单", "在 Retry-After 之后重试；在关单成功或收到 order.closed 之前，按可支付处理"]),
+        "WeChat closed nothing and the order can still be paid: it is being placed, its payer is at it, or WeChat does not know it until its payer opens what was offered", "Ask again after Retry-After; count the order as payable until it is closed, or order.closed comes",
+        "微信支付没有关单，订单仍可支付：正在下单，付款人正在支付，或付款人打开支付页面之前微信支付还查不到该订单", "在 Retry-After 之后重试；在关单成功或收到 order.closed 之前，按可支付处理"]),
     (RefusalKind::BusinessPaid, [
         "Another number of the same business order is paid already", "Do not let the payer pay again: act on the order that is named; what is bought anew needs a new business_no",
         "同一业务订单的另一个订单号已经支付", "不要让付款人再次支付：按所列订单处理；重新购买须使用新的 business_no"]),
