@@ -6,6 +6,7 @@
 //!
 //! Knows nothing of certificates, XML or routes. What an answer means is `crate::decide`'s.
 
+mod again;
 mod hint;
 mod list;
 mod request;
@@ -17,7 +18,8 @@ use crate::ids::{AppId, MchId, OutRefundNo, RefundId, TransactionId};
 use crate::money::{Currency, Fen};
 use crate::time::{Millis, Timestamp, rfc3339_option};
 
-pub(crate) use hint::{hint, is_news, make_place, take_in_hand, want_all};
+pub(crate) use again::again;
+pub(crate) use hint::{hint, is_news, make_place, take_in_hand, want, want_all};
 pub(crate) use list::{apply, due, stands};
 pub use request::{RefundApplication, RefundAsked, RefundDenial, request};
 
@@ -342,6 +344,8 @@ impl RefundStatus {
     }
 }
 
+#[cfg(test)]
+mod again_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -59,7 +59,8 @@ pub(crate) fn want_all(record: &mut Record, now: Timestamp) {
     record.refunds.iter_mut().filter(may_change).for_each(|refund| want(refund, now));
 }
 
-fn want(refund: &mut Refund, now: Timestamp) {
+/// Somebody wishes it to be looked at now.
+pub(crate) fn want(refund: &mut Refund, now: Timestamp) {
     refund.hints = refund.hints.saturating_add(1);
     refund.unseen = 0;
     if refund.next_at.is_none() && !refund.state.is_final() {

@@ -3,7 +3,9 @@
 use crate::ids::{OrderKey, OutRefundNo};
 use crate::money::{Currency, Fen};
 use crate::record::{Cause, Entry, Record, SeenAs, State};
-use crate::refund::{REFUNDS_PER_ORDER_MAX, Refund, RefundAccount, RefundRequest, RefundState, make_place};
+use crate::refund::{
+    REFUNDS_PER_ORDER_MAX, Refund, RefundAccount, RefundRequest, RefundState, again, make_place,
+};
 use crate::register::wake;
 use crate::time::Timestamp;
 
@@ -26,7 +28,7 @@ pub struct RefundApplication {
 /// What asking did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefundAsked {
-    /// 201: it will be sent to WeChat; again, where WeChat had refused it.
+    /// 201: it will be sent to WeChat; again, where WeChat had refused it, or in the name that was corrected.
     Added,
     /// 200: the same was asked for before.
     Same,
@@ -69,9 +71,13 @@ pub fn request(
     now: Timestamp,
 ) -> (Option<Record>, RefundAsked) {
     let number = &application.out_refund_no;
-    let known = stored.and_then(|record| record.refund(number));
-    if let Some(told) = known.and_then(|refund| already(refund, application)) {
-        return (None, told);
+    if let Some((record, refund)) = stored.and_then(|record| Some((record, record.refund(number)?)))
+        && let Some(told) = already(refund, application)
+    {
+        return match told {
+            RefundAsked::Same => again(record, refund, application, now),
+            told => (None, told),
+        };
     }
     let paid = match paid(stored, application) {
         Ok(paid) => paid,
