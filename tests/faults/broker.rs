@@ -50,17 +50,39 @@ fn the_leader_of_a_three_node_cluster_is_killed_and_nothing_is_lost() {
         return;
     }
     let cluster = wait(RabbitCluster::start(3));
-    // All of ours come in through one node; the leaders are moved to another, which dies.
     let mut rig = Rig::start(&cluster.node(0).url(), &wait(shared_redis()));
-    let queue = format!("{}.checks.0", rig.prefix);
-    rig.suffer("the leader of a three-node cluster killed", |_| {
-        let leader = wait_for("the queue has a leader", || wait(cluster.leader_of(&queue, 0)));
-        wait(cluster.node(leader).kill());
-        if leader == 0 {
-            // Then it was our own node, too: it has to come back for us to connect.
-            wait(cluster.node(0).start_again());
-        }
+    let leader = led_elsewhere(&cluster, &rig.prefix);
+    rig.suffer("the leader of a three-node cluster killed", |_| wait(cluster.node(leader).kill()));
+    wait(cluster.node(leader).start_again());
+    rig.is_ready();
+    rig.suffer("the node that ours are connected to killed and restarted", |_| {
+        wait(cluster.node(0).kill());
+        wait(cluster.node(0).start_again());
     });
+}
+
+/// All of ours come in through the first node. Has another one lead the queues of checks, the one that leads the stream
+/// if that may be, and gives it.
+#[track_caller]
+pub fn led_elsewhere(cluster: &RabbitCluster, prefix: &str) -> usize {
+    let leads =
+        |queue: &str| wait_for(&format!("{queue} has a leader"), || wait(cluster.leader_of(queue, 0)));
+    let leader = leads(&format!("{prefix}.events.log")).max(1);
+    let node = cluster.node(leader).node_name();
+    for queue in ["checks.0", "checks.1", "due.0", "due.1"].map(|queue| format!("{prefix}.{queue}")) {
+        let transfer = format!(
+            "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<\"{queue}\">>)), \
+             rabbit_quorum_queue:transfer_leadership(Q, '{node}')."
+        );
+        wait_for(&format!("{queue} is led by {node}"), || {
+            (leads(&queue) == leader || {
+                wait(cluster.node(0).ctl(&["eval", &transfer]));
+                false
+            })
+            .then_some(())
+        });
+    }
+    leader
 }
 
 /// Keeps the network silent for its time.

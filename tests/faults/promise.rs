@@ -78,17 +78,23 @@ pub fn is_kept(rig: &Rig, loaded: &Loaded, kept: Kept, fault: &str) -> Instant {
 
 /// Every `order.paid` in the log by order; `None` while the log cannot be read.
 pub fn events(rig: &Rig) -> Option<BTreeMap<String, Vec<Value>>> {
-    let (mut told, mut after) = (BTreeMap::<String, Vec<Value>>::new(), String::new());
+    let mut told = BTreeMap::<String, Vec<Value>>::new();
+    for event in log(rig, "type=order.paid&")? {
+        told.entry(event["subject"].as_str().unwrap().to_owned()).or_default().push(event);
+    }
+    Some(told)
+}
+
+/// Every event in the log that the query asks for, oldest first; `None` while the log cannot be read.
+pub fn log(rig: &Rig, query: &str) -> Option<Vec<Value>> {
+    let (mut told, mut after) = (Vec::new(), String::new());
     loop {
-        let answer = rig.api("GET", &format!("/v1/events?type=order.paid&limit=1000{after}"), None)?;
+        let answer = rig.api("GET", &format!("/v1/events?{query}limit=1000{after}"), None)?;
         if answer.status != 200 {
             return None;
         }
         let page = answer.json();
-        for row in page["events"].as_array().unwrap() {
-            let order = row["event"]["subject"].as_str().unwrap().to_owned();
-            told.entry(order).or_default().push(row["event"].clone());
-        }
+        told.extend(page["events"].as_array().unwrap().iter().map(|row| row["event"].clone()));
         if page["has_more"] == false {
             return Some(told);
         }

@@ -1,7 +1,7 @@
 //! Two of each role over servers that the test brings, a simulator behind them, and one fault at a time.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -31,6 +31,49 @@ pub enum Kept {
     Acknowledged,
 }
 
+/// What a rig is made of.
+pub struct Setup {
+    pub rabbitmq: String,
+    pub redis: String,
+    pub prefix: String,
+    /// Lines before every section.
+    pub top: String,
+    /// Lines of the one merchant beside its number, app and key.
+    pub merchant: String,
+    /// Queries per second and worker.
+    pub query_rate: u32,
+    /// Where WeChat reaches the first ingress by itself; otherwise the load brings it the notifications.
+    pub front: Option<SocketAddr>,
+}
+
+impl Setup {
+    pub fn of(rabbitmq: &str, redis: &str) -> Self {
+        Self {
+            rabbitmq: rabbitmq.to_owned(),
+            redis: redis.to_owned(),
+            prefix: unique_prefix(),
+            top: String::new(),
+            merchant: String::new(),
+            query_rate: 1_000,
+            front: None,
+        }
+    }
+
+    fn to_toml(&self, simulator: SocketAddr, ingress: &str) -> String {
+        let Self { rabbitmq, redis, prefix, top, merchant, query_rate, front } = self;
+        let public = front.map(|front| format!("ingress.public_url = \"http://{front}\"\n"));
+        let public = public.unwrap_or_default();
+        format!(
+            "engine = \"cluster\"\nrabbitmq.url = \"{rabbitmq}\"\nrabbitmq.prefix = \"{prefix}\"\n\
+             rabbitmq.partitions = 2\nredis.url = \"{redis}\"\nredis.prefix = \"{prefix}\"\n\
+             ingress.listen = \"{ingress}\"\nconsole.listen = \"127.0.0.1:0\"\nadmin.listen = \"127.0.0.1:0\"\n\
+             wechat.base_urls = [\"http://{simulator}\"]\nschedule.cadence = {CADENCE}\n{public}{top}\n\
+             [[merchant]]\nmch_id = \"{MCH}\"\napp_ids = [\"{APP}\"]\napi_key = \"{KEY}\"\n\
+             query_rate = \"{query_rate}/s\"\n{merchant}\n"
+        )
+    }
+}
+
 /// Everything of ours.
 pub struct Rig {
     pub ingresses: Vec<Service>,
@@ -49,27 +92,36 @@ pub struct Rig {
 impl Rig {
     #[track_caller]
     pub fn start(rabbitmq: &str, redis: &str) -> Self {
-        let (folder, simulator, prefix) = (TempDir::new().unwrap(), Simulator::start(), unique_prefix());
-        let text = format!(
-            "engine = \"cluster\"\nrabbitmq.url = \"{rabbitmq}\"\nrabbitmq.prefix = \"{prefix}\"\n\
-             rabbitmq.partitions = 2\nredis.url = \"{redis}\"\nredis.prefix = \"{prefix}\"\n\
-             ingress.listen = \"127.0.0.1:0\"\nconsole.listen = \"127.0.0.1:0\"\nadmin.listen = \"127.0.0.1:0\"\n\
-             wechat.base_urls = [\"http://{}\"]\nschedule.cadence = {CADENCE}\n\
-             [[merchant]]\nmch_id = \"{MCH}\"\napp_ids = [\"{APP}\"]\napi_key = \"{KEY}\"\nquery_rate = \"1000/s\"\n",
-            simulator.address
-        );
-        std::fs::write(folder.path().join("paybell.toml"), text).unwrap();
-        let config = folder.path().join("paybell.toml");
+        Self::with(&Setup::of(rabbitmq, redis), Simulator::start())
+    }
+
+    #[track_caller]
+    pub fn with(setup: &Setup, simulator: Simulator) -> Self {
+        let folder = TempDir::new().unwrap();
+        let write = |name: &str, ingress: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, setup.to_toml(simulator.address, ingress)).unwrap();
+            path
+        };
+        let anywhere = "127.0.0.1:0";
+        let config = write("paybell.toml", anywhere);
+        let front = write("front.toml", &setup.front.map_or(anywhere.to_owned(), |front| front.to_string()));
         let two = |role| (0..2).map(|_| start_role(&config, role)).collect::<Vec<_>>();
-        let (ingresses, workers) = (two("ingress"), two("worker"));
-        let (schedulers, consoles) = (two("scheduler"), two("console"));
-        let (told_within, placed) = (promise::TOLD_WITHIN, 0);
+        let ingresses = vec![start_role(&front, "ingress"), start_role(&config, "ingress")];
+        let (workers, schedulers, consoles) = (two("worker"), two("scheduler"), two("console"));
+        let (told_within, placed, prefix) = (promise::TOLD_WITHIN, 0, setup.prefix.clone());
         let rig =
             Self { ingresses, workers, schedulers, consoles, simulator, prefix, told_within, folder, placed };
-        for service in rig.services() {
+        rig.is_ready();
+        rig
+    }
+
+    /// Waits until every process can work.
+    #[track_caller]
+    pub fn is_ready(&self) {
+        for service in self.services() {
             wait_for("a role is ready", || is_ready(service.address("admin")).then_some(()));
         }
-        rig
     }
 
     pub fn config(&self) -> PathBuf {
@@ -160,6 +212,14 @@ impl Rig {
     pub fn console_addresses(&self) -> Vec<SocketAddr> {
         self.consoles.iter().map(|console| console.address("console")).collect()
     }
+}
+
+/// A free address whose port no client of somebody else is given.
+pub fn free_address() -> SocketAddr {
+    wait_for("a free port", || {
+        let random = u64::from_str_radix(unique_prefix().trim_start_matches('t'), 16).unwrap();
+        TcpListener::bind(format!("127.0.0.1:{}", 20_000 + random % 10_000)).ok()?.local_addr().ok()
+    })
 }
 
 /// Whether a process says that it can work.
