@@ -33,12 +33,12 @@ fn yesterday() -> String {
 }
 
 /// Since the day before yesterday, all of it is ours.
-fn ours() -> String {
+pub fn ours() -> String {
     format!("active_since = \"{}T00:00:00+08:00\"\nquery_rate = \"1000/s\"\n", day(2))
 }
 
 /// WeChat, which was paid yesterday and told nobody.
-fn wechat_of_yesterday(orders: usize) -> Simulator {
+pub fn wechat_of_yesterday(orders: usize) -> Simulator {
     let simulator = Simulator::start();
     simulator.send("PUT", "/_sim/settings", &json!({ "bill_ready_s": 0 })).expect(200);
     for number in 0..orders {
@@ -91,7 +91,7 @@ fn open(simulator: &Simulator, top: &str, merchant: &str) -> Desk {
 }
 
 /// `paybell reconcile` on the machine of the service.
-fn reconcile(shop: &Shop, more: &[&str]) -> Ran {
+pub fn reconcile(shop: &Shop, more: &[&str]) -> Ran {
     let (config, api) =
         (shop.config().display().to_string(), format!("http://{}", shop.service.address("console")));
     let day = yesterday();

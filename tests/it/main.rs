@@ -36,6 +36,7 @@ mod proxy;
 mod refund_kills;
 mod refunds;
 mod reload;
+mod republish;
 mod secrets;
 mod shadow;
 mod shutdown;

@@ -115,7 +115,7 @@ impl Desk {
 }
 
 /// As the merchant platform gives it: it names the merchant.
-fn certificate(papers: &TempDir) -> String {
+pub fn certificate(papers: &TempDir) -> String {
     let mut params = rcgen::CertificateParams::new([]).unwrap();
     params.distinguished_name.push(rcgen::DnType::CommonName, MCH);
     let key = rcgen::KeyPair::generate().unwrap();

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use paybell_core::event::Event;
 use paybell_core::ports::{Ledger, Notes, PortError};
-use paybell_core::{Day, MchId};
+use paybell_core::{Day, MchId, Timestamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -45,15 +46,30 @@ pub enum Asked {
     TooMany,
 }
 
+/// What was told of a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    pub event: Event,
+    /// Not later than this: a comparison waits for room before it is told.
+    pub until: Timestamp,
+}
+
 impl Desk {
+    /// The last word that was told of every day that is kept, of one merchant or of all, the oldest first. A result that
+    /// is not told yet is left to whoever tells it.
+    pub async fn told(&self, mch_id: Option<&MchId>) -> Result<Vec<Told>, Error> {
+        let mut told = Vec::new();
+        for mch_id in self.those(mch_id).await? {
+            let Some((_, book)) = self.shelf(&mch_id).read().await? else { continue };
+            told.extend(book.days.into_values().filter_map(told_of));
+        }
+        Ok(told)
+    }
+
     /// Every day that is known, of one merchant or of all, the newest first.
     pub async fn list(&self, mch_id: Option<&MchId>) -> Result<Vec<Value>, Error> {
-        let mch_ids = match mch_id {
-            Some(mch_id) => vec![mch_id.clone()],
-            None => self.merchants().await?,
-        };
         let mut days = Vec::new();
-        for mch_id in mch_ids {
+        for mch_id in self.those(mch_id).await? {
             let Some((_, book)) = self.shelf(&mch_id).read().await? else { continue };
             days.extend(book.days.iter().rev().map(|(day, entry)| view(&mch_id, *day, entry)));
         }
@@ -97,6 +113,13 @@ impl Desk {
         })
     }
 
+    async fn those(&self, mch_id: Option<&MchId>) -> Result<Vec<MchId>, Error> {
+        match mch_id {
+            Some(mch_id) => Ok(vec![mch_id.clone()]),
+            None => self.merchants().await,
+        }
+    }
+
     async fn merchants(&self) -> Result<Vec<MchId>, Error> {
         let names = self.notes.list(PREFIX).await?;
         let of = |name: &String| MchId::new(name.strip_prefix(PREFIX)?).ok();
@@ -106,6 +129,14 @@ impl Desk {
     fn shelf(&self, mch_id: &MchId) -> Shelf {
         Shelf::new(self.notes.clone(), mch_id)
     }
+}
+
+fn told_of(entry: Entry) -> Option<Told> {
+    let reconciled = entry.reconciled?;
+    let event = (reconciled.told == Some(reconciled.event.id)).then_some(reconciled.event)?;
+    // A later try may have had the last word since.
+    let until = entry.last.map_or(event.time, |last| last.at.max(event.time));
+    Some(Told { event, until })
 }
 
 /// A day as a document.

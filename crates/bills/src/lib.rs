@@ -21,7 +21,7 @@ mod shelf;
 mod telling;
 mod work;
 
-pub use desk::{Asked, Desk, Wish};
+pub use desk::{Asked, Desk, Told, Wish};
 pub use error::Error;
 pub use fetch::{BillSource, Fetched, WechatBills};
 pub use folder::{FileName, Folder};

@@ -1,21 +1,26 @@
 //! `paybell events republish`: emits again what the ledger knows to be emitted, under the same ids.
 //!
 //! For the day after a RabbitMQ machine lost power: the event stream is not fsynced, so its last seconds may be gone,
-//! while the ledger has them. Also for a subscriber that lost its own data. Reads the ledger, appends to the log, and
-//! changes no record.
+//! while the ledger has them. Also for a subscriber that lost its own data. Reads the orders' histories and the books of
+//! bills, appends to the log, and changes no record.
+
+use std::{collections::BTreeMap, time::Duration};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use paybell_core::{
     Event, MchId, Timestamp,
     event::EventType,
-    ports::{OrderFilter, PAGE_ROWS_MAX},
+    ports::{OrderFilter, PAGE_ROWS_MAX, PortError},
     record::Entry,
 };
 use serde_json::json;
 
+use tokio::time::sleep;
+
 use super::config::ConfigFile;
 use crate::{
+    boot::bills,
     config::{EngineKind, load, process_environment},
     engine::{Engine, Needs},
     error::Error,
@@ -24,6 +29,11 @@ use crate::{
 
 /// Events confirmed together.
 const BATCH: usize = 200;
+
+/// How often a batch is tried while the broker is away, or not connected yet: what of it was stored before comes again
+/// under the same id.
+const TRIES_MAX: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub struct Republish {
@@ -49,6 +59,13 @@ pub struct Republish {
     from: ConfigFile,
 }
 
+/// What was gone through.
+#[derive(Debug, Default)]
+struct Tally {
+    orders: u64,
+    events: BTreeMap<&'static str, u64>,
+}
+
 /// Carries the command out.
 pub async fn republish(args: Republish) -> Result<(), Error> {
     let config = load(args.from.config.as_deref(), process_environment()).checked()?;
@@ -61,43 +78,88 @@ pub async fn republish(args: Republish) -> Result<(), Error> {
     }
     let engine =
         Engine::open(&config, Needs { ledger: true, appends: true, reads: false, deliveries: false }).await?;
-    let done = walk(&args, &engine).await;
+    let done = walk(&args, &engine, &bills::desk(&config, &engine)).await;
     engine.close().await;
-    let (orders, events) = done?;
+    let Tally { orders, events } = done?;
+    let total: u64 = events.values().sum();
     if args.json {
-        return output::json(&json!({ "orders": orders, "events": events, "dry_run": args.dry_run }));
+        let document =
+            json!({ "orders": orders, "events": total, "by_type": events, "dry_run": args.dry_run });
+        return output::json(&document);
     }
     let verb = if args.dry_run { "would be emitted again" } else { "emitted again" };
-    output::line(&format!("{events} events {verb}, of {orders} orders looked at"))
+    output::line(&format!("{total} events {verb}, of {orders} orders looked at"))?;
+    events.iter().try_for_each(|(kind, count)| output::line(&format!("  {kind}  {count}")))
 }
 
-async fn walk(args: &Republish, engine: &Engine) -> Result<(u64, u64), Error> {
-    let filter = OrderFilter { state: None, mch_id: args.mch_id.clone() };
+async fn walk(args: &Republish, engine: &Engine, bills: &::bills::Desk) -> Result<Tally, Error> {
     let until = match args.until {
         Some(until) => until,
         None => engine.ledger().ledger.clock().await.map_err(failed)?.now,
     };
+    let mut tally = Tally::default();
+    if args.kind != Some(EventType::BillReconciled) {
+        walk_orders(args, engine, until, &mut tally).await?;
+    }
+    if args.wants(EventType::BillReconciled) {
+        let told = bills.told(args.mch_id.as_ref()).await.map_err(failed)?;
+        let is_meant = |told: &::bills::Told| args.is_in_time(&told.event, told.until, until);
+        let meant: Vec<Event> = told.into_iter().filter(is_meant).map(|told| told.event).collect();
+        emit(args, engine, &meant, &mut tally).await?;
+    }
+    Ok(tally)
+}
+
+async fn walk_orders(
+    args: &Republish,
+    engine: &Engine,
+    until: Timestamp,
+    tally: &mut Tally,
+) -> Result<(), Error> {
+    let filter = OrderFilter { state: None, mch_id: args.mch_id.clone() };
     let progress = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let (mut orders, mut events, mut after) = (0, 0, None::<String>);
+    let mut after = None::<String>;
     loop {
         let page = engine.ledger().records.list(&filter, after.as_deref(), PAGE_ROWS_MAX).await;
         let page = page.map_err(failed)?.expect("the place comes from the listing itself");
         // What is still outgoing is published by whoever ends the lease.
         let history = page.records.iter().flat_map(|record| &record.history);
         let meant: Vec<Event> = history.filter_map(|entry| args.meant(entry, until)).cloned().collect();
-        if !args.dry_run {
-            for batch in meant.chunks(BATCH) {
-                engine.log().append(batch).await.map_err(failed)?;
-            }
-        }
-        orders += u64::try_from(page.records.len()).unwrap_or(u64::MAX);
-        events += u64::try_from(meant.len()).unwrap_or(u64::MAX);
-        progress.set_position(orders);
+        emit(args, engine, &meant, tally).await?;
+        tally.orders += u64::try_from(page.records.len()).unwrap_or(u64::MAX);
+        progress.set_position(tally.orders);
         if !page.has_more {
             progress.finish_and_clear();
-            return Ok((orders, events));
+            return Ok(());
         }
         after = Some(page.next);
+    }
+}
+
+/// Counts them, and appends them unless that is all that is wanted.
+async fn emit(args: &Republish, engine: &Engine, events: &[Event], tally: &mut Tally) -> Result<(), Error> {
+    if !args.dry_run {
+        for batch in events.chunks(BATCH) {
+            append(engine, batch).await?;
+        }
+    }
+    for event in events {
+        *tally.events.entry(event.kind.as_str()).or_default() += 1;
+    }
+    Ok(())
+}
+
+async fn append(engine: &Engine, batch: &[Event]) -> Result<(), Error> {
+    let mut tries = 0;
+    loop {
+        match engine.log().append(batch).await {
+            Err(error @ PortError::Unavailable { .. }) if tries < TRIES_MAX => {
+                tracing::debug!(error = %error, "trying again: {error}");
+                tries += 1;
+                sleep(PAUSE).await;
+            }
+            ended => return ended.map_err(failed),
+        }
     }
 }
 
@@ -106,8 +168,15 @@ impl Republish {
     /// learned long before it was emitted: it may stand at the end of the log, where a tail is lost.
     fn meant<'r>(&self, entry: &'r Entry, until: Timestamp) -> Option<&'r Event> {
         let event = entry.event.as_deref()?;
-        let is_in_time = event.time.max(entry.at) >= self.since && event.time < until;
-        (is_in_time && self.kind.is_none_or(|kind| kind == event.kind)).then_some(event)
+        (self.is_in_time(event, entry.at, until) && self.wants(event.kind)).then_some(event)
+    }
+
+    fn is_in_time(&self, event: &Event, emitted: Timestamp, until: Timestamp) -> bool {
+        event.time.max(emitted) >= self.since && event.time < until
+    }
+
+    fn wants(&self, kind: EventType) -> bool {
+        self.kind.is_none_or(|wanted| wanted == kind)
     }
 }
 
