@@ -1,6 +1,8 @@
 //! The worker's metrics.
 
 use paybell_core::event::{Event, EventType, LearnedBy};
+use paybell_core::refund::Refund;
+use paybell_core::time::Millis;
 use paybell_core::{Reason, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -8,6 +10,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// Where a refund waits for something. One in doubt is asked for as well.
+const UNSETTLED: [&str; 5] = ["asked", "doubt", "notified", "processing", "abnormal"];
+const AGES: [&str; 4] = ["under_1h", "under_1d", "under_7d", "over_7d"];
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -24,6 +30,7 @@ pub struct WorkerMetrics {
     queries: Family<Labels, Counter>,
     query_seconds: Family<Labels, Histogram>,
     step_seconds: Family<[(&'static str, &'static str); 1], Histogram>,
+    refund_looks: Family<[(&'static str, &'static str); 2], Counter>,
     key_used: KeyUsed,
 }
 
@@ -45,6 +52,7 @@ impl WorkerMetrics {
             queries: Family::default(),
             query_seconds: Family::new_with_constructor(query_histogram),
             step_seconds: Family::new_with_constructor(step_histogram),
+            refund_looks: Family::default(),
             key_used: key_used.clone(),
         };
         registry.register("paybell_checks", "Checks by reason and outcome", metrics.checks.clone());
@@ -74,6 +82,11 @@ impl WorkerMetrics {
             "Duration of a check's steps at the engines",
             metrics.step_seconds.clone(),
         );
+        registry.register(
+            "paybell_refund_looks",
+            "Looks that left a refund unsettled, by its state and age",
+            metrics.refund_looks.clone(),
+        );
         metrics.begin_at_zero(mch_ids);
         metrics
     }
@@ -95,7 +108,22 @@ impl WorkerMetrics {
                 self.events.get_or_create(&event_labels(kind, learned_by)).inc_by(0);
             }
         }
+        for state in UNSETTLED {
+            for age in AGES {
+                self.refund_looks.get_or_create(&[("state", state), ("age", age)]).inc_by(0);
+            }
+        }
         mch_ids.into_iter().for_each(|mch_id| self.begin_merchant(mch_id));
+    }
+
+    /// A look found that a refund is not settled yet. One that lasts is looked at every six hours, so counting looks tells
+    /// how many wait and for how long, and asks nothing of an engine.
+    pub(crate) fn refund_looked(&self, refund: &Refund, now: Timestamp) {
+        let state = if refund.is_in_doubt() { "doubt" } else { refund.state.as_str() };
+        if let Some(state) = UNSETTLED.into_iter().find(|one| *one == state) {
+            let labels = [("state", state), ("age", age_of(now.since(refund.known_at)))];
+            self.refund_looks.get_or_create(&labels).inc();
+        }
     }
 
     /// The same for one merchant, which may come while the process runs.
@@ -134,6 +162,16 @@ impl WorkerMetrics {
     }
 }
 
+fn age_of(age: Millis) -> &'static str {
+    const HOUR: i64 = 3_600_000;
+    match age.0 {
+        ..HOUR => "under_1h",
+        HOUR..86_400_000 => "under_1d",
+        86_400_000..604_800_000 => "under_7d",
+        _ => "over_7d",
+    }
+}
+
 fn event_labels(kind: EventType, learned_by: LearnedBy) -> Labels {
     vec![("type", kind.as_str().to_owned()), ("learned_by", learned_by.as_str().to_owned())]
 }
@@ -144,4 +182,57 @@ fn step_histogram() -> Histogram {
 
 fn query_histogram() -> Histogram {
     Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
+}
+
+#[cfg(test)]
+mod tests {
+    use paybell_core::refund::{RefundApplication, RefundState, Refusal, request};
+    use paybell_core::{Fen, OrderKey, OutRefundNo};
+
+    use super::*;
+
+    fn refund() -> Refund {
+        let wish = RefundApplication {
+            out_refund_no: OutRefundNo::new("R1").unwrap(),
+            refund_fee: Fen::new(1).unwrap(),
+            total_fee: Some(Fen::new(1).unwrap()),
+            fee_type: None,
+            refund_account: None,
+            refund_desc: None,
+            seen_as: None,
+            who: String::new(),
+        };
+        let (record, _) = request(None, &OrderKey::new("1", "T1").unwrap(), &wish, Timestamp::from_millis(0));
+        record.unwrap().refunds.remove(0)
+    }
+
+    fn refusal() -> Refusal {
+        let [code, said, cause, remedy, cause_zh, remedy_zh] = [(); 6].map(|()| String::new());
+        Refusal { code, said, cause, remedy, cause_zh, remedy_zh }
+    }
+
+    #[test]
+    fn looks_at_refunds_that_wait_are_counted_by_state_and_age_from_zero_on() {
+        let mut registry = Registry::default();
+        let metrics = WorkerMetrics::register(&mut registry, [], &KeyUsed::default());
+        let shown = |registry: &Registry, state: &str, age: &str| {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+            let name = format!("paybell_refund_looks_total{{state=\"{state}\",age=\"{age}\"}} ");
+            text.lines().find_map(|line| line.strip_prefix(&name)).map(|count| count.parse::<u32>().unwrap())
+        };
+        for state in RefundState::ALL {
+            for (hours, age) in [(0, "under_1h"), (1, "under_1d"), (24, "under_7d"), (168, "over_7d")] {
+                let waits = !matches!(state.as_str(), "succeeded" | "closed" | "refused");
+                assert_eq!(shown(&registry, state.as_str(), age), waits.then_some(0), "{state:?}");
+                let refund = Refund { state, ..refund() };
+                metrics.refund_looked(&refund, Timestamp::from_millis(hours * 3_600_000));
+                assert_eq!(shown(&registry, state.as_str(), age), waits.then_some(1), "{state:?} {age}");
+            }
+        }
+        let doubtful = Refund { refusal: Some(refusal()), ..refund() };
+        metrics.refund_looked(&doubtful, Timestamp::from_millis(0));
+        assert_eq!(shown(&registry, "doubt", "under_1h"), Some(1));
+        assert_eq!(shown(&registry, "asked", "under_1h"), Some(1), "it is not counted as asked, too");
+    }
 }

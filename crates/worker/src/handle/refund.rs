@@ -4,7 +4,7 @@
 //! that it may have been sent, and asks WeChat before it sends the same again. The rest of the way is the order's:
 //! decide → commit → publish → clear.
 
-use paybell_core::decide::{RefundLook, decide_refund};
+use paybell_core::decide::{RefundFound, RefundLook, decide_refund};
 use paybell_core::lease::{Commit, Committed};
 use paybell_core::ports::PortError;
 use paybell_core::refund::{Refund, RefundAnswer};
@@ -41,7 +41,13 @@ impl Worker {
             let change = decide_refund(&record, &found, &look);
             let outcome = change.outcome;
             let commit = Commit { key: record.key.clone(), token, facts: record.facts, change };
-            match self.parts.metrics.timed("commit", self.parts.ledger.commit(&commit)).await? {
+            let committed = self.parts.metrics.timed("commit", self.parts.ledger.commit(&commit)).await?;
+            if let (Committed::Ended | Committed::Outgoing, Some((_, RefundFound::Kept(refund)))) =
+                (&committed, &commit.change.refund)
+            {
+                self.parts.metrics.refund_looked(refund, reading.now);
+            }
+            match committed {
                 Committed::Ended => return Ok(Turn::Done(outcome)),
                 Committed::Outgoing => {
                     self.publish(&record, &commit.change.events, token).await?;
