@@ -131,6 +131,24 @@ fn crates_use_what_the_architecture_allows() {
     }
 }
 
+/// A crate without tests beside its code is built for none (`test = false`). Whoever writes the first one there must hear
+/// that it does not run.
+#[test]
+fn no_test_stands_where_none_is_run() {
+    let is_test = |line: &str| line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+    let mut asleep = Vec::new();
+    for package in metadata()["packages"].as_array().unwrap() {
+        let manifest = Path::new(package["manifest_path"].as_str().unwrap());
+        let folder = manifest.parent().unwrap().strip_prefix(root()).unwrap().join("src");
+        let targets = package["targets"].as_array().unwrap();
+        let library = targets.iter().find(|target| target["kind"][0] == "lib").unwrap();
+        let sources = sources().into_iter().filter(|(path, _)| Path::new(path).starts_with(&folder));
+        let tests = sources.filter(|(_, text)| text.lines().any(|line| is_test(line.trim())));
+        asleep.extend(tests.map(|(path, _)| path).filter(|_| library["test"] == false));
+    }
+    assert!(asleep.is_empty(), "their Cargo.toml says test = false: {asleep:#?}");
+}
+
 #[test]
 fn files_named_in_the_documents_exist() {
     let mut missing = Vec::new();
