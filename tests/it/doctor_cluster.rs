@@ -18,7 +18,14 @@ fn the_servers_of_a_cluster_are_looked_at_too() {
         "subscriber-queue-missing",
         "redis-version-good",
         "redis-eviction-good",
+        "active-since-missing",
     ] {
         one(findings, code);
     }
+    let ours = Shop::open(&Settings {
+        merchant: "active_since = \"2026-11-20T00:00:00+08:00\"",
+        ..Settings::default()
+    });
+    let ran = Patient::public(&ours).examined(&["--json"]);
+    assert!(!ran.stdout.contains("active-since-missing"), "{ran:?}");
 }

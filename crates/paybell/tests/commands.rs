@@ -8,6 +8,8 @@
     reason = "a test may fall, and drives real time"
 )]
 
+use std::fs;
+
 mod support;
 
 use support::{Folder, KEY, run, run_with};
@@ -46,6 +48,11 @@ fn config_check_says_everything_at_once() {
     let folder = Folder::new();
     let sound = folder.config("http://127.0.0.1:1", "");
     run(&["config", "check", "--config", &sound]).expect(0, &["is sound: embedded engine, 1 merchant"]);
+    let cluster =
+        fs::read_to_string(&sound).unwrap().replace("engine = \"embedded\"", "engine = \"cluster\"");
+    let cluster = folder.put("cluster.toml", &cluster);
+    let ran = run(&["config", "check", "--config", &cluster]);
+    ran.expect(0, &["is sound: cluster engine", "warning: merchant", "has no active_since"]);
     let broken = folder.put("broken.toml", "engine = \"redb\"\n[ingress]\nlistn = \"x\"\n");
     let words = ["broken.toml:1: engine", "broken.toml:3: ingress.listn", "\"listen\"", "no merchant"];
     run(&["config", "check", "--config", &broken]).expect(2, &words);

@@ -66,7 +66,7 @@ pub fn build(
 }
 
 /// Merchants whose beginning only Redis knows, which may be emptied: nobody would be told of what was paid before.
-fn begins_anew(config: &Config) -> Vec<&MchId> {
+pub fn begins_anew(config: &Config) -> Vec<&MchId> {
     let forgets = |merchant: &&config::Merchant| {
         config.engine == EngineKind::Cluster && merchant.bills.active_since.is_none()
     };

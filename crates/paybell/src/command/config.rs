@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::{
+    boot::bills::begins_anew,
     config::{Problems, SAMPLE, as_json, as_toml, load, process_environment},
     error::Error,
     output,
@@ -51,6 +52,12 @@ pub fn run(command: Command) -> Result<(), Error> {
             let config = load(from.config.as_deref(), process_environment()).checked()?;
             let (merchants, engine) = (config.merchants.len(), config.engine);
             let noun = if merchants == 1 { "merchant" } else { "merchants" };
+            for mch_id in begins_anew(&config) {
+                output::remark(&format!(
+                    "warning: merchant {mch_id} has no active_since, so that only Redis knows since when it is yours; set \
+                     it to the moment of the installation: active_since = \"2026-11-20T00:00:00+08:00\""
+                ));
+            }
             output::line(&format!("the configuration is sound: {engine} engine, {merchants} {noun}"))
         }
         Command::Show(Show { from, json }) => {

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use doctor::{Finding, files};
 
-use crate::config::{Config, Origin, Problems, Shown};
+use crate::{
+    boot::bills::begins_anew,
+    config::{Config, Origin, Problems, Shown},
+};
 
 /// Files with secrets that the configuration names or is.
 pub(super) fn files(shown: &[Shown]) -> Vec<PathBuf> {
@@ -83,9 +86,23 @@ fn sound(config: &Config) -> Vec<Finding> {
         findings.push(finding);
     }
     findings.extend(exposed(config));
+    findings.extend(begins_anew(config).into_iter().map(|mch_id| forgettable(mch_id.as_str())));
     let of_clients = config.merchants.iter().filter_map(|merchant| merchant.client_certificate.as_ref());
     findings.extend(of_clients.map(|pair| files::certificate(Path::new(&pair.cert_file))));
     findings
+}
+
+/// Only Redis knows since when the merchant is ours.
+fn forgettable(mch_id: &str) -> Finding {
+    Finding::warning("active-since-missing", format!("merchant {mch_id}"))
+        .seen(
+            "no active_since: only Redis knows since when this merchant is yours, and after Redis was emptied bills only report what was paid before",
+            "未设置 active_since：只有 Redis 记得该商户从何时起归本安装处理；Redis 被清空后，对账只报告此前的支付，不再处理",
+        )
+        .remedy(
+            "set it to the moment of the installation, not earlier: active_since = \"2026-11-20T00:00:00+08:00\"",
+            "请设置为安装时刻，不要更早：active_since = \"2026-11-20T00:00:00+08:00\"",
+        )
 }
 
 /// Listeners that other machines reach and that say or take something in clear.
