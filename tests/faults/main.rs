@@ -20,6 +20,7 @@ mod harness;
 /// What the services under test keep everything in.
 const ENGINE: harness::Engine = harness::Engine::Cluster;
 
+mod bill;
 mod broker;
 mod heap;
 mod load;
