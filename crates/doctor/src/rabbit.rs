@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use rabbitmq::probe::{Denied, Facts, Publishing, Unasked};
-use rabbitmq::topology::Finding as Difference;
+use rabbitmq::topology::{Finding as Difference, Kind};
 
 use crate::finding::Finding;
 
@@ -148,9 +148,14 @@ fn topology(facts: &Facts, prefix: &str) -> Vec<Finding> {
                 .seen("every queue and exchange is as it has to be", "队列和交换机全部符合要求"),
         ];
     }
-    let missing = differences.iter().filter(|one| matches!(one, Difference::Missing { .. })).count();
+    let is_missing =
+        |one: &&Difference| matches!(one, Difference::Missing { .. } | Difference::Forbidden { .. });
+    let missing = differences.iter().filter(is_missing).count();
+    let uncompared = differences.iter().filter(|one| matches!(one, Difference::Uncompared { .. })).count();
     let mut findings = Vec::new();
-    if missing > 0 {
+    if missing > 0 && uncompared > 0 {
+        findings.push(forbidden(facts, missing));
+    } else if missing > 0 {
         let finding = Finding::warning("rabbitmq-topology-missing", &facts.host)
             .seen(
                 format!("{missing} queues or exchanges are not there yet"),
@@ -162,18 +167,58 @@ fn topology(facts: &Facts, prefix: &str) -> Vec<Finding> {
             );
         findings.push(finding);
     }
+    if uncompared > 0 {
+        findings.push(not_compared(facts, uncompared));
+    }
     findings.extend(differences.iter().filter_map(difference));
     findings
 }
 
+/// Something is missing, and nobody but an administrator can make it.
+fn forbidden(facts: &Facts, missing: usize) -> Finding {
+    Finding::error("rabbitmq-topology-forbidden", &facts.host)
+        .seen(
+            format!("{missing} queues or exchanges are not there, and this user may not create them"),
+            format!("缺少 {missing} 个队列或交换机，而该用户无权创建"),
+        )
+        .remedy(
+            "as an administrator import what `paybell topology show --definitions VHOST` prints (rabbitmqctl import_definitions FILE)",
+            "请由管理员导入 `paybell topology show --definitions VHOST` 的输出（rabbitmqctl import_definitions 文件）",
+        )
+}
+
+fn not_compared(facts: &Facts, count: usize) -> Finding {
+    Finding::hint("rabbitmq-topology-uncompared", &facts.host)
+        .seen(
+            format!("{count} queues or exchanges are there; without the configure permission their arguments cannot be compared"),
+            format!("{count} 个队列或交换机已存在；没有 configure 权限，无法比较其参数"),
+        )
+        .remedy(
+            "fine where only administrators create queues; to compare, run `paybell topology check` with PAYBELL__RABBITMQ__URL of a user that has the permission",
+            "若只允许管理员创建队列，则属正常；要比较参数，请用有权限的用户（PAYBELL__RABBITMQ__URL）执行 paybell topology check",
+        )
+}
+
 fn difference(one: &Difference) -> Option<Finding> {
     Some(match one {
-        Difference::Missing { .. } => return None,
+        Difference::Missing { .. } | Difference::Forbidden { .. } | Difference::Uncompared { .. } => return None,
+        Difference::Aged { name, .. } => Finding::warning("rabbitmq-log-age", name)
+            .seen(one.to_string(), format!("事件日志的保留时间与 retention.events 不同，仍按原样使用：{one}"))
+            .remedy(
+                "set a policy for max-age on the stream (it needs no restart and loses nothing), or restore retention.events: docs/operations.md, \"How long the event log keeps events\"",
+                "用策略（policy）为该 stream 设置 max-age（无需重启，不丢数据），或恢复 retention.events：见 docs/operations.md “How long the event log keeps events”",
+            ),
+        Difference::Different { name, kind: Kind::Stream, .. } => Finding::error("rabbitmq-topology-different", name)
+            .seen(one.to_string(), format!("与要求不符：{one}"))
+            .remedy(
+                "arguments cannot be changed: delete the stream (rabbitmqctl delete_queue), let Paybell declare it again, then `paybell events republish --since …`",
+                "参数无法修改：删除该 stream（rabbitmqctl delete_queue），由 Paybell 重新创建，然后执行 paybell events republish --since …",
+            ),
         Difference::Different { name, .. } => Finding::error("rabbitmq-topology-different", name)
             .seen(one.to_string(), format!("与要求不符：{one}"))
             .remedy(
-                "arguments cannot be changed: restore the setting (partitions, retention.events) or delete it once it is empty and run `paybell topology apply`",
-                "队列参数无法修改：请恢复原配置（partitions、retention.events），或清空后删除再执行 paybell topology apply",
+                "arguments cannot be changed: delete it once it is empty and run `paybell topology apply`",
+                "队列参数无法修改：请在清空后删除，再执行 paybell topology apply",
             ),
         Difference::Ignored { name, .. } => Finding::error("rabbitmq-topology-ignored", name)
             .seen(one.to_string(), format!("RabbitMQ 接受却不执行该参数：{one}"))
@@ -187,7 +232,8 @@ fn undeclared(denied: &Denied, prefix: &str) -> Finding {
         // A prefix may hold dots, which mean any character in a pattern.
         let ours = prefix.replace('.', "\\.");
         let command = format!(
-            "rabbitmqctl set_permissions -p VHOST USER '^{ours}\\.' '^({ours}\\..*|amq\\.default)$' '^{ours}\\.'"
+            "rabbitmqctl set_permissions -p VHOST USER '^{ours}\\.' '^({ours}\\..*|amq\\.default)$' '^{ours}\\.' \
+             (the first pattern may be '^$' once everything is there)"
         );
         return Finding::error("rabbitmq-permission", "rabbitmq.url")
             .seen(format!("the user may not do what it has to: {cause}"), format!("用户权限不足：{cause}"))

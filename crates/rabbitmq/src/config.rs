@@ -2,6 +2,7 @@
 //! inside the client library's own address, which prints nothing of it.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use lapin::uri::AMQPUri;
@@ -12,8 +13,9 @@ use crate::error::ConfigError;
 use crate::link::Trust;
 use crate::topology::Shape;
 
-/// Queues per lane, at most.
-pub(crate) const PARTITIONS_MAX: u16 = 256;
+/// Queues per lane, at most: each takes a channel of the connection that publishes, and brokers are often told to allow
+/// 256 of those.
+pub(crate) const PARTITIONS_MAX: u16 = 64;
 
 /// Characters of a prefix: a queue's name has room for 255.
 const PREFIX_CHARS_MAX: usize = 64;
@@ -103,6 +105,14 @@ pub(crate) struct Settings {
     pub tasks: TaskTracker,
     /// Connections of one process declare one after the other: a broker dislikes twins.
     pub declaring: Mutex<()>,
+    pub told: Told,
+}
+
+/// What this process has said about the topology: it does so once, not at every connection.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub aged: AtomicBool,
+    pub uncompared: AtomicBool,
 }
 
 impl Settings {
@@ -138,8 +148,14 @@ impl Settings {
             look_pause: config.look_pause,
             tasks: TaskTracker::new(),
             declaring: Mutex::new(()),
+            told: Told::default(),
         })
     }
+}
+
+/// What is wrong with a broker's URL, in words that repeat nothing of it.
+pub fn judge_url(url: &str) -> Result<(), ConfigError> {
+    address(url).map(drop)
 }
 
 /// The client library's own words about a bad URL may repeat it, password and all: ours never do.
@@ -157,6 +173,12 @@ fn address(url: &str) -> Result<AMQPUri, ConfigError> {
     let Ok(mut uri) = url.parse::<AMQPUri>() else {
         return told("its host, port, virtual host or options cannot be read");
     };
+    // `…:5672/` means the virtual host whose name is empty, which no broker has: who writes it means `/`.
+    if uri.vhost.is_empty() {
+        return told(
+            "it ends in / and so names a virtual host without a name; the one that is called / is written %2f",
+        );
+    }
     // The library takes an IPv6 address for no host at all and would go to localhost.
     if let Some((inside, _)) = host.strip_prefix('[').and_then(|host| host.split_once(']')) {
         inside.clone_into(&mut uri.authority.host);
@@ -193,12 +215,16 @@ mod tests {
             "amqp://u:hunter2@/%2f",
             "amqp://u:hunter2@:5672",
             "amqp://u:hunter2@h:99999/",
-            "amqp://u:hunter2@h/?heartbeat=often",
+            "amqp://u:hunter2@h/%2f?heartbeat=often",
+            "amqp://u:hunter2@h/",
+            "amqps://u:hunter2@h:5671/?heartbeat=9",
         ] {
             let error = Settings::judged(&RabbitConfig::at(url)).err().unwrap().to_string();
             assert!(error.starts_with("rabbitmq.url: ") && !error.contains("hunter2"), "{url}: {error}");
         }
-        let config = RabbitConfig::at("amqp://u:hunter2@h/");
+        let error = judge_url("amqp://u:hunter2@h:5672/").unwrap_err().to_string();
+        assert!(error.contains("is written %2f"), "{error}");
+        let config = RabbitConfig::at("amqp://u:hunter2@h");
         assert!(!format!("{config:?}").contains("hunter2"));
         let with = |change: fn(&mut RabbitConfig)| {
             let mut config = config.clone();
@@ -210,7 +236,8 @@ mod tests {
             Some(ConfigError::Prefix("a b".to_owned()))
         );
         assert_eq!(with(|config| config.partitions = 0), Some(ConfigError::Partitions(0)));
-        assert_eq!(with(|config| config.partitions = 257), Some(ConfigError::Partitions(257)));
+        assert_eq!(with(|config| config.partitions = 64), None);
+        assert_eq!(with(|config| config.partitions = 65), Some(ConfigError::Partitions(65)));
         assert_eq!(with(|config| config.delivery_limit = 0), Some(ConfigError::Zero("delivery_limit")));
         let without_authority = |pem: &[u8]| {
             let config = RabbitConfig { authorities: Some(pem.to_vec()), ..config.clone() };

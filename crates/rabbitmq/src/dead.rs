@@ -10,9 +10,7 @@ use paybell_core::check::{Check, Lane};
 use paybell_core::ports::{CheckSource, Delivery, PortError};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Settings;
-use crate::consume::{PART, Queues, Reading, Strangers, Tap, Tray};
-use crate::link::Link;
+use crate::consume::{Consuming, PART, Queues, Reading, Tap, Tray};
 use crate::source::{deliveries, read};
 use crate::topology::names;
 
@@ -28,16 +26,11 @@ pub(crate) struct GivenUp {
 }
 
 impl GivenUp {
-    /// Begins to consume over the link, until `cancel`.
-    pub fn start(
-        settings: &Settings,
-        link: &Link,
-        strangers: &Arc<Strangers>,
-        cancel: &CancellationToken,
-    ) -> Self {
-        let queues = Queues::One(names::dead(&settings.shape.prefix));
-        let (tap, tray, _) = Tap::new(link.clone(), queues, PREFETCH, read_dead, strangers.clone());
-        settings.tasks.spawn(cancel.clone().run_until_cancelled_owned(tap.run()));
+    /// Begins to consume, until `cancel`.
+    pub fn start(shared: &Consuming, cancel: &CancellationToken) -> Self {
+        let queues = Queues::One(names::dead(&shared.settings.shape.prefix));
+        let (tap, tray, _) = Tap::new(shared, queues, PREFETCH, read_dead);
+        shared.settings.tasks.spawn(cancel.clone().run_until_cancelled_owned(tap.run()));
         Self { tray }
     }
 

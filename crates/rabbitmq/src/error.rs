@@ -20,7 +20,10 @@ pub enum ConfigError {
     Authority(String),
     #[error("rabbitmq.prefix: {0:?} must be 1 to 64 letters, digits, dots, dashes or underscores")]
     Prefix(String),
-    #[error("rabbitmq.partitions: {0} must be from 1 to {max}", max = crate::config::PARTITIONS_MAX)]
+    #[error(
+        "rabbitmq.partitions: {0} must be from 1 to {max}: each lane has so many queues, and each queue takes a channel",
+        max = crate::config::PARTITIONS_MAX
+    )]
     Partitions(u16),
     #[error("rabbitmq: {0} must not be 0")]
     Zero(&'static str),
@@ -64,6 +67,12 @@ pub(crate) enum LinkError {
     /// No answer in time. Whether it was done is unknown.
     #[error("{what}: no answer within {} ms", limit.as_millis())]
     Timeout { what: &'static str, limit: Duration },
+    /// The broker allows fewer channels than it takes.
+    #[error(
+        "the broker allows {allowed} channels on a connection, which is too few: raise channel_max in rabbitmq.conf, or \
+         lower rabbitmq.partitions (publishing takes 2 for each and one more)"
+    )]
+    Channels { allowed: u16 },
     /// The broker or the connection refused.
     #[error("{what}: {cause}")]
     Amqp { what: &'static str, cause: lapin::Error },

@@ -24,7 +24,7 @@ mod stage;
 pub mod topology;
 
 pub use baseline::{Baseline, erase};
-pub use config::RabbitConfig;
+pub use config::{RabbitConfig, judge_url};
 pub use consume::Letters;
 pub use error::{ConfigError, StageError};
 pub use orders::{Orders, Posted};

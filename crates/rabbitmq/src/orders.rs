@@ -6,9 +6,7 @@ use std::sync::Arc;
 use paybell_core::ports::PortError;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Settings;
-use crate::consume::{InHand, PART, Queues, Reading, Strangers, Tap, Tray};
-use crate::link::Link;
+use crate::consume::{Consuming, InHand, PART, Queues, Reading, Tap, Tray};
 use crate::topology::names;
 
 /// Registrations in hand at once.
@@ -23,17 +21,12 @@ pub struct Orders {
 pub struct Posted(InHand<Vec<u8>>);
 
 impl Orders {
-    /// Begins to consume over the link, until `cancel`.
-    pub(crate) fn start(
-        settings: &Settings,
-        link: &Link,
-        strangers: &Arc<Strangers>,
-        cancel: &CancellationToken,
-    ) -> Self {
-        let queues = Queues::One(names::orders(&settings.shape.prefix));
+    /// Begins to consume, until `cancel`.
+    pub(crate) fn start(shared: &Consuming, cancel: &CancellationToken) -> Self {
+        let queues = Queues::One(names::orders(&shared.settings.shape.prefix));
         let read = |delivery: &lapin::message::Delivery| Reading::Content(delivery.data.clone());
-        let (tap, tray, _) = Tap::new(link.clone(), queues, PREFETCH, read, strangers.clone());
-        settings.tasks.spawn(cancel.clone().run_until_cancelled_owned(tap.run()));
+        let (tap, tray, _) = Tap::new(shared, queues, PREFETCH, read);
+        shared.settings.tasks.spawn(cancel.clone().run_until_cancelled_owned(tap.run()));
         Self { tray }
     }
 

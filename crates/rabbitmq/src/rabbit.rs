@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{RabbitConfig, Settings};
-use crate::consume::{Letters, PART, Strangers};
+use crate::consume::{Aside, Consuming, Letters, PART, Strangers};
 use crate::dead::GivenUp;
 use crate::error::ConfigError;
 use crate::link::{Link, Purpose};
@@ -44,7 +44,7 @@ pub struct RabbitMq {
     cancel: CancellationToken,
     publisher: Arc<Publisher>,
     queue: Arc<Queue>,
-    consuming: Option<Link>,
+    consuming: Option<Consuming>,
     source: Option<Arc<Source>>,
     given_up: Option<Arc<GivenUp>>,
     orders: Option<Arc<Orders>>,
@@ -62,12 +62,15 @@ impl RabbitMq {
         let publisher = Arc::new(publisher);
         let strangers = Strangers::new(needs.letters, publisher.clone(), handing_on, settings.newer_pause);
         let strangers = Arc::new(strangers);
-        let consuming = (needs.deliveries || needs.registrations).then(|| link(Purpose::Consume));
+        let consuming = (needs.deliveries || needs.registrations).then(|| {
+            let (settings, link, aside) = (settings.clone(), link(Purpose::Consume), Arc::new(Aside::new()));
+            Consuming { settings, link, strangers, aside }
+        });
         let deliveries = consuming.as_ref().filter(|_| needs.deliveries);
-        let source = deliveries.map(|link| Arc::new(Source::start(&settings, link, &strangers, &cancel)));
-        let given_up = deliveries.map(|link| Arc::new(GivenUp::start(&settings, link, &strangers, &cancel)));
+        let source = deliveries.map(|shared| Arc::new(Source::start(shared, &cancel)));
+        let given_up = deliveries.map(|shared| Arc::new(GivenUp::start(shared, &cancel)));
         let registrations = consuming.as_ref().filter(|_| needs.registrations);
-        let orders = registrations.map(|link| Arc::new(Orders::start(&settings, link, &strangers, &cancel)));
+        let orders = registrations.map(|shared| Arc::new(Orders::start(shared, &cancel)));
         let access = Access { appends: needs.appends, reads: needs.reads };
         let log = (needs.appends || needs.reads).then(|| StreamLog::start(&settings, access, &cancel));
         let queue = Arc::new(Queue::new(&settings, publisher.clone(), source.clone()));
@@ -103,13 +106,18 @@ impl RabbitMq {
 
     /// Whether each part that this process needs works now.
     pub fn parts(&self) -> Vec<(&'static str, Result<(), PortError>)> {
-        let links = [Some(self.publisher.link()), self.consuming.as_ref()];
+        let links = [Some(self.publisher.link()), self.consuming.as_ref().map(|shared| &shared.link)];
         let queue = links
             .into_iter()
             .flatten()
             .try_for_each(|link| link.session().map(drop).map_err(|error| error.unavailable(PART)));
         let log = self.log.as_ref().map(|log| ("log", log.state()));
         [("queue", queue)].into_iter().chain(log).collect()
+    }
+
+    /// Queues that this process should consume and cannot, each with the reason. The others go on.
+    pub fn unconsumed(&self) -> Vec<(String, Arc<str>)> {
+        self.consuming.as_ref().map_or_else(Vec::new, |shared| shared.aside.list())
     }
 
     /// Events that some subscriber's queue refused, since the start.

@@ -9,9 +9,8 @@ use paybell_core::check::{Check, CheckError, Lane};
 use paybell_core::ports::{CheckSource, Delivery, PortError, Settle};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Settings;
-use crate::consume::{Gauge, InHand, PART, Queues, Reading, Strangers, Tap, Tray};
-use crate::link::{Link, LinkError};
+use crate::consume::{Consuming, Gauge, InHand, PART, Queues, Reading, Tap, Tray};
+use crate::link::LinkError;
 
 /// The checks of both lanes.
 pub(crate) struct Source {
@@ -25,17 +24,13 @@ struct LaneSource {
 }
 
 impl Source {
-    /// Begins to consume over the link, until `cancel`.
-    pub fn start(
-        settings: &Settings,
-        link: &Link,
-        strangers: &Arc<Strangers>,
-        cancel: &CancellationToken,
-    ) -> Self {
+    /// Begins to consume, until `cancel`.
+    pub fn start(shared: &Consuming, cancel: &CancellationToken) -> Self {
+        let settings = &shared.settings;
         let lane = |lane, prefetch| {
             let (prefix, configured) = (settings.shape.prefix.clone(), settings.shape.partitions);
             let queues = Queues::Lane { prefix, lane, configured, look_pause: settings.look_pause };
-            let (tap, tray, gauge) = Tap::new(link.clone(), queues, prefetch, read, strangers.clone());
+            let (tap, tray, gauge) = Tap::new(shared, queues, prefetch, read);
             settings.tasks.spawn(cancel.clone().run_until_cancelled_owned(tap.run()));
             LaneSource { tray, gauge }
         };

@@ -9,6 +9,7 @@
 
 mod stand;
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lapin::ExchangeKind;
@@ -17,6 +18,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use paybell_core::event::{Event, EventType};
 use paybell_core::ports::EventFilter;
 use testkit::servers::{Rabbit, shared_rabbit, unique_prefix};
+use tokio::time::timeout;
 
 use stand::{MCH_ID, Outsider, Process, config, event, paid, until};
 
@@ -163,6 +165,58 @@ async fn appends_under_way_when_a_confirm_is_held_back_are_all_let_go() {
     }
     let took = begun.elapsed();
     assert!(took < Duration::from_millis(3_500), "{took:?}");
+    at_queue(&rabbit, "resume", &stuck).await;
+    process.engine.close().await;
+}
+
+/// What was logged, as text.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Logged {
+    fn count(&self, words: &str) -> usize {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(words).count()
+    }
+}
+
+#[tokio::test]
+async fn a_connection_given_up_for_a_stuck_subscriber_is_told_once_with_what_to_do() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    // Everything of this test runs on this thread.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (rabbit, prefix) = (Rabbit::start().await, unique_prefix());
+    let process = Process::start(config(&rabbit.url(), &prefix)).await;
+    let outsider = Outsider::at(&rabbit.url()).await;
+    let stuck = format!("{prefix}.sub.stuck");
+    outsider.subscribe(&stuck, &exchange(&prefix), "#", &[]).await;
+    at_queue(&rabbit, "suspend", &stuck).await;
+    let events = paid(0..500);
+    let given_up = "away for fanout: too many events without a confirm";
+    let appending = async {
+        while logged.count(given_up) < 2 {
+            // While there is no connection it fails, and is repeated.
+            drop(process.log.append(&events).await);
+        }
+    };
+    timeout(Duration::from_secs(120), appending).await.expect("the connection is given up twice");
+    assert_eq!(
+        logged.count("Look for the queue with `rabbitmqctl list_queues"),
+        1,
+        "said once while it lasts"
+    );
     at_queue(&rabbit, "resume", &stuck).await;
     process.engine.close().await;
 }

@@ -11,11 +11,13 @@ mod stand;
 
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
+use paybell_core::event::EventType;
+use paybell_core::ports::EventFilter;
 use rabbitmq::RabbitConfig;
 use rabbitmq::topology::{Finding, apply, check, definitions, plan};
 use testkit::servers::{Rabbit, shared_rabbit, unique_prefix};
 
-use stand::{Outsider, Process, config, until};
+use stand::{Outsider, Process, config, event, until};
 
 fn names(config: &RabbitConfig) -> Vec<String> {
     plan(&config.shape()).into_iter().map(|item| item.name).collect()
@@ -109,4 +111,93 @@ async fn the_definitions_are_the_topology() {
         bindings.lines().any(|line| line.split_whitespace().eq([orders.as_str(), orders.as_str()])),
         "{bindings}"
     );
+}
+
+#[tokio::test]
+async fn another_age_of_the_log_is_a_finding_and_stops_nothing() {
+    let (url, prefix) = (shared_rabbit().await, unique_prefix());
+    let before = config(&url, &prefix);
+    apply(&before).await.unwrap();
+    let days = std::time::Duration::from_secs(7 * 86_400);
+    let after = RabbitConfig { events_age: days, ..before.clone() };
+    let findings = check(&after).await.unwrap();
+    let [Finding::Aged { name, difference, .. }] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!(*name, format!("{prefix}.events.log"));
+    assert!(difference.contains("'604800s' but current is '3024000s'"), "{difference}");
+    assert_eq!(apply(&after).await.unwrap().findings, findings);
+    let process = Process::start(after.clone()).await;
+    let paid = event(1, EventType::Paid);
+    process.log.append(std::slice::from_ref(&paid)).await.unwrap();
+    assert_eq!(process.rest(None, &EventFilter::default(), 10).await, [paid]);
+    process.engine.close().await;
+
+    // Whatever else differs is not borne.
+    let other = RabbitConfig { segment_bytes: 1 << 20, ..after };
+    let findings = check(&other).await.unwrap();
+    assert!(
+        matches!(&findings[..], [Finding::Different { difference, .. }] if difference.contains("segment-size")),
+        "{findings:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_log_declared_without_an_age_is_used_too() {
+    let (url, prefix) = (shared_rabbit().await, unique_prefix());
+    let outsider = Outsider::at(&url).await;
+    let mut arguments = FieldTable::default();
+    for (key, value) in [("x-queue-type", "stream"), ("x-queue-leader-locator", "balanced")] {
+        arguments.insert(key.into(), lapin::types::AMQPValue::LongString(value.into()));
+    }
+    let bytes = i64::from(rabbitmq::topology::Shape::SEGMENT_BYTES);
+    arguments.insert("x-stream-max-segment-size-bytes".into(), lapin::types::AMQPValue::LongLongInt(bytes));
+    let name = format!("{prefix}.events.log");
+    let declared =
+        outsider.channel.queue_declare(name.as_str().into(), QueueDeclareOptions::durable(), arguments);
+    declared.await.unwrap();
+    let process = Process::start(config(&url, &prefix)).await;
+    process.log.append(&[event(1, EventType::Paid)]).await.unwrap();
+    let findings = check(&config(&url, &prefix)).await.unwrap();
+    assert!(findings.iter().any(|finding| matches!(finding, Finding::Aged { .. })), "{findings:?}");
+    process.engine.close().await;
+}
+
+/// The least that the service needs where only administrators create queues.
+#[tokio::test]
+async fn a_user_who_may_not_declare_works_with_what_is_there() {
+    let (rabbit, prefix) = (Rabbit::start().await, unique_prefix());
+    let admin = config(&rabbit.url(), &prefix);
+    apply(&admin).await.unwrap();
+    rabbit.ctl(&["add_user", "narrow", "secret"]).await;
+    let (write, read) = (format!("^({prefix}\\..*|amq\\.default)$"), format!("^{prefix}\\."));
+    rabbit.ctl(&["set_permissions", "-p", "/", "narrow", "^$", &write, &read]).await;
+    let ours = RabbitConfig { url: admin.url.replace("guest:guest", "narrow:secret"), ..admin.clone() };
+
+    let outsider = Outsider::at(&admin.url).await;
+    let subscriber = format!("{prefix}.sub");
+    outsider.subscribe(&subscriber, &format!("{prefix}.events"), "#", &[]).await;
+    let process = Process::start(ours.clone()).await;
+    let paid = event(1, EventType::Paid);
+    process.log.append(std::slice::from_ref(&paid)).await.unwrap();
+    assert_eq!(process.rest(None, &EventFilter::default(), 10).await, std::slice::from_ref(&paid));
+    assert_eq!(outsider.events(&subscriber).await, [paid]);
+    assert!(process.engine.parts().iter().all(|(_, state)| state.is_ok()), "{:?}", process.engine.parts());
+    process.engine.close().await;
+
+    let findings = check(&ours).await.unwrap();
+    assert_eq!(findings.len(), names(&ours).len());
+    assert!(findings.iter().all(|finding| matches!(finding, Finding::Uncompared { .. })), "{findings:?}");
+    let more = RabbitConfig { partitions: 2, ..ours.clone() };
+    let applied = apply(&more).await.unwrap();
+    assert_eq!(applied.created, Vec::<String>::new());
+    let missing = format!("{prefix}.checks.1");
+    let is_forbidden =
+        |finding: &Finding| matches!(finding, Finding::Forbidden { name, .. } if *name == missing);
+    assert!(applied.findings.iter().any(is_forbidden), "{:?}", applied.findings);
+    let process = Process::begin(more);
+    until("what is missing is named", async || {
+        let told = process.engine.parts().into_iter().find_map(|(_, state)| state.err());
+        told.is_some_and(|error| error.to_string().contains("may not create it"))
+    })
+    .await;
+    process.engine.close().await;
 }

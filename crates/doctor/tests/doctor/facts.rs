@@ -92,10 +92,36 @@ fn differences_of_the_topology_are_told() {
     for code in ["rabbitmq-topology-missing", "rabbitmq-topology-different", "rabbitmq-topology-ignored"] {
         one(&findings, code);
     }
+    let stream = || ("paybell.events.log".to_owned(), Kind::Stream, "inequivalent arg".to_owned());
+    let (name, kind, difference) = stream();
+    let findings =
+        of_broker(|facts| facts.topology = Ok(vec![Difference::Aged { name, kind, difference }]), &[]);
+    assert!(one(&findings, "rabbitmq-log-age").remedy.en.contains("policy"));
+    let (name, kind, difference) = stream();
+    let different = Difference::Different { name, kind, difference };
+    let findings = of_broker(|facts| facts.topology = Ok(vec![different]), &[]);
+    assert!(
+        one(&findings, "rabbitmq-topology-different").remedy.en.contains("republish"),
+        "a log is never empty"
+    );
     let denied = |is_permission| Denied { cause: "ACCESS_REFUSED".to_owned(), is_permission };
     let findings = of_broker(|facts| facts.topology = Err(denied(true)), &[]);
     assert!(one(&findings, "rabbitmq-permission").remedy.en.contains(r"USER '^paybell\.' "));
     one(&of_broker(|facts| facts.topology = Err(denied(false)), &[]), "rabbitmq-topology-unseen");
+}
+
+#[test]
+fn a_user_who_may_not_declare_is_told_so_and_no_more_than_that() {
+    let uncompared = |partition: u8| Difference::Uncompared {
+        name: format!("paybell.checks.{partition}"),
+        kind: Kind::QuorumQueue,
+    };
+    let findings = of_broker(|facts| facts.topology = Ok((0..4).map(uncompared).collect()), &[]);
+    assert!(one(&findings, "rabbitmq-topology-uncompared").seen.en.starts_with("4 "));
+    assert!(brief(&findings).contains(&"hint rabbitmq-topology-uncompared".to_owned()));
+    let missing = Difference::Missing { name: "paybell.dead".to_owned(), kind: Kind::QuorumQueue };
+    let findings = of_broker(|facts| facts.topology = Ok(vec![uncompared(0), missing]), &[]);
+    assert!(one(&findings, "rabbitmq-topology-forbidden").remedy.en.contains("import_definitions"));
 }
 
 #[test]

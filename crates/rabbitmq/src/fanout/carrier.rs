@@ -11,16 +11,16 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
-use lapin::types::FieldTable;
-use lapin::{Channel, Confirmation, ExchangeKind};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{Channel, Confirmation};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::patience::Patience;
 use super::{CONFIRM_TIMEOUT, Fate, Parcel, WAITING_EVENTS_MAX};
-use crate::link::{Link, LinkError, Session, bounded};
+use crate::link::{Link, Session, bounded};
+use crate::topology::{TopologyError, declare_one, events_exchange};
 
 /// Publishes without a confirm, at most: beyond that the connection is given up, and they with it.
 const UNCONFIRMED_MAX: usize = 8_192;
@@ -39,6 +39,8 @@ pub(super) struct Carrier {
     opening: Option<BoxFuture<'static, Open>>,
     /// Channels opened so far.
     opened: u64,
+    /// Whether it was said that confirms are held back; said again when they came in between.
+    has_complained: bool,
 }
 
 /// A channel in confirm mode, and the connection it belongs to.
@@ -61,7 +63,17 @@ enum Carried {
 impl Carrier {
     pub fn new(link: Link, exchange: String, patience: Arc<Patience>) -> Self {
         let (waiting, under_way) = (VecDeque::new(), FuturesUnordered::new());
-        Self { link, exchange, patience, waiting, under_way, open: None, opening: None, opened: 0 }
+        Self {
+            link,
+            exchange,
+            patience,
+            waiting,
+            under_way,
+            open: None,
+            opening: None,
+            opened: 0,
+            has_complained: false,
+        }
     }
 
     /// Carries until everybody who hands over is gone, or `cancel`.
@@ -114,8 +126,27 @@ impl Carrier {
         }
         if self.under_way.len() > UNCONFIRMED_MAX {
             self.open = None;
-            self.link.broken(&open.session, "too many events without a confirm");
+            self.give_up(&open.session);
         }
+    }
+
+    /// Drops the connection, because the client library keeps every event until its confirm. What no subscriber has yet
+    /// because the broker holds the connection back is dropped with it, and counted; the log has it.
+    fn give_up(&mut self, session: &Session) {
+        let is_known = self.has_complained && self.patience.is_stalled();
+        self.has_complained = true;
+        if !is_known {
+            tracing::error!(
+                unconfirmed = self.under_way.len(),
+                exchange = self.exchange,
+                "{} events at {} wait for the broker's confirm: a subscriber's queue holds it back. The connection is \
+                 dropped; what subscribers did not get of these events is in the log (GET /v1/events). Look for the queue \
+                 with `rabbitmqctl list_queues name messages state`; delete or purge it, or give it overflow drop-head",
+                self.under_way.len(),
+                self.exchange,
+            );
+        }
+        self.link.broken(session, "too many events without a confirm");
     }
 }
 
@@ -192,12 +223,9 @@ async fn open_channel(link: Link, exchange: String) -> Open {
     }
 }
 
-async fn prepared(session: &Session, exchange: &str) -> Result<Channel, LinkError> {
+async fn prepared(session: &Session, exchange: &str) -> Result<Channel, TopologyError> {
+    declare_one(session, &events_exchange(exchange.to_owned())).await?;
     let channel = session.channel().await?;
-    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    let (name, none) = (exchange.into(), FieldTable::default());
-    let declared = channel.exchange_declare(name, ExchangeKind::Topic, options, none);
-    bounded("declare", OPEN_TIMEOUT, declared).await?;
     bounded("confirm.select", OPEN_TIMEOUT, channel.confirm_select(ConfirmSelectOptions::default())).await?;
     Ok(channel)
 }

@@ -36,14 +36,22 @@ impl Patience {
 
     /// Returns as soon as nobody waits for confirms.
     pub async fn is_over(&self) {
-        let is_over = |until: &Option<Instant>| until.is_some_and(|until| Instant::now() < until);
         // The sender lives as long as we do.
-        drop(self.stalled_until.subscribe().wait_for(is_over).await);
+        drop(self.stalled_until.subscribe().wait_for(lies_ahead).await);
+    }
+
+    /// Whether nobody waits for confirms now.
+    pub fn is_stalled(&self) -> bool {
+        lies_ahead(&self.stalled_until.borrow())
     }
 
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
+}
+
+fn lies_ahead(until: &Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() < until)
 }
 
 #[cfg(test)]

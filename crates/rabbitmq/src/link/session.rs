@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::Stream;
-use lapin::{Channel, Connection, Event};
+use lapin::{Channel, Connection, ErrorKind, Event};
 use tokio_util::sync::CancellationToken;
 
 use super::bounded;
@@ -28,17 +28,25 @@ struct Inner {
     generation: u64,
     ended: CancellationToken,
     cause: OnceLock<Arc<str>>,
+    /// The broker's reply code, if it ended the connection with one.
+    code: OnceLock<u16>,
 }
 
 impl Session {
     pub(super) fn new(connection: Connection, plug: Plug, generation: u64) -> Self {
-        let (ended, cause) = (CancellationToken::new(), OnceLock::new());
-        Self(Arc::new(Inner { connection, plug, generation, ended, cause }))
+        let (ended, cause, code) = (CancellationToken::new(), OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Inner { connection, plug, generation, ended, cause, code }))
     }
 
     /// A new channel.
     pub(crate) async fn channel(&self) -> Result<Channel, LinkError> {
-        bounded("open a channel", CHANNEL_TIMEOUT, self.0.connection.create_channel()).await
+        let opened = bounded("open a channel", CHANNEL_TIMEOUT, self.0.connection.create_channel()).await;
+        opened.map_err(|error| match &error {
+            LinkError::Amqp { cause, .. } if matches!(cause.kind(), ErrorKind::ChannelsLimitReached) => {
+                LinkError::Channels { allowed: self.0.connection.configuration().channel_max() }
+            }
+            _ => error,
+        })
     }
 
     /// What the broker says of the connection from now on.
@@ -61,6 +69,20 @@ impl Session {
         self.0.ended.is_cancelled()
     }
 
+    /// The reply code with which the broker ended it.
+    pub(crate) fn end_code(&self) -> Option<u16> {
+        self.0.code.get().copied()
+    }
+
+    /// It ended with an error.
+    pub(super) fn failed(&self, error: &lapin::Error) {
+        if let ErrorKind::ProtocolError(told) = error.kind() {
+            // The first one counts.
+            let _ = self.0.code.set(told.get_id());
+        }
+        self.end(error.to_string().into());
+    }
+
     /// Ends it; the first cause is the one that counts.
     pub(super) fn end(&self, cause: Arc<str>) {
         // A later cause is a consequence.
@@ -70,7 +92,7 @@ impl Session {
     }
 
     /// Takes leave of the broker first.
-    pub(super) async fn close(&self, cause: Arc<str>) {
+    pub(crate) async fn close(&self, cause: Arc<str>) {
         let farewell = self.0.connection.close(200, "closing".into());
         if let Err(error) = bounded("close", CLOSE_TIMEOUT, farewell).await {
             tracing::debug!(error = %error, "no farewell from the broker: {error}");

@@ -4,6 +4,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::dial::dial;
 use super::{LinkError, LinkState, Purpose, Session};
 use crate::config::Settings;
-use crate::topology::{TopologyError, ensure};
+use crate::topology::{Finding, TopologyError, ensure};
 
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -105,9 +106,32 @@ impl Keeper {
         let declared = ensure(&session, &self.settings.shape, &[self.purpose.part()]).await;
         drop(turn);
         match declared {
-            Ok(()) => Ok((session, events)),
+            Ok(borne) => {
+                self.tell(&borne);
+                Ok((session, events))
+            }
             Err(TopologyError::Link(error)) => Err(Failure::passing(error)),
             Err(wrong) => Err(Failure { cause: wrong.to_string().into(), is_conflict: true }),
+        }
+    }
+
+    /// Says what is not as it should be and is used all the same, once in a process for each kind.
+    fn tell(&self, borne: &[Finding]) {
+        for finding in borne {
+            match finding {
+                Finding::Aged { .. } if !self.settings.told.aged.swap(true, Ordering::Relaxed) => {
+                    tracing::warn!(finding = %finding, "{finding}");
+                }
+                Finding::Uncompared { .. }
+                    if !self.settings.told.uncompared.swap(true, Ordering::Relaxed) =>
+                {
+                    tracing::info!(
+                        "this user may not declare at RabbitMQ: what is there is used as it is; `paybell topology check` \
+                         compares the arguments for a user with the configure permission"
+                    );
+                }
+                _ => {}
+            }
         }
     }
 
@@ -139,7 +163,7 @@ impl Keeper {
                 }
                 // A channel's error is told here too, and concerns only whoever works on the channel.
                 Some(Event::Error(_)) if session.is_connected() => {}
-                Some(Event::Error(error)) => session.end(error.to_string().into()),
+                Some(Event::Error(error)) => session.failed(&error),
                 None => session.end("the connection ended".into()),
                 Some(_) => {}
             }

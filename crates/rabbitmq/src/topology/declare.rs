@@ -19,6 +19,7 @@ const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
 const NOT_FOUND: u16 = 404;
 /// How the broker's words begin where nothing of that name is there.
 pub(crate) const NOTHING_THERE: &str = "NOT_FOUND - no ";
+const ACCESS_REFUSED: u16 = 403;
 const PRECONDITION_FAILED: u16 = 406;
 
 /// What the broker said to one question.
@@ -28,6 +29,8 @@ pub(super) enum Answer {
     Missing,
     /// Its words about the difference.
     Refused(String),
+    /// This user may not declare it. Whether it is there, looking tells.
+    Denied,
 }
 
 /// Asks a broker, one question after the other.
@@ -46,6 +49,19 @@ impl<'a> Desk<'a> {
         self.ask(item, &item.arguments, false).await
     }
 
+    /// Declares it with another value for one argument, or without it.
+    pub(super) async fn declare_with(
+        &mut self,
+        item: &Item,
+        argument: &'static str,
+        value: Option<Argument>,
+    ) -> Result<Answer, LinkError> {
+        let mut arguments = item.arguments.clone();
+        arguments.remove(argument);
+        arguments.extend(value.map(|value| (argument, value)));
+        self.ask(item, &arguments, false).await
+    }
+
     /// Whether something of that name is there; creates nothing.
     pub(super) async fn look(&mut self, item: &Item) -> Result<Answer, LinkError> {
         self.ask(item, &BTreeMap::new(), true).await
@@ -58,21 +74,29 @@ impl<'a> Desk<'a> {
         item: &Item,
         argument: &'static str,
     ) -> Result<Answer, LinkError> {
-        let mut arguments = item.arguments.clone();
-        if let Some(value) = arguments.get_mut(argument) {
-            *value = other_value(argument, value);
-        }
-        self.ask(item, &arguments, false).await
+        let other = item.arguments.get(argument).map(|value| other_value(argument, value));
+        self.declare_with(item, argument, other).await
     }
 
     /// Feeds the item from its exchange.
-    pub(super) async fn bind(&mut self, item: &Item) -> Result<(), LinkError> {
-        let Some(exchange) = &item.bound_to else { return Ok(()) };
+    pub(super) async fn bind(&mut self, item: &Item) -> Result<Answer, LinkError> {
+        let Some(exchange) = &item.bound_to else { return Ok(Answer::Fine) };
         let channel = self.channel().await?;
         let (queue, exchange) = (item.name.as_str().into(), exchange.as_str().into());
         let (options, none) = (QueueBindOptions::default(), FieldTable::default());
         let bound = channel.queue_bind(queue, exchange, "".into(), options, none);
-        bounded("bind", DECLARE_TIMEOUT, bound).await
+        let answered = async {
+            match bound.await {
+                Ok(()) => Ok(Answer::Fine),
+                Err(error) if code_of(&error) == Some(ACCESS_REFUSED) => Ok(Answer::Denied),
+                Err(error) => Err(error),
+            }
+        };
+        let answer = bounded("bind", DECLARE_TIMEOUT, answered).await;
+        if !matches!(answer, Ok(Answer::Fine)) {
+            self.channel = None;
+        }
+        answer
     }
 
     async fn ask(&mut self, item: &Item, arguments: &Arguments, passive: bool) -> Result<Answer, LinkError> {
@@ -92,6 +116,7 @@ impl<'a> Desk<'a> {
             };
             match answered {
                 Ok(()) => Ok(Answer::Fine),
+                Err(error) if !passive && code_of(&error) == Some(ACCESS_REFUSED) => Ok(Answer::Denied),
                 Err(error) => answer_of(error),
             }
         };
@@ -135,7 +160,14 @@ fn explained(error: LinkError, item: &Item) -> LinkError {
 }
 
 fn is_not_found(error: &lapin::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(told) if told.get_id() == NOT_FOUND)
+    code_of(error) == Some(NOT_FOUND)
+}
+
+fn code_of(error: &lapin::Error) -> Option<u16> {
+    match error.kind() {
+        ErrorKind::ProtocolError(told) => Some(told.get_id()),
+        _ => None,
+    }
 }
 
 /// `PRECONDITION_FAILED - inequivalent arg …` without its first word.

@@ -124,7 +124,7 @@ const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
 pub fn plan(shape: &Shape) -> Vec<Item> {
     let prefix = shape.prefix.as_str();
     let mut items = vec![
-        exchange(names::events(prefix), Kind::TopicExchange, "events for subscribers, by TYPE.MCH_ID"),
+        events_exchange(names::events(prefix)),
         exchange(names::orders(prefix), Kind::FanoutExchange, "registrations by message"),
         Item {
             name: names::dead(prefix),
@@ -163,6 +163,11 @@ pub fn plan(shape: &Shape) -> Vec<Item> {
         items.extend((0..shape.partitions).map(queue));
     }
     items
+}
+
+/// The exchange of that name to which subscribers bind.
+pub(crate) fn events_exchange(name: String) -> Item {
+    exchange(name, Kind::TopicExchange, "events for subscribers, by TYPE.MCH_ID")
 }
 
 fn exchange(name: String, kind: Kind, purpose: &'static str) -> Item {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use paybell_core::check::Lane;
 use paybell_core::ids::OrderKey;
-use rabbitmq::RabbitConfig;
+use rabbitmq::{Needs, RabbitConfig};
 use testkit::servers::Rabbit;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::task::JoinHandle;
@@ -151,6 +151,29 @@ async fn a_broker_short_of_memory_is_told_at_once_and_work_goes_on_after() {
     assert!(begun.elapsed() < RECOVERY_MAX);
     worker.drain(keys([10])).await;
     end(&config, [publisher, worker]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_allows_too_few_channels_is_told_with_the_setting() {
+    let (node, _turn) = ours().await;
+    let allow = async |channels: u16| {
+        let set = format!("application:set_env(rabbit, channel_max, {channels}).");
+        node.ctl(&["eval", &set]).await;
+    };
+    allow(6).await;
+    let config = RabbitConfig { partitions: 4, ..config(&node.url()) };
+    let publisher = Process::begin(&config, Needs::default());
+    until("the setting is named", || async {
+        let told = publisher.trouble().map(|error| error.to_string()).unwrap_or_default();
+        told.contains("allows 6 channels")
+            && told.contains("channel_max")
+            && told.contains("rabbitmq.partitions")
+    })
+    .await;
+    allow(2047).await;
+    publisher.is_up().await;
+    publisher.queue.publish(&(0..20).map(manual).collect::<Vec<_>>()).await.unwrap();
+    end(&config, [publisher]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

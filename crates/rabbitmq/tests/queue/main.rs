@@ -13,6 +13,7 @@ mod broker_faults;
 mod common;
 mod conformance;
 mod consuming;
+mod leaderless;
 mod network_faults;
 mod publishing;
 mod strangers;

@@ -1,0 +1,119 @@
+//! A queue that cannot be consumed, while the others can.
+
+use lapin::message::Delivery;
+use paybell_core::check::Lane;
+use rabbitmq::RabbitConfig;
+use testkit::servers::Rabbit;
+
+use super::common::{Outsider, Process, config, end, keys, manual, poll, until};
+
+/// Stops or restarts the one server of a quorum queue: without it the queue has no leader.
+async fn at_server(node: &Rabbit, what: &str, queue: &str) {
+    let name = format!("rabbit_misc:r(<<\"/\">>, queue, <<\"{queue}\">>)");
+    let said = node
+        .ctl(&[
+            "eval",
+            &format!(
+                "{{ok, Q}} = rabbit_amqqueue:lookup({name}), ra:{what}(quorum_queues, amqqueue:get_pid(Q))."
+            ),
+        ])
+        .await;
+    assert_eq!(said.trim(), "ok", "{what} {queue}");
+}
+
+fn unconsumed(process: &Process) -> Vec<String> {
+    process.rabbit.unconsumed().into_iter().map(|(queue, _)| queue).collect()
+}
+
+/// Connections that consume, by the port of our side: another one is another connection.
+async fn consuming_ports(node: &Rabbit) -> Vec<String> {
+    let rows = node.ctl(&["list_connections", "peer_port", "client_properties"]).await;
+    let ours = |row: &&str| row.contains("\"paybell consume\"");
+    rows.lines().filter(ours).filter_map(|row| row.split('\t').next().map(str::to_owned)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_without_a_leader_stops_no_other() {
+    let node = Rabbit::start().await;
+    let config = RabbitConfig { partitions: 4, ..config(&node.url()) };
+    let stored = Process::publisher(&config).await;
+    stored.queue.publish(&(0..40).map(manual).collect::<Vec<_>>()).await.unwrap();
+    stored.queue.publish(&(0..40).map(poll).collect::<Vec<_>>()).await.unwrap();
+    stored.rabbit.close().await;
+    let (outsider, sick) = (Outsider::at(&config.url).await, format!("{}.checks.0", config.prefix));
+    let held_up = usize::try_from(outsider.waiting(&sick).await).unwrap();
+    assert!(held_up > 0);
+    at_server(&node, "stop_server", &sick).await;
+
+    let worker = Process::worker(&config).await;
+    for delivery in worker.receive(Lane::Urgent, 40 - held_up).await {
+        delivery.done().await.unwrap();
+    }
+    for delivery in worker.receive(Lane::Cadence, 40).await {
+        delivery.done().await.unwrap();
+    }
+    assert_eq!(unconsumed(&worker), [sick.as_str()]);
+    assert!(worker.trouble().is_none(), "its connections stand");
+    let connections = consuming_ports(&node).await;
+
+    // Lost connections, as in a restart: the queue is left out at once.
+    node.ctl(&["close_all_connections", "a test"]).await;
+    until("it is another connection", || async {
+        let now = consuming_ports(&node).await;
+        !now.is_empty() && now.iter().all(|port| !connections.contains(port))
+    })
+    .await;
+    worker.is_up().await;
+    let connections = consuming_ports(&node).await;
+    let outsider = Outsider::at(&config.url).await;
+    let healthy = format!("{}.checks.1", config.prefix);
+    outsider.put(&healthy, &manual(100).to_json()).await;
+    worker.drain(keys([100])).await;
+    assert_eq!(unconsumed(&worker), [sick.as_str()]);
+
+    at_server(&node, "restart_server", &sick).await;
+    for delivery in worker.receive(Lane::Urgent, held_up).await {
+        delivery.done().await.unwrap();
+    }
+    until("nothing is left out", || async { unconsumed(&worker).is_empty() }).await;
+    assert_eq!(
+        consuming_ports(&node).await,
+        connections,
+        "the queue came back to the connection of the others"
+    );
+    until("all was acknowledged", || async { outsider.waiting(&sick).await == 0 }).await;
+    end(&config, [worker]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_may_not_be_read_stops_no_other_and_is_taken_when_it_may() {
+    let node = Rabbit::start().await;
+    let admin = RabbitConfig { partitions: 2, ..config(&node.url()) };
+    let stored = Process::publisher(&admin).await;
+    stored.queue.publish(&(0..20).map(manual).collect::<Vec<_>>()).await.unwrap();
+    stored.rabbit.close().await;
+    let outsider = Outsider::at(&admin.url).await;
+    let (prefix, denied) = (admin.prefix.as_str(), format!("{}.checks.1", admin.prefix));
+    let held_up = usize::try_from(outsider.waiting(&denied).await).unwrap();
+    node.ctl(&["add_user", "narrow", "secret"]).await;
+    let may_read = async |pattern: &str| {
+        node.ctl(&["set_permissions", "-p", "/", "narrow", ".*", ".*", pattern]).await;
+    };
+    may_read(&format!("^{prefix}\\.(checks\\.0|due|orders|dead)")).await;
+    let narrow = RabbitConfig { url: admin.url.replace("guest:guest", "narrow:secret"), ..admin.clone() };
+    let worker = Process::worker(&narrow).await;
+    let taken = worker.receive(Lane::Urgent, 20 - held_up).await;
+    until("it is told", || async { unconsumed(&worker) == [denied.as_str()] }).await;
+    let (_, cause) = worker.rabbit.unconsumed().remove(0);
+    assert!(cause.contains("ACCESS_REFUSED"), "{cause}");
+    may_read(".*").await;
+    let others = worker.receive(Lane::Urgent, held_up).await;
+    until("nothing is left out", || async { unconsumed(&worker).is_empty() }).await;
+    for delivery in taken.into_iter().chain(others) {
+        delivery.done().await.unwrap();
+    }
+    let get = async || outsider.get(&denied).await.map(|delivery: Delivery| delivery.routing_key);
+    until("all was acknowledged", || async { outsider.waiting(&denied).await == 0 }).await;
+    assert_eq!(get().await, None);
+    end(&admin, [worker]).await;
+}
