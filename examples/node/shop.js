@@ -65,6 +65,11 @@ export class Shop {
     });
   }
 
+  // What the shop knows of the order.
+  state(mchId, outTradeNo) {
+    return this.#order({ mch_id: mchId, out_trade_no: outTradeNo }).state;
+  }
+
   // How often the order was shipped.
   shipped(outTradeNo) {
     const query = 'SELECT count(*) AS shipped FROM shipments WHERE out_trade_no = ?';

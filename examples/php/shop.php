@@ -84,6 +84,12 @@ final class Shop
         });
     }
 
+    /** What the shop knows of the order. */
+    public function state(string $mchId, string $outTradeNo): string
+    {
+        return $this->order(['mch_id' => $mchId, 'out_trade_no' => $outTradeNo])['state'];
+    }
+
     /** How often the order was shipped. */
     public function shipped(string $outTradeNo): int
     {

@@ -70,6 +70,11 @@ class Shop:
                 return "known already"
             return handle(db, event)
 
+    def state(self, mch_id, out_trade_no):
+        """What the shop knows of the order."""
+        with closing(self._connect()) as db:
+            return order(db, (mch_id, out_trade_no))[1]
+
     def shipped(self, out_trade_no):
         """How often the order was shipped."""
         with closing(self._connect()) as db:

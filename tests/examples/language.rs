@@ -54,7 +54,7 @@ impl Language {
         false
     }
 
-    /// Its `webhook`, `consumer` or `register`.
+    /// Its `webhook`, `consumer`, `register`, `place` or `refund`.
     pub fn command(self, program: &str) -> Vec<String> {
         let source = |name: &str| root().join("examples").join(name).display().to_string();
         let made = |name: &str| folder().join(name).display().to_string();

@@ -22,6 +22,7 @@ mod command;
 mod language;
 mod live;
 mod mistakes;
+mod placing;
 mod queues;
 mod register;
 mod rehearsal;
