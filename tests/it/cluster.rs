@@ -19,6 +19,7 @@ mod api;
 mod bad_input;
 mod bills;
 mod burst;
+mod closing;
 mod devices;
 mod disputes;
 mod doctor;

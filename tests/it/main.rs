@@ -20,6 +20,7 @@ mod api;
 mod bad_input;
 mod bills;
 mod burst;
+mod closing;
 mod devices;
 mod disk;
 mod disputes;

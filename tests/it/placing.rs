@@ -246,7 +246,7 @@ fn closing_keeps_to_the_five_minutes_and_a_payer_may_be_faster() {
     assert_eq!(refused["type"], "urn:paybell:problem:order-paid", "{refused}");
     till.shop.event("T2", "order.paid");
     // Registered, and never placed anywhere.
-    let never = json!({ "total_fee": 1999, "created_at": rfc3339_in(-600) });
+    let never = json!({ "total_fee": 1999, "created_at": rfc3339_in(-8000) });
     till.shop.register("T3", &never).expect(201);
     assert_eq!(close("T3").expect(200).json()["closed"], "never_placed");
     assert_eq!(close("NOBODY").expect(404).json()["type"], "urn:paybell:problem:unknown-order");

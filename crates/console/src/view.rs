@@ -22,7 +22,7 @@ pub(crate) struct RecordView<'a> {
     created_at: String,
     updated_at: String,
     registration: Option<RegistrationView<'a>>,
-    placing: Option<PlacingView>,
+    placing: Option<PlacingView<'a>>,
     payment: Option<PaymentView<'a>>,
     verdict: Option<VerdictView<'a>>,
     due: Option<DueView>,
@@ -51,11 +51,12 @@ struct RegistrationView<'a> {
 
 /// How far a placed order came. What the payer needs is given to the shop that places, and to nobody else.
 #[derive(Debug, Serialize)]
-struct PlacingView {
+struct PlacingView<'a> {
     trade_type: &'static str,
     since: String,
     begun_at: String,
     offered_at: Option<String>,
+    notify_url: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -146,13 +147,14 @@ impl<'a> RegistrationView<'a> {
     }
 }
 
-impl PlacingView {
-    fn of(placing: &Placing) -> Self {
+impl<'a> PlacingView<'a> {
+    fn of(placing: &'a Placing) -> Self {
         Self {
             trade_type: placing.wish.trade_type.as_str(),
             since: moment(placing.since),
             begun_at: moment(placing.begun_at),
             offered_at: placing.offer.as_ref().map(|offer| moment(offer.at)),
+            notify_url: placing.notify_url.as_deref(),
         }
     }
 }
