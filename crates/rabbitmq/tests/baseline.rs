@@ -13,12 +13,12 @@ use paybell_core::check::{Check, Lane};
 use paybell_core::ids::OrderKey;
 use rabbitmq::topology::{self, Finding};
 use rabbitmq::{Baseline, Needs, RabbitConfig, RabbitMq, erase};
-use testkit::servers::{Rabbit, unique_prefix};
+use testkit::servers::{Broker, shared_broker, unique_prefix};
 
 use stand::until;
 
 /// `(name, arguments)` of every queue under the prefix.
-async fn queues(server: &Rabbit, prefix: &str) -> Vec<(String, String)> {
+async fn queues(server: &Broker, prefix: &str) -> Vec<(String, String)> {
     let rows = server.ctl(&["list_queues", "name", "arguments"]).await;
     let row =
         |row: &str| row.split_once('\t').map(|(name, arguments)| (name.to_owned(), arguments.to_owned()));
@@ -27,7 +27,7 @@ async fn queues(server: &Rabbit, prefix: &str) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn a_baseline_stores_in_a_queue_equal_to_ours_and_everything_goes_away() {
-    let server = Rabbit::start().await;
+    let server = shared_broker().await;
     let config = RabbitConfig { prefix: unique_prefix(), partitions: 1, ..RabbitConfig::at(server.url()) };
     topology::apply(&config).await.unwrap();
     let rabbit = RabbitMq::start(&config, Needs::default()).unwrap();

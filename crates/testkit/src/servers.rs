@@ -20,6 +20,6 @@ mod shared;
 pub use clients::StockClient;
 pub use papers::Papers;
 pub use proxy::Proxy;
-pub use rabbit::{Rabbit, RabbitCluster};
+pub use rabbit::{Broker, Rabbit, RabbitCluster};
 pub use redis::{Fsync, Redis, RedisOptions, Sentinels};
-pub use shared::{shared_rabbit, shared_redis, unique_prefix, wait};
+pub use shared::{shared_broker, shared_rabbit, shared_redis, unique_prefix, wait};

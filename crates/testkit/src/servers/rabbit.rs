@@ -1,5 +1,6 @@
 //! RabbitMQ: one node, or several joined to a cluster. It knows nothing of what is declared on it.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::guard::{Guard, output_of};
@@ -73,24 +74,48 @@ impl Rabbit {
         port
     }
 
-    /// What `rabbitmqctl` prints for a command, such as `["list_queues", "name", "messages"]`: rows without headers.
-    pub async fn ctl(&self, args: &[&str]) -> String {
-        self.tool("rabbitmqctl", args).await
+    /// What a test may have of it that does it no harm.
+    pub fn broker(&self) -> Broker {
+        Broker { url: self.url(), node: self.node_name(), tool: self.guard.folder().join("tool") }
     }
 
-    /// The same for another of its tools, such as `rabbitmq-queues`.
-    pub async fn tool(&self, program: &str, args: &[&str]) -> String {
-        let mut command = Command::new(self.guard.folder().join("tool"));
-        command.args([program, "-q", "-n", &self.node_name()]).args(args);
-        if args.first().is_some_and(|verb| verb.starts_with("list_")) {
-            command.arg("--no-table-headers");
-        }
-        output_of(command).await
+    /// What `rabbitmqctl` prints for a command, such as `["list_queues", "name", "messages"]`: rows without headers.
+    pub async fn ctl(&self, args: &[&str]) -> String {
+        self.broker().ctl(args).await
     }
 
     /// The end of the logs of the whole cluster.
     pub fn log_tail(&self) -> String {
         self.guard.log_tails()
+    }
+}
+
+/// The address and the tools of a node that somebody else ends.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    url: String,
+    node: String,
+    tool: PathBuf,
+}
+
+impl Broker {
+    /// The node at a URL whose tools are run by this program, which is what its guard calls `FOLDER/tool`.
+    pub(super) fn at(url: String, tool: PathBuf) -> Self {
+        Self { url, node: "n1@localhost".to_owned(), tool }
+    }
+
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// What `rabbitmqctl` prints for a command: rows without headers.
+    pub async fn ctl(&self, args: &[&str]) -> String {
+        let mut command = Command::new(&self.tool);
+        command.args(["rabbitmqctl", "-q", "-n", &self.node]).args(args);
+        if args.first().is_some_and(|verb| verb.starts_with("list_")) {
+            command.arg("--no-table-headers");
+        }
+        output_of(command).await
     }
 }
 

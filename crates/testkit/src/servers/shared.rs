@@ -11,26 +11,42 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 
-use super::{Rabbit, Redis};
+use super::{Broker, Rabbit, Redis};
 
 const WAIT_MAX: Duration = Duration::from_secs(60);
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
+static OUR_RABBIT: OnceCell<Rabbit> = OnceCell::const_new();
+
+/// What the environment says, if it says anything.
+fn told(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// The URL of a RabbitMQ that all tests of this process share: `PAYBELL_TEST_RABBITMQ`, else one of our own.
 pub async fn shared_rabbit() -> String {
-    static OURS: OnceCell<Rabbit> = OnceCell::const_new();
-    match env::var("PAYBELL_TEST_RABBITMQ") {
-        Ok(url) if !url.is_empty() => url,
-        _ => OURS.get_or_init(Rabbit::start).await.url(),
+    match told("PAYBELL_TEST_RABBITMQ") {
+        Some(url) => url,
+        None => OUR_RABBIT.get_or_init(Rabbit::start).await.url(),
+    }
+}
+
+/// A RabbitMQ that tests share, with its tools, for those that look at what is theirs and change nothing for others.
+/// `tests/run` names the tools of its own in `PAYBELL_TEST_RABBITMQ_TOOL`; those of a foreign one nobody has, so then it
+/// is one of our own.
+pub async fn shared_broker() -> Broker {
+    match (told("PAYBELL_TEST_RABBITMQ"), told("PAYBELL_TEST_RABBITMQ_TOOL")) {
+        (Some(url), Some(tool)) => Broker::at(url, tool.into()),
+        _ => OUR_RABBIT.get_or_init(Rabbit::start).await.broker(),
     }
 }
 
 /// The URL of a Redis that all tests of this process share: `PAYBELL_TEST_REDIS`, else one of our own.
 pub async fn shared_redis() -> String {
     static OURS: OnceCell<Redis> = OnceCell::const_new();
-    match env::var("PAYBELL_TEST_REDIS") {
-        Ok(url) if !url.is_empty() => url,
-        _ => OURS.get_or_init(Redis::start).await.url(),
+    match told("PAYBELL_TEST_REDIS") {
+        Some(url) => url,
+        None => OURS.get_or_init(Redis::start).await.url(),
     }
 }
 
