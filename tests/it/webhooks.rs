@@ -222,7 +222,7 @@ fn a_process_killed_in_the_middle_of_deliveries_loses_nothing_and_repeats_under_
     let receiver = Receiver::start();
     // Slow enough that the process dies with attempts in flight, and after every event is out: what a death costs checks
     // that are in hand is another test's.
-    receiver.says("/shop", Reply::Slow(Duration::from_millis(400), 200));
+    receiver.says("/shop", Reply::Slow(Duration::from_secs(4), 200));
     let mut shop = shop_with(&webhook("shop", &receiver.url("/shop"), ""), Settings::default());
     let orders: Vec<String> = (0..ORDERS).map(|number| format!("T{number}")).collect();
     for order in &orders {
@@ -230,6 +230,7 @@ fn a_process_killed_in_the_middle_of_deliveries_loses_nothing_and_repeats_under_
         shop.notify(Notification::of(order, 1999).signed()).expect(200);
     }
     eventually("every payment is told", || shop.log().len() >= ORDERS);
+    receiver.says("/shop", Reply::Slow(Duration::from_millis(400), 200));
     for _ in 0..3 {
         let part = receiver.received("/shop").len() + 10;
         eventually("some more are delivered", || receiver.received("/shop").len() >= part);
