@@ -132,7 +132,9 @@ fn print(refund: &Value, ask: &AskArgs) -> Result<(), Error> {
     if refund.get("refusal").is_some_and(Value::is_object) {
         let word = |name: &str| cell(refund, &format!("refusal.{name}"));
         let verb = match cell(refund, "state").as_str() {
-            "asked" => "in doubt (an earlier sending may have been taken; do not refund under another number)",
+            "asked" => {
+                "in doubt (an earlier sending may have been taken; do not refund under another number)"
+            }
             _ => "refused",
         };
         output::line(&format!("\n{verb}: {} ({})", word("code"), word("said")))?;
