@@ -4,16 +4,17 @@
 //! [`Cashier`]: paybell_core::ports::Cashier
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::{Response, StatusCode};
-use paybell_core::OrderKey;
 use paybell_core::act::Action;
 use paybell_core::ids::OutTradeNo;
 use paybell_core::place::{Fields as Named, Order, Pay, Placed};
 use paybell_core::ports::Closed;
+use paybell_core::{OrderKey, State};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::answer::{Body, json as answer};
 use crate::audit::Deed;
@@ -25,6 +26,9 @@ use crate::line::reason;
 use crate::placement;
 use crate::view::{RecordView, moment};
 use crate::wait::Looked;
+
+/// Between two looks at an order that is closed and not yet told so.
+const LOOK_GAP: Duration = Duration::from_millis(250);
 
 /// What the shop gives to the payer's device.
 #[derive(Serialize)]
@@ -74,7 +78,7 @@ pub(crate) async fn close(shared: &Shared, call: &Call) -> Result<Response<Body>
     };
     let (status, record) = match wait {
         None => (StatusCode::ACCEPTED, shared.ports.records.read(&key).await?),
-        Some(wait) => match look_until(Instant::now() + wait, &key, shared, call).await? {
+        Some(wait) => match look_after(closed, Instant::now() + wait, (&key, shared, call)).await? {
             Looked::Record(record) => (StatusCode::OK, Some(Arc::unwrap_or_clone(record))),
             Looked::Unknown => (StatusCode::OK, None),
             Looked::NotYet => (StatusCode::ACCEPTED, shared.ports.records.read(&key).await?),
@@ -84,6 +88,27 @@ pub(crate) async fn close(shared: &Shared, call: &Call) -> Result<Response<Body>
     let order = record.as_ref().map(|record| RecordView::of(record, now));
     let (mch_id, out_trade_no) = (key.mch_id.as_str(), key.out_trade_no.as_str());
     Ok(answer(status, &ClosedView { mch_id, out_trade_no, closed: word_of(closed), order }))
+}
+
+/// The order as a look saw it that began after the close. One that was under way meanwhile, or ended just before, saw it
+/// open: the next one is due a second later.
+async fn look_after(
+    closed: Closed,
+    deadline: Instant,
+    (key, shared, call): (&OrderKey, &Shared, &Call),
+) -> Result<Looked, Error> {
+    loop {
+        let looked = look_until(deadline, key, shared, call).await?;
+        let is_early = closed == Closed::Now
+            && matches!(&looked, Looked::Record(record) if record.state == State::Pending);
+        if !is_early || Instant::now() >= deadline {
+            return Ok(looked);
+        }
+        tokio::select! {
+            () = call.drain.cancelled() => return Ok(looked),
+            () = sleep_until(deadline.min(Instant::now() + LOOK_GAP)) => {}
+        }
+    }
 }
 
 async fn close_now(shared: &Shared, key: &OrderKey) -> Result<Closed, Error> {

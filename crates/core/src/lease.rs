@@ -7,7 +7,7 @@ use crate::check::{Check, Reason};
 use crate::dead::{DeadLetter, DeadReason};
 use crate::decide::Change;
 use crate::ids::{LeaseToken, OrderKey};
-use crate::record::{Cause, Due, Entry, Hint, Lease, LookAgain, Progress, QuickLooks, Record};
+use crate::record::{Cause, Due, Entry, Hint, Lease, LookAgain, Progress, QuickLooks, Record, State};
 use crate::refund;
 use crate::time::{Millis, Timestamp};
 
@@ -47,7 +47,7 @@ pub enum Taken {
     Busy,
     /// A due check whose claim is not the record's current one.
     Stale,
-    /// A manual check of an order that was looked at less than a second ago.
+    /// A manual check of an order that was looked at less than a second ago. It is due again once that second is over.
     Fresh,
 }
 
@@ -125,7 +125,7 @@ pub fn take_from(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp
         && !releases
         && was_just_looked_at(stored, now)
     {
-        return Taking::without_write(Taken::Fresh);
+        return fresh(stored);
     }
     let mut record = stored.clone();
     if gave_up(stored, request) {
@@ -133,6 +133,21 @@ pub fn take_from(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp
         record.lease = None;
     }
     lease(record, request, now)
+}
+
+/// Whoever asks may have changed something since that look: the order is due again as soon as it may be looked at, unless
+/// there is nothing more to learn.
+fn fresh(stored: &Record) -> Taking {
+    let looked_at = stored.progress.looked_at.unwrap_or(stored.updated_at);
+    let wanted = Due { at: looked_at + FRESH, cause: Cause::Manual };
+    let order = if stored.refunds.is_empty() { stored.due } else { stored.order_due };
+    let is_told = matches!(stored.state, State::Paid | State::Refunded);
+    if is_told || order.is_some_and(|due| due.at <= wanted.at) {
+        return Taking::without_write(Taken::Fresh);
+    }
+    let mut record = stored.clone();
+    record.rest_until(Some(wanted));
+    Taking { write: Write::Put(Box::new(record)), taken: Taken::Fresh, dead: None }
 }
 
 /// I6: what the check names is told already.

@@ -141,10 +141,18 @@ fn a_commit_makes_older_claims_stale() {
 fn a_manual_check_within_a_second_of_a_look_is_answered_by_it() {
     let mut desk = Desk::registered();
     desk.look(&manual(), &not_paid(NotPaid::NotPay));
-    let before = desk.stored.clone();
+    let due = desk.record().due;
     desk.now = T0 + Millis(999);
     assert_eq!(desk.take(&manual()), Taken::Fresh);
-    assert_eq!(desk.stored, before);
+    assert_eq!(
+        desk.record().due,
+        Some(Due { at: at(1), cause: Cause::Manual }),
+        "what it asks for is not lost"
+    );
+    assert!(due.unwrap().at > at(1));
+    let before = desk.stored.clone();
+    assert_eq!(desk.take(&manual()), Taken::Fresh);
+    assert_eq!(desk.stored, before, "and is asked for once");
     assert!(
         matches!(desk.clone().take(&notified(TX)), Taken::Leased(_)),
         "a notification is never put away so"

@@ -3,8 +3,8 @@
 use paybell_core::check::Check;
 use paybell_core::dead::DeadReason;
 use paybell_core::ids::LeaseToken;
-use paybell_core::lease::{Cleared, LOST_BEFORE_POISON, LeaseRequest, POISON_GAP, Taken};
-use paybell_core::record::{Cause, State};
+use paybell_core::lease::{Cleared, FRESH, LOST_BEFORE_POISON, LeaseRequest, POISON_GAP, Taken};
+use paybell_core::record::{Cause, Due, State};
 use paybell_core::time::Millis;
 
 use super::Case;
@@ -146,6 +146,8 @@ async fn fresh(desk: Desk) {
     })
     .await;
     assert_eq!(desk.take(manual(&key(1)), 2).await, Taken::Fresh);
+    let due = desk.record(&key(1)).await.due;
+    assert_eq!(due, Some(Due { at: now + FRESH, cause: Cause::Manual }), "it is asked for later, not never");
     desk.advance(Millis::seconds(3)).await;
     desk.leased(manual(&key(1)), 2).await;
 }

@@ -121,6 +121,9 @@ fn is_true_denial(emitted: &Emitted, truth: &Truth, books: &Books, broken: &mut 
     if !was_answered || is_visible_before_all {
         broken.push(format!("I2: {} of {key} without an answer that says so", event.kind.as_str()));
     }
+    if event.kind == EventType::Closed && truth.closed_ms.is_none_or(|at| at > emitted.at_ms) {
+        broken.push(format!("I2: {key} was called closed, and WeChat had not closed it"));
+    }
     if event.kind == EventType::Unpaid {
         // Decided when the last denial before it was answered.
         let decided_ms = books
