@@ -12,6 +12,7 @@ mod load;
 mod machine;
 mod notifications;
 mod pipeline;
+mod place;
 mod reconcile;
 mod report;
 mod serve;
@@ -38,6 +39,8 @@ pub enum Command {
     Ingress(ingress::Args),
     /// From the notification to the event: ingress, worker, simulator, event stream
     Pipeline(pipeline::Args),
+    /// Place orders: straight at the simulator, through the private API, and the same again
+    Place(place::Args),
     /// Register and claim orders in the ledger
     Ledger(ledger::Args),
     /// Compare a bill of a million rows with the embedded ledger
@@ -82,6 +85,10 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Pipeline(args) => {
             let servers = args.servers()?;
             measured(args.common.json, &servers, pipeline::measure(args, servers.clone()))
+        }
+        Command::Place(args) => {
+            let servers = args.servers()?;
+            measured(args.common.json, &servers, place::measure(args, servers.clone()))
         }
         Command::Ledger(args) => {
             let servers = args.servers()?;

@@ -61,6 +61,27 @@ fn every_payment_of_the_pipeline_becomes_one_event() {
     assert_eq!(report["figures"]["repeated_events"], 0.0);
 }
 
+/// The benchmark itself refuses figures of a lap in which anything was not placed, or not repeated.
+#[test]
+fn placing_is_measured_beside_the_call_that_it_makes() {
+    const NAMES: [&str; 7] = [
+        "wechat.p50_ms",
+        "wechat.per_second",
+        "place.p50_ms",
+        "place.per_second",
+        "place.paybell_cpu_us",
+        "repeat.p99_ms",
+        "repeat.per_second",
+    ];
+    let small = ["place", "--orders", "200", "--connections", "8"];
+    figures(&small, &NAMES);
+    let (rabbit, redis) = (wait(Rabbit::start()), wait(Redis::start()));
+    let cluster = ["--engine", "cluster", "--rabbitmq", &rabbit.url(), "--redis", &redis.url()];
+    figures(&[&small[..], &cluster].concat(), &NAMES);
+    assert_eq!(wait(redis.cli(&["dbsize"])), "0", "nothing stays");
+    assert_eq!(wait(rabbit.ctl(&["list_queues", "name"])), "");
+}
+
 #[test]
 fn a_bill_is_compared_with_a_filled_ledger_and_an_empty_one() {
     // The benchmark itself refuses figures of a comparison that found anything else than it should.

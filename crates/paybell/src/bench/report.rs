@@ -129,6 +129,9 @@ impl Report {
             vec![figure.name.clone(), rounded(figure.value), aim.describe(), met.to_owned()]
         };
         let rows: Vec<_> = self.aims().map(row).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
         output::line("")?;
         output::table(&["aim", "found", "wanted", ""], &rows)
     }
