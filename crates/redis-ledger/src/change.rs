@@ -14,7 +14,7 @@ use crate::engine::{Inner, within};
 use crate::error::{Fault, unavailable};
 use crate::keys::Shard;
 use crate::recent::Stored;
-use crate::step::{LetterStep, Step};
+use crate::step::{LetterStep, Standing, Step};
 use crate::writer::Outcome;
 
 /// How often a step may find that somebody was faster; each time somebody else has got on.
@@ -121,11 +121,9 @@ impl Inner {
             Write::Put(record) => Some(record.as_ref()),
             Write::Delete => None,
         };
-        let (record, bytes) = match &known.stored {
-            Some(stored) => (Some(&stored.record), stored.bytes.clone()),
-            None => (None, Vec::new()),
-        };
-        let mut step = self.planner().change(key, record, bytes, new)?;
+        let before = Standing::of(known.stored.as_ref().map(|stored| &stored.record));
+        let bytes = known.stored.as_ref().map(|stored| stored.bytes.clone()).unwrap_or_default();
+        let mut step = self.planner().change(key, before, bytes, new)?;
         let letter = decided.letter.as_ref();
         step.letter = letter.map(|letter| LetterStep::merge(letter, letter_known.to_vec())).transpose()?;
         Ok(Some(step))

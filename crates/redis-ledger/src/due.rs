@@ -1,23 +1,26 @@
 //! The due set port: which orders' time has come. Many schedulers may claim at once: each record is claimed by
 //! whoever stores its claim first, and the others pass over it.
+//!
+//! Once the earliest are known, each shard goes its own way: while Redis reads the records of one, those of another are
+//! decided on here, and a third's are stored.
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use paybell_core::check::{Check, Lane};
-use paybell_core::claim::claim;
+use paybell_core::claim::{CLAIM_LENGTH, claim};
 use paybell_core::ids::OrderKey;
 use paybell_core::ports::{DueSet, PAGE_ROWS_MAX, PortError};
-use paybell_core::record::Record;
+use paybell_core::record::Due;
 use paybell_core::time::Timestamp;
 use redis::{Pipeline, Value};
 
-use crate::change::stored_of;
+use crate::change::bytes_of;
+use crate::codec;
 use crate::engine::{Inner, RedisLedger, within};
 use crate::error::Fault;
 use crate::keys::{SHARDS, Shard, member_of, order_of};
-use crate::recent::Stored;
-use crate::step::Step;
-use crate::writer::Outcome;
+use crate::step::{Standing, Step};
+use crate::writer::CALL_MAX;
 
 /// Looks at the due sets in one claim, at most: each finds what the one before could not see.
 const LOOKS_MAX: usize = 8;
@@ -84,30 +87,24 @@ async fn claim_some(inner: &Inner, lane: Lane, wanted: usize) -> Result<(Vec<Che
     if chosen.is_empty() {
         return Ok((Vec::new(), false));
     }
-    let steps = steps(inner, lane, now, chosen).await?;
-    let stores = steps.into_iter().map(|(step, check)| async move {
-        Ok::<_, PortError>(match inner.writer.store(step).await? {
-            Outcome::Stored => check,
-            // Somebody claimed it, or works on it: it is theirs.
-            Outcome::Refused { .. } => None,
-        })
-    });
-    let (mut checks, mut failure) = (Vec::new(), None);
-    for stored in join_all(stores).await {
-        match stored {
-            Ok(check) => checks.extend(check),
+    let look = Look { inner, lane, now };
+    let (mut checks, mut failure) = (Vec::with_capacity(chosen.len()), None);
+    for claimed in join_all(pieces(chosen).into_iter().map(|piece| claim_piece(look, piece))).await {
+        match claimed {
+            Ok(claimed) => checks.extend(claimed),
             Err(error) => failure = Some(error),
         }
     }
-    match failure.filter(|_| checks.is_empty()) {
-        Some(error) => Err(error),
-        None => Ok((checks, has_more)),
+    if let Some(error) = failure.filter(|_| checks.is_empty()) {
+        return Err(error);
     }
+    checks.sort_by_key(|(place, _)| *place);
+    Ok((checks.into_iter().map(|(_, check)| check).collect(), has_more))
 }
 
 /// Orders spread evenly: a share and some more nearly always holds a shard's part of the earliest.
 fn per_shard(wanted: usize) -> usize {
-    (wanted / usize::from(SHARDS) * 2 + 32).min(wanted)
+    (wanted / usize::from(SHARDS) + 32).min(wanted)
 }
 
 /// The earliest of all shards, by shard. Beyond the last entry of a shard that may have more, nothing is known to be
@@ -125,64 +122,111 @@ fn earliest(found: Vec<Vec<Entry>>, per_shard: usize, wanted: usize) -> Vec<(Sha
     all
 }
 
-/// A claim for each entry that its record agrees with, a repair for each other one.
-async fn steps(
-    inner: &Inner,
+/// What all entries of one look have in common.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    inner: &'a Inner,
     lane: Lane,
     now: Timestamp,
-    chosen: Vec<(Shard, Entry)>,
-) -> Result<Vec<(Step, Option<Check>)>, PortError> {
-    let mut question = Pipeline::new();
-    let mut orders: Vec<(OrderKey, i64)> = Vec::with_capacity(chosen.len());
-    for (shard, (member, at)) in &chosen {
-        let key = std::str::from_utf8(member).ok().and_then(order_of);
-        let Some(key) = key.filter(|key| Shard::of(key) == *shard) else {
-            // Not ours: out of the way, or it would come first for ever.
-            tracing::warn!("a due set of Redis named no order of its shard: {member:?}");
-            let mut removal = Pipeline::new();
-            removal.cmd("ZREM").arg(inner.keys.of(*shard).due(lane)).arg(member.as_slice());
-            inner.read(&removal).await?;
-            continue;
-        };
-        question.cmd("GET").arg(inner.keys.of(*shard).record(&key));
-        orders.push((key, *at));
-    }
-    if question.is_empty() {
-        return Ok(Vec::new());
-    }
-    let answers = inner.read(&question).await?;
-    let mut steps = Vec::with_capacity(answers.len());
-    for ((key, at), answer) in orders.into_iter().zip(answers) {
-        let stored = stored_of(&key, crate::change::bytes_of(answer)?)?;
-        steps.push(step(inner, lane, now, (&key, at), stored)?);
-    }
-    Ok(steps)
 }
 
-fn step(
-    inner: &Inner,
-    lane: Lane,
-    now: Timestamp,
-    (key, at): (&OrderKey, i64),
-    stored: Option<Stored>,
-) -> Result<(Step, Option<Check>), PortError> {
-    let planner = inner.planner();
-    let is_agreed = |record: &Record| {
-        record.due.is_some_and(|due| due.at.millis() == at && due.cause.is_urgent() == (lane == Lane::Urgent))
-    };
-    let Some(Stored { bytes, record }) = stored else {
-        tracing::warn!(order.key = %key, "the due set names {}, which has no record", member_of(key));
-        return Ok((planner.repair(key, None, Vec::new()), None));
-    };
-    let mut claimed = record.clone();
-    match claim(&mut claimed, now).filter(|_| is_agreed(&record)) {
-        Some(check) => {
-            let step = planner.change(key, Some(&record), bytes, Some(&claimed))?;
-            Ok((step, Some(check)))
+/// Entries of one shard, each with its place among all, as many as one call of the script stores.
+type Piece = (Shard, Vec<(usize, Entry)>);
+
+fn pieces(chosen: Vec<(Shard, Entry)>) -> Vec<Piece> {
+    let mut shards: Vec<Vec<_>> = Shard::all().map(|_| Vec::new()).collect();
+    for (place, (shard, entry)) in chosen.into_iter().enumerate() {
+        if let Some(entries) = shards.get_mut(shard.index()) {
+            entries.push((place, entry));
         }
-        // Usually somebody was faster than our two looks; a step that compares puts right what really is wrong.
-        None => Ok((planner.repair(key, Some(&record), bytes), None)),
     }
+    let mut pieces = Vec::with_capacity(shards.len());
+    for (shard, mut entries) in Shard::all().zip(shards) {
+        // Equal pieces: a call costs something of its own, and none may be long.
+        let length = entries.len().div_ceil(entries.len().div_ceil(CALL_MAX).max(1));
+        while !entries.is_empty() {
+            let rest = entries.split_off(length.min(entries.len()));
+            pieces.push((shard, std::mem::replace(&mut entries, rest)));
+        }
+    }
+    pieces
+}
+
+/// The checks of what could be claimed, each with its place among all.
+async fn claim_piece(look: Look<'_>, piece: Piece) -> Result<Vec<(usize, Check)>, PortError> {
+    let shard = piece.0;
+    let orders = orders(look, piece).await?;
+    if orders.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut question = Pipeline::new();
+    question.cmd("MGET");
+    for (_, key, _) in &orders {
+        question.arg(look.inner.keys.of(shard).record(key));
+    }
+    let Some(Value::Array(answers)) = look.inner.read(&question).await?.pop() else {
+        return Err(Fault::strange("MGET").into());
+    };
+    let (mut steps, mut checks) = (Vec::with_capacity(orders.len()), Vec::with_capacity(orders.len()));
+    for ((place, key, at), answer) in orders.into_iter().zip(answers) {
+        let (step, check) = step(look, (&key, at), bytes_of(answer)?)?;
+        steps.push(step);
+        checks.push(check.map(|check| (place, check)));
+    }
+    for refused in look.inner.writer.store_all(steps).await? {
+        // Somebody claimed it, or works on it: it is theirs.
+        checks.get_mut(refused).and_then(Option::take);
+    }
+    Ok(checks.into_iter().flatten().collect())
+}
+
+/// The orders of a piece, each with its place and its due time.
+async fn orders(look: Look<'_>, (shard, entries): Piece) -> Result<Vec<(usize, OrderKey, i64)>, PortError> {
+    let mut orders = Vec::with_capacity(entries.len());
+    for (place, (member, at)) in entries {
+        let key = std::str::from_utf8(&member).ok().and_then(order_of);
+        if let Some(key) = key.filter(|key| Shard::of(key) == shard) {
+            orders.push((place, key, at));
+            continue;
+        }
+        // Not ours: out of the way, or it would come first for ever.
+        tracing::warn!("a due set of Redis named no order of its shard: {member:?}");
+        let mut removal = Pipeline::new();
+        removal.cmd("ZREM").arg(look.inner.keys.of(shard).due(look.lane)).arg(member.as_slice());
+        look.inner.read(&removal).await?;
+    }
+    Ok(orders)
+}
+
+/// A claim where the record agrees with its entry, otherwise a repair.
+fn step(
+    Look { inner, lane, now }: Look<'_>,
+    (key, at): (&OrderKey, i64),
+    bytes: Vec<u8>,
+) -> Result<(Step, Option<Check>), Fault> {
+    let planner = inner.planner();
+    if bytes.is_empty() {
+        tracing::warn!(order.key = %key, "the due set names {}, which has no record", member_of(key));
+        return Ok((planner.repair(key, None, bytes), None));
+    }
+    let mut record = match codec::decode(key, &bytes) {
+        Ok(record) => record,
+        Err(fault) => {
+            // Every other order's time has come too: this one must not stand in their way.
+            let cause = PortError::from(fault);
+            tracing::error!(order.key = %key, "no check of {}: {cause}", member_of(key));
+            return Ok((planner.put_aside(key, bytes, lane, now + CLAIM_LENGTH), None));
+        }
+    };
+    let before = Standing::of(Some(&record));
+    let is_its_time = |due: Due| due.at.millis() == at && due.cause.is_urgent() == (lane == Lane::Urgent);
+    if record.due.is_some_and(is_its_time)
+        && let Some(check) = claim(&mut record, now)
+    {
+        return Ok((planner.change(key, before, bytes, Some(&record))?, Some(check)));
+    }
+    // Usually somebody was faster than our two looks; a step that compares puts right what really is wrong.
+    Ok((planner.repair(key, Some(&record), bytes), None))
 }
 
 /// Members and scores of an answer.
@@ -229,6 +273,20 @@ mod tests {
     #[test]
     fn few_are_asked_of_each_shard() {
         assert_eq!(per_shard(5), 5);
-        assert!(per_shard(1000) < 200);
+        assert!(per_shard(1000) < 100);
+    }
+
+    #[test]
+    fn pieces_are_of_one_shard_and_even_and_keep_every_entry_s_place() {
+        let shard = |number: usize| Shard::all().nth(number).unwrap();
+        let chosen: Vec<_> = (0..100).map(|at| (shard(usize::from(at % 10 == 0)), entry(at))).collect();
+        let pieces = pieces(chosen);
+        let lengths: Vec<_> = pieces.iter().map(|(shard, entries)| (shard.index(), entries.len())).collect();
+        assert_eq!(lengths, [(0, 45), (0, 45), (1, 10)]);
+        let places = pieces.into_iter().flat_map(|(_, entries)| entries);
+        let mut places: Vec<_> = places.map(|(place, (_, at))| (place, at)).collect();
+        places.sort_unstable();
+        assert_eq!(places, (0..100).map(|at| (usize::try_from(at).unwrap(), at)).collect::<Vec<_>>());
+        assert!(super::pieces(Vec::new()).is_empty());
     }
 }

@@ -67,6 +67,26 @@ enum Score {
     At(i64),
 }
 
+/// Which sets have an order's entry, and what it counts: all that a step must know of the record before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Standing {
+    lane: usize,
+    state: usize,
+    fen: Option<Counted>,
+}
+
+impl Standing {
+    /// Of a record as it stands; no record stands nowhere.
+    pub fn of(record: Option<&Record>) -> Self {
+        let Some(record) = record else { return Self::default() };
+        Self {
+            lane: due_of(record).map_or(0, |(lane, _)| lane_number(lane)),
+            state: state_number(record.state).unwrap_or_default(),
+            fen: Counted::of(record),
+        }
+    }
+}
+
 /// What steps are planned with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Planner<'a> {
@@ -77,49 +97,44 @@ pub(crate) struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// From `stored` (with the bytes it was read from) to `new`.
+    /// From `before` (with the bytes that it was read from) to `new`.
     pub fn change(
         &self,
         key: &OrderKey,
-        stored: Option<&Record>,
+        before: Standing,
         bytes: Vec<u8>,
         new: Option<&Record>,
     ) -> Result<Step, Fault> {
-        let moves = self.moves(stored, new);
-        self.step(key, bytes, new, moves)
+        let moves = self.moves(key, before, new);
+        let new = new.map(codec::encode).transpose()?.unwrap_or_default();
+        Ok(self.step(key, bytes, new, moves))
     }
 
     /// Puts a record's entries where they belong: `bytes` stay, whatever sets the order was found in.
     pub fn repair(&self, key: &OrderKey, record: Option<&Record>, bytes: Vec<u8>) -> Step {
-        let mut moves = self.moves(record, record);
+        let mut moves = self.moves(key, Standing::of(record), record);
         moves.due_out = match moves.due_in {
             1 => 2,
             2 => 1,
             _ => 3,
         };
-        let new = bytes.clone();
-        let record = RecordStep { key: self.keys.record(key), expected: bytes, new, moves };
-        Step { shard: Shard::of(key), record: Some(record), letter: None }
+        self.step(key, bytes.clone(), bytes, moves)
     }
 
-    fn step(
-        &self,
-        key: &OrderKey,
-        expected: Vec<u8>,
-        new: Option<&Record>,
-        moves: Moves,
-    ) -> Result<Step, Fault> {
-        let new = new.map(codec::encode).transpose()?.unwrap_or_default();
+    /// Moves the due time of a record that this process cannot read: `bytes` stay.
+    pub fn put_aside(&self, key: &OrderKey, bytes: Vec<u8>, lane: Lane, until: Timestamp) -> Step {
+        let moves = Moves { due_in: lane_number(lane), due_score: until.millis(), ..Moves::default() };
+        self.step(key, bytes.clone(), bytes, moves)
+    }
+
+    fn step(&self, key: &OrderKey, expected: Vec<u8>, new: Vec<u8>, moves: Moves) -> Step {
         let shard = Shard::of(key);
         let record = RecordStep { key: self.keys.of(shard).record(key), expected, new, moves };
-        Ok(Step { shard, record: Some(record), letter: None })
+        Step { shard, record: Some(record), letter: None }
     }
 
-    fn moves(&self, stored: Option<&Record>, new: Option<&Record>) -> Moves {
-        let lane = |record: Option<&Record>| record.and_then(due_of).map_or(0, |(lane, _)| lane_number(lane));
-        let state = |record: Option<&Record>| {
-            record.and_then(|record| state_number(record.state)).unwrap_or_default()
-        };
+    fn moves(&self, key: &OrderKey, before: Standing, new: Option<&Record>) -> Moves {
+        let after = Standing::of(new);
         let rests = new.filter(|record| record.due.is_none() && record.lease.is_none());
         let expires_at = rests.map(|record| self.expires_at(record));
         let state_score = match expires_at {
@@ -129,14 +144,14 @@ impl Planner<'_> {
         };
         let left = |before: usize, after: usize| if before == after { 0 } else { before };
         Moves {
-            due_out: left(lane(stored), lane(new)),
-            due_in: lane(new),
+            due_out: left(before.lane, after.lane),
+            due_in: after.lane,
             due_score: new.and_then(due_of).map_or(0, |(_, at)| at.millis()),
-            state_out: left(state(stored), state(new)),
-            state_in: state(new),
+            state_out: left(before.state, after.state),
+            state_in: after.state,
             state_score,
             expires_at,
-            fen: fen_changes(stored, new),
+            fen: fen_changes(key, before.fen, after.fen),
         }
     }
 
@@ -218,16 +233,26 @@ fn lane_number(lane: Lane) -> usize {
 }
 
 /// What a record counts in the sum of what is registered and pending.
-fn fen_of(record: &Record) -> Option<(String, i64)> {
-    let registration = record.registration.as_ref().filter(|_| record.state == State::Pending)?;
-    let span = record.created_at.millis().div_euclid(FEN_SPAN_MS);
-    Some((format!("{}:{span}", record.key.mch_id.as_str()), registration.total_fee.get()))
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counted {
+    span: i64,
+    fen: i64,
 }
 
-fn fen_changes(stored: Option<&Record>, new: Option<&Record>) -> Vec<(String, i64)> {
-    let (before, after) = (stored.and_then(fen_of), new.and_then(fen_of));
+impl Counted {
+    fn of(record: &Record) -> Option<Self> {
+        let registration = record.registration.as_ref().filter(|_| record.state == State::Pending)?;
+        let span = record.created_at.millis().div_euclid(FEN_SPAN_MS);
+        Some(Self { span, fen: registration.total_fee.get() })
+    }
+}
+
+/// Most steps change nothing of it.
+fn fen_changes(key: &OrderKey, before: Option<Counted>, after: Option<Counted>) -> Vec<(String, i64)> {
     if before == after {
         return Vec::new();
     }
-    before.into_iter().map(|(field, fen)| (field, -fen)).chain(after).filter(|(_, fen)| *fen != 0).collect()
+    let before = before.map(|counted| Counted { fen: -counted.fen, ..counted });
+    let changes = before.into_iter().chain(after).filter(|counted| counted.fen != 0);
+    changes.map(|Counted { span, fen }| (format!("{}:{span}", key.mch_id.as_str()), fen)).collect()
 }

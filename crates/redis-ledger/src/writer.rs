@@ -3,6 +3,8 @@
 //!
 //! Refuses to decide what to write: a step says that. Never repeats a write whose outcome is unknown.
 
+mod calls;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,20 +15,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::LedgerClock;
 use crate::error::{Fault, unavailable};
-use crate::keys::{FIXED_KEYS, Keys, Shard};
+use crate::keys::{FIXED_KEYS, Keys};
 use crate::scripts::Name;
 use crate::session::Session;
 use crate::step::Step;
 use crate::supervisor::Link;
+use calls::{Call, Job, Refusal, answer, answer_jobs, fail_calls, grouped, refusals};
 
-/// Steps that may wait for a pipeline.
+pub(crate) use calls::CALL_MAX;
+
+/// Jobs that may wait for a pipeline: single steps, but for those of a claim.
 const WAITING_MAX: usize = 4096;
 
-/// Steps in one pipeline.
+/// Jobs in one pipeline.
 const PIPELINE_MAX: usize = 2048;
-
-/// Steps in one call of the script: it must not hold Redis up for 2 ms.
-const CALL_MAX: usize = 64;
 
 /// How long a replica may take to confirm: well within the deadline of an answer.
 const WAIT_MAX: Duration = Duration::from_millis(500);
@@ -42,19 +44,10 @@ pub(crate) enum Outcome {
     },
 }
 
-/// To whom an outcome is told.
-type Answer = oneshot::Sender<Result<Outcome, Fault>>;
-
 /// Where steps are handed in.
 #[derive(Clone)]
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
-}
-
-struct Job {
-    /// `None` asks only that everything before is as safe as a write.
-    step: Option<Box<Step>>,
-    answer: Answer,
 }
 
 impl Writer {
@@ -65,12 +58,19 @@ impl Writer {
 
     /// Stores the step if it still fits.
     pub async fn store(&self, step: Step) -> Result<Outcome, PortError> {
-        self.ask(Some(Box::new(step))).await
+        let refused = self.ask(vec![step]).await?.into_iter().next();
+        Ok(refused
+            .map_or(Outcome::Stored, |Refusal { record, letter, .. }| Outcome::Refused { record, letter }))
+    }
+
+    /// Stores each of the steps that still fits: at most [`CALL_MAX`], all of one shard. Returns the places of the others.
+    pub async fn store_all(&self, steps: Vec<Step>) -> Result<Vec<usize>, PortError> {
+        Ok(self.ask(steps).await?.into_iter().map(|refusal| refusal.place).collect())
     }
 
     /// Writes for real and changes nothing. Whatever was read before is then as safe as a write.
     pub async fn fence(&self) -> Result<(), PortError> {
-        self.ask(None).await.map(drop)
+        self.ask(Vec::new()).await.map(drop)
     }
 
     /// Until nothing is written any more.
@@ -78,9 +78,9 @@ impl Writer {
         self.jobs.closed().await;
     }
 
-    async fn ask(&self, step: Option<Box<Step>>) -> Result<Outcome, PortError> {
+    async fn ask(&self, steps: Vec<Step>) -> Result<Vec<Refusal>, PortError> {
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job { step, answer }).await.map_err(|_| unavailable("closed"))?;
+        self.jobs.send(Job { steps, answer }).await.map_err(|_| unavailable("closed"))?;
         Ok(answered.await.map_err(|_| unavailable("closed"))??)
     }
 }
@@ -118,12 +118,6 @@ impl WriterTask {
     }
 }
 
-/// The steps of one call of the script.
-struct Call {
-    shard: Shard,
-    steps: Vec<(Box<Step>, Answer)>,
-}
-
 async fn flush(at: &At, jobs: Vec<Job>) {
     let session = match at.link.session() {
         Ok(session) => session,
@@ -133,49 +127,19 @@ async fn flush(at: &At, jobs: Vec<Job>) {
     };
     let (mut calls, fences) = grouped(jobs);
     let sent = send(at, &session, &calls, !fences.is_empty()).await;
-    let mut told: Result<Outcome, Fault> = Ok(Outcome::Stored);
+    let mut told = Ok(());
     match sent {
         Ok(mut answers) if answers.iter().any(is_unknown_script) => {
-            let unknown = load_and_repeat(at, &session, &mut calls, &mut answers).await;
+            told = load_and_repeat(at, &session, &mut calls, &mut answers).await;
             answer_calls(&session, calls, answers);
-            told = unknown.map(|()| Outcome::Stored);
         }
         Ok(answers) => answer_calls(&session, calls, answers),
         Err(fault) => {
-            let steps = calls.into_iter().flat_map(|call| call.steps);
-            steps.for_each(|(_, to)| answer(to, Err(fault.clone())));
+            fail_calls(calls, &fault);
             told = Err(fault);
         }
     }
-    fences.into_iter().for_each(|to| answer(to, told.clone()));
-}
-
-/// Who asked may have gone.
-fn answer(to: Answer, what: Result<Outcome, Fault>) {
-    let _ = to.send(what);
-}
-
-/// Per shard, in pieces that do not hold Redis up. Nobody waits for a job whose caller has gone: it is left out.
-fn grouped(jobs: Vec<Job>) -> (Vec<Call>, Vec<Answer>) {
-    let mut shards: Vec<Vec<_>> = Shard::all().map(|_| Vec::new()).collect();
-    let mut fences = Vec::new();
-    for job in jobs.into_iter().filter(|job| !job.answer.is_closed()) {
-        let Some(step) = job.step else {
-            fences.push(job.answer);
-            continue;
-        };
-        if let Some(steps) = shards.get_mut(step.shard.index()) {
-            steps.push((step, job.answer));
-        }
-    }
-    let mut calls = Vec::new();
-    for (shard, mut steps) in Shard::all().zip(shards) {
-        while !steps.is_empty() {
-            let rest = steps.split_off(steps.len().min(CALL_MAX));
-            calls.push(Call { shard, steps: std::mem::replace(&mut steps, rest) });
-        }
-    }
-    (calls, fences)
+    fences.into_iter().for_each(|to| answer(to, told.clone().map(|()| Vec::new())));
 }
 
 /// The answers of the calls, once everything that must be said is said: with a replica, also that it has them.
@@ -208,14 +172,14 @@ async fn send(at: &At, session: &Session, calls: &[Call], has_fence: bool) -> Re
 
 fn command(keys: &Keys, call: &Call, server_ms: i64) -> Cmd {
     let names = keys.of(call.shard);
-    let records = call.steps.iter().filter_map(|(step, _)| step.record.as_ref());
+    let records = call.steps().filter_map(|step| step.record.as_ref());
     let mut command = Name::Store.call(FIXED_KEYS + records.clone().count());
     command.arg(names.fixed.as_slice());
     for record in records {
         command.arg(&record.key);
     }
     command.arg(server_ms).arg(names.tag_chars());
-    call.steps.iter().for_each(|(step, _)| step.write(&mut command));
+    call.steps().for_each(|step| step.write(&mut command));
     command
 }
 
@@ -254,8 +218,7 @@ async fn load_and_repeat(
             Ok(())
         }
         Err(fault) => {
-            let steps = unknown.into_iter().flat_map(|call| call.steps);
-            steps.for_each(|(_, to)| answer(to, Err(fault.clone())));
+            fail_calls(unknown, &fault);
             Err(fault)
         }
     }
@@ -263,52 +226,10 @@ async fn load_and_repeat(
 
 fn answer_calls(session: &Session, calls: Vec<Call>, answers: Vec<Value>) {
     for (call, mut value) in calls.into_iter().zip(answers) {
-        let outcomes = session.judge(&mut value).and_then(|()| outcomes(value, call.steps.len()));
-        match outcomes {
-            Ok(outcomes) => {
-                call.steps.into_iter().zip(outcomes).for_each(|((_, to), outcome)| answer(to, Ok(outcome)));
-            }
-            Err(fault) => call.steps.into_iter().for_each(|(_, to)| answer(to, Err(fault.clone()))),
-        }
-    }
-}
-
-/// The script names only the steps that it refused.
-fn outcomes(value: Value, steps: usize) -> Result<Vec<Outcome>, Fault> {
-    let strange = || Fault::strange("store.lua");
-    let Value::Array(refused) = value else { return Err(strange()) };
-    let mut outcomes = vec![Outcome::Stored; steps];
-    let mut refused = refused.into_iter();
-    while let Some(number) = refused.next() {
-        let (Value::Int(number), Some(Value::BulkString(record)), Some(Value::BulkString(letter))) =
-            (number, refused.next(), refused.next())
-        else {
-            return Err(strange());
-        };
-        let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-        let outcome = place.and_then(|place| outcomes.get_mut(place)).ok_or_else(strange)?;
-        *outcome = Outcome::Refused { record, letter };
-    }
-    Ok(outcomes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_refused_steps_are_named() {
-        let bytes = |text: &str| Value::BulkString(text.as_bytes().to_vec());
-        let value = Value::Array(vec![Value::Int(2), bytes("r"), bytes("")]);
-        let refused = Outcome::Refused { record: b"r".to_vec(), letter: Vec::new() };
-        assert_eq!(outcomes(value, 3).unwrap(), [Outcome::Stored, refused, Outcome::Stored]);
-        for strange in [
-            Value::Okay,
-            Value::Array(vec![Value::Int(4), bytes(""), bytes("")]),
-            Value::Array(vec![Value::Int(0), bytes(""), bytes("")]),
-            Value::Array(vec![Value::Int(1), bytes("")]),
-        ] {
-            assert!(outcomes(strange, 3).is_err());
+        let refused = session.judge(&mut value).and_then(|()| refusals(value, call.steps().count()));
+        match refused {
+            Ok(refused) => answer_jobs(call.jobs, refused),
+            Err(fault) => fail_calls(vec![call], &fault),
         }
     }
 }
