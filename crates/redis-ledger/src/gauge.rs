@@ -23,6 +23,10 @@ const ERASE_KEYS: usize = 1_000;
 /// Slow commands that the server remembers while somebody watches.
 const SLOW_MAX: u32 = 4_096;
 
+/// What `used_memory` counts beside what is stored, and comes and goes.
+const BUFFERS: [&str; 4] =
+    ["mem_clients_normal", "mem_clients_slaves", "mem_aof_buffer", "mem_replication_backlog"];
+
 const SLOWER_THAN: &str = "slowlog-log-slower-than";
 const REMEMBERED: &str = "slowlog-max-len";
 
@@ -36,10 +40,14 @@ pub struct Gauge {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerUsage {
     pub version: String,
-    /// Bytes of everything that is stored, and of the buffers.
-    pub memory_bytes: u64,
+    /// Bytes of everything that is stored, with the tables that it lies in: `used_memory` without the buffers of
+    /// connections, of replicas and of the append-only file.
+    pub data_bytes: u64,
     /// Processor time since its start.
     pub cpu: Duration,
+    /// Copies of itself that it made since its start, each to write everything to disk anew. A copy takes a processor
+    /// for itself, and the server pays for every page that it then changes.
+    pub forks: u64,
 }
 
 /// A watch for slow commands that has begun, and the settings to give back.
@@ -75,12 +83,16 @@ impl Gauge {
         let answer: Value = self.ask(redis::cmd("INFO").arg("everything")).await?;
         let info = Info::of(answer)?;
         let number = |name: &str| info.field(name).and_then(|text| text.parse::<f64>().ok());
-        let memory_bytes = info.field("used_memory").and_then(|text| text.parse().ok());
+        let whole = |name: &str| info.field(name).and_then(|text| text.parse::<u64>().ok());
+        // A server that does not tell one of them has none, or is too old to tell it apart.
+        let buffers = BUFFERS.iter().filter_map(|name| whole(name)).fold(0, u64::saturating_add);
+        let data_bytes = whole("used_memory").map(|all| all.saturating_sub(buffers));
         let cpu_s = number("used_cpu_user").zip(number("used_cpu_sys")).map(|(user, system)| user + system);
-        let usage = memory_bytes.zip(cpu_s).map(|(memory_bytes, cpu_s)| ServerUsage {
+        let usage = data_bytes.zip(cpu_s).map(|(data_bytes, cpu_s)| ServerUsage {
             version: info.field("redis_version").unwrap_or_default().to_owned(),
-            memory_bytes,
+            data_bytes,
             cpu: Duration::try_from_secs_f64(cpu_s).unwrap_or_default(),
+            forks: whole("total_forks").unwrap_or(0),
         });
         usage.ok_or_else(|| unavailable("the server says neither its memory nor its processor time"))
     }

@@ -28,7 +28,7 @@ async fn memory_grows_with_what_is_stored_and_an_erased_prefix_leaves_others_alo
     for number in 0..500 {
         ledger.register(&key(number), &asks(1)).await.unwrap();
     }
-    let grown = gauge.usage().await.unwrap().memory_bytes - before.memory_bytes;
+    let grown = gauge.usage().await.unwrap().data_bytes - before.data_bytes;
     assert!((500 * 100..500 * 1_000).contains(&grown), "{grown} bytes for 500 orders");
     gauge.keep_naively(&[("1900000109:A".to_owned(), 7, json!({ "total_fee": 1 }))]).await.unwrap();
     server.cli(&["set", "testing{0}1900000109:A", "another's"]).await;
