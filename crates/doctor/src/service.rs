@@ -1,6 +1,7 @@
 //! The running service, by its own admin listener: ready or not, and what its counters tell of notifications that were
 //! refused since it started. A service that is not there is no fault: a doctor comes before the first start too.
 
+mod bills;
 mod counters;
 
 use futures_util::future::join;

@@ -1,5 +1,6 @@
 //! What a service's counters tell: which notifications it refused, and why that may be. They count since its start.
 
+use super::bills;
 use crate::finding::{Finding, Severity, Text};
 use crate::samples::Samples;
 
@@ -31,6 +32,7 @@ pub(super) fn judge(samples: &Samples, mch_ids: &[&str]) -> Vec<Finding> {
         .extend(REFUND_REFUSALS.iter().filter_map(|refusal| refusal.judge(&REFUND_NOTIFICATIONS, samples)));
     findings.extend(mch_ids.iter().filter_map(|mch_id| old_key(samples, mch_id)));
     findings.extend(waiting(samples));
+    findings.extend(mch_ids.iter().flat_map(|mch_id| bills::judge(samples, mch_id)));
     findings
 }
 
@@ -70,7 +72,7 @@ fn silent_merchant(samples: &Samples, mch_id: &str) -> Option<Finding> {
     })
 }
 
-fn merchant(mch_id: &str) -> Text {
+pub(super) fn merchant(mch_id: &str) -> Text {
     Text::new(format!("merchant {mch_id}"), format!("商户 {mch_id}"))
 }
 

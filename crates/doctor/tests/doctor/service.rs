@@ -113,6 +113,44 @@ fn counters_of_trouble_are_read() {
     assert_eq!(brief(&findings), expected);
 }
 
+/// What a process with the scheduler role tells of bills.
+fn bills(overdue: u32, tries: &[(&str, u32)], differences: u32) -> String {
+    let mut page = notifications("accepted", 1);
+    page += &format!(
+        "paybell_bills_overdue{{mch_id=\"{MCH}\"}} {overdue}\npaybell_bills_overdue{{mch_id=\"2\"}} 9\n"
+    );
+    for (result, count) in tries {
+        page += &format!("paybell_bills_total{{mch_id=\"{MCH}\",result=\"{result}\"}} {count}\n");
+    }
+    page += "paybell_bills_total{mch_id=\"2\",result=\"sign\"} 5\n";
+    page + &format!("paybell_bill_differences_total{{mch_id=\"{MCH}\",kind=\"amount\"}} {differences}\n")
+}
+
+#[test]
+fn a_bill_that_waits_says_why_and_whether_somebody_must_act() {
+    let reconciled = ("reconciled", 3);
+    for (page, expected) in [
+        (bills(0, &[reconciled], 0), vec!["ok bills-up-to-date"]),
+        (bills(0, &[reconciled, ("sign", 1)], 0), vec!["ok bills-up-to-date"]),
+        (bills(1, &[reconciled, ("no_bill", 4)], 0), vec!["warning bills-late"]),
+        (bills(2, &[], 0), vec!["warning bills-late"]),
+        (bills(1, &[("no_bill", 1), ("not_allowed", 4)], 0), vec!["error bills-refused"]),
+        (bills(1, &[("folder", 1)], 2), vec!["error bills-refused", "hint bill-differences"]),
+        (notifications("accepted", 1), vec![]),
+    ] {
+        assert_eq!(brief(&judged(&page)), expected, "{page}");
+    }
+    let findings = judged(&bills(2, &[reconciled, ("no_bill", 4), ("busy", 1)], 7));
+    let late = one(&findings, "bills-late");
+    for seen in [&late.seen.en, &late.seen.zh] {
+        assert!(
+            seen.contains("busy 1, no_bill 4") && !seen.contains("reconciled 3") && seen.contains('2'),
+            "{seen}"
+        );
+    }
+    assert!(one(&findings, "bill-differences").seen.zh.contains("amount 7"));
+}
+
 #[test]
 fn what_only_wechats_own_consoles_show_is_named_where_nothing_comes() {
     let told = &judged("paybell_dead_letters 0\n")[0];
