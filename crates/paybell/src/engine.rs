@@ -127,6 +127,14 @@ impl Engine {
         }
     }
 
+    /// Queues that this process should consume and cannot, each with the reason; the others go on.
+    pub fn unconsumed(&self) -> Vec<(String, Arc<str>)> {
+        match &self.backing {
+            Backing::Embedded(_) => Vec::new(),
+            Backing::Cluster(servers) => servers.unconsumed(),
+        }
+    }
+
     /// Finishes what was accepted and lets go of the storage.
     pub async fn close(&self) {
         match &self.backing {

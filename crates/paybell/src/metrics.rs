@@ -41,6 +41,7 @@ pub struct Gauges {
     dead_letters: Gauge,
     engine_up: Family<Labels, Gauge>,
     fanout_refused: Counter,
+    queue_unconsumed: Family<Labels, Gauge>,
     merchants: LiveMerchants,
     /// Merchants that [`Gauges::unconfirmed_fen`] shows.
     shown: Mutex<HashSet<MchId>>,
@@ -56,6 +57,7 @@ impl Gauges {
             dead_letters: Gauge::default(),
             engine_up: Family::default(),
             fanout_refused: Counter::default(),
+            queue_unconsumed: Family::default(),
             merchants,
             shown: Mutex::default(),
         };
@@ -85,6 +87,11 @@ impl Gauges {
             "Events that a subscriber's queue refused; the subscriber finds them in the log",
             gauges.fanout_refused.clone(),
         );
+        registry.register(
+            "paybell_queue_unconsumed",
+            "1 while this process cannot consume the queue and goes on with the others",
+            gauges.queue_unconsumed.clone(),
+        );
         gauges
     }
 
@@ -105,6 +112,7 @@ impl Gauges {
         }
         let refused = engine.fanout_refused().unwrap_or(0);
         self.fanout_refused.inc_by(refused.saturating_sub(self.fanout_refused.get()));
+        self.show_unconsumed(engine.unconsumed().into_iter().map(|(queue, _)| queue));
         // An engine that is away leaves the last known numbers; `paybell_engine_up` says so.
         let Some(ledger) = engine.ledger_if_needed() else { return };
         if let Ok(lag_ms) = ledger.due.lag_ms().await {
@@ -113,6 +121,14 @@ impl Gauges {
         }
         if let Ok(tally) = ledger.records.tally().await {
             self.show(&tally);
+        }
+    }
+
+    /// A queue that is consumed again is not shown any more.
+    fn show_unconsumed(&self, queues: impl Iterator<Item = String>) {
+        self.queue_unconsumed.clear();
+        for queue in queues {
+            self.queue_unconsumed.get_or_create(&vec![("queue", queue)]).set(1);
         }
     }
 
@@ -189,6 +205,10 @@ mod tests {
             "what is gone is 0:\n{shown}"
         );
         assert!(shown.contains("paybell_orders{state=\"paid\"} 0"), "{shown}");
+        gauges.show_unconsumed(["paybell.checks.0".to_owned()].into_iter());
+        assert!(text(&registry).contains("paybell_queue_unconsumed{queue=\"paybell.checks.0\"} 1"));
+        gauges.show_unconsumed(std::iter::empty());
+        assert!(!text(&registry).contains("paybell.checks.0"), "it is consumed again");
         merchants.store(Arc::default());
         gauges.show(&Tally::default());
         let shown = text(&registry);

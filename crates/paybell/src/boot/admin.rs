@@ -89,6 +89,10 @@ impl Admin {
         for words in self.standing.words().iter() {
             body.push_str(&format!("{words}\n"));
         }
+        // No other process could consume them either, and an ingress is none the worse for it.
+        for (queue, cause) in self.engine.unconsumed() {
+            body.push_str(&format!("{queue} cannot be consumed, the other queues are: {cause}\n"));
+        }
         text(StatusCode::OK, body)
     }
 

@@ -131,33 +131,44 @@ pub(super) fn data_dir(root: &mut Section<'_>) -> PathBuf {
 
 pub(super) fn rabbitmq(root: &mut Section<'_>) -> Rabbitmq {
     root.section("rabbitmq", |section| Rabbitmq {
-        url: server_url(section, "amqp://guest:guest@127.0.0.1:5672/%2f", &["amqp", "amqps"]),
+        url: server_url(section, "amqp://guest:guest@127.0.0.1:5672/%2f", amqp_url),
         authorities: section.optional("ca_file", authorities),
         prefix: section.value("prefix", "paybell", prefix),
-        partitions: section.integer("partitions", 4, 1..=256),
+        partitions: section.integer("partitions", 4, 1..=64),
     })
 }
 
 pub(super) fn redis(root: &mut Section<'_>) -> Redis {
     let schemes = &["redis", "rediss", "redis+sentinel", "rediss+sentinel"];
     root.section("redis", |section| Redis {
-        url: server_url(section, "redis://127.0.0.1:6379", schemes),
+        url: server_url(section, "redis://127.0.0.1:6379", url_of(schemes)),
         authorities: section.optional("ca_file", authorities),
         prefix: section.value("prefix", "paybell", prefix),
     })
 }
 
 /// A server's URL, which may hold a password: in the file itself, or in a file of its own.
-fn server_url(section: &mut Section<'_>, default: &'static str, schemes: &'static [&'static str]) -> Secret {
+fn server_url(
+    section: &mut Section<'_>,
+    default: &'static str,
+    judge: impl Fn(&str) -> Result<String, String>,
+) -> Secret {
     let in_file = section.optional("url_file", |path| {
         let secret = read_file(Path::new(path))?;
-        url_of(schemes)(secret.reveal()).map(Secret::new).map_err(|what| format!("the text in {path} {what}"))
+        judge(secret.reveal()).map(Secret::new).map_err(|what| format!("the text in {path} {what}"))
     });
-    let in_line = Secret::new(section.url("url", default, url_of(schemes)));
+    let in_line = Secret::new(section.url("url", default, &judge));
     if section.is_given("url") && section.is_given("url_file") {
         section.problem("url_file", "give url or url_file, not both".to_owned());
     }
     in_file.unwrap_or(in_line)
+}
+
+/// A broker's URL, judged as the client will read it.
+fn amqp_url(text: &str) -> Result<String, String> {
+    let url = url_of(&["amqp", "amqps"])(text)?;
+    rabbitmq::judge_url(&url).map_err(|error| error.to_string().replacen("rabbitmq.url: it ", "", 1))?;
+    Ok(url)
 }
 
 /// The text of a PEM file with at least one certificate; what is in it is judged by whoever trusts it.

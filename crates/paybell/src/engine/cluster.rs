@@ -38,6 +38,10 @@ impl Servers {
         self.rabbitmq.fanout_refused()
     }
 
+    pub fn unconsumed(&self) -> Vec<(String, Arc<str>)> {
+        self.rabbitmq.unconsumed()
+    }
+
     pub async fn parts(&self) -> Vec<(&'static str, Result<(), PortError>)> {
         let mut parts = self.rabbitmq.parts();
         if let Some(ledger) = &self.ledger {

@@ -66,7 +66,7 @@ fn wrong_variables_are_refused_by_name() {
         ("PAYBELL__MERCHANT__MCH_ID", "19", &["merchant is a list: follow it by a number"]),
         ("PAYBELL__MERCHANT__0__CLOSE_UNPAID", "yes", &["true or false"]),
         ("PAYBELL__MERCHANT__0__API_KEY", "hunter2", &["exactly 32 ASCII characters, this one has 7"]),
-        ("PAYBELL__RABBITMQ__PARTITIONS", "many", &["a whole number from 1 to 256"]),
+        ("PAYBELL__RABBITMQ__PARTITIONS", "many", &["a whole number from 1 to 64"]),
         ("PAYBELL__WECHAT__BASE_URLS", "[\"http://x\"", &["not a TOML list"]),
     ];
     for (name, value, words) in cases {
