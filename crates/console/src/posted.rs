@@ -7,6 +7,7 @@ use std::sync::Arc;
 use paybell_core::ports::{DeadLetters, Ledger, PortError, Registry};
 use paybell_core::register::Registered;
 use paybell_core::{DeadLetter, OrderKey};
+use serde_json::Value;
 
 use crate::error::Error;
 use crate::known::KnownMerchants;
@@ -30,14 +31,38 @@ impl Posted {
         match register(self.registry.as_ref(), &self.mch_ids, body).await? {
             Ok(word) => Ok(word),
             Err((key, cause)) => {
-                let document: String =
-                    String::from_utf8_lossy(body).chars().take(DOCUMENT_CHARS_MAX).collect();
+                let document = document(body);
                 let now = self.ledger.clock().await?.now;
                 self.dead.bury(&DeadLetter::registration(key.as_ref(), document, cause, now)).await?;
                 Ok("refused")
             }
         }
     }
+}
+
+/// What the letter keeps. A document that is none of a registration may name its payer, whom nobody is to read here.
+fn document(body: &[u8]) -> String {
+    let names_a_payer = |text: &str| text.to_ascii_lowercase().contains("openid");
+    let text = String::from_utf8_lossy(body);
+    let kept = match serde_json::from_slice(body) {
+        Ok(Value::Object(mut fields)) => {
+            let of_payer = |(name, value): &(&String, &mut Value)| names_a_payer(&format!("{name}{value}"));
+            let mut masked = 0;
+            fields.iter_mut().filter(of_payer).for_each(|(_, value)| {
+                *value = Value::from("***");
+                masked += 1;
+            });
+            if masked == 0 { text.into_owned() } else { Value::Object(fields).to_string() }
+        }
+        Ok(other) if names_a_payer(&other.to_string()) => withheld(body),
+        Err(_) if names_a_payer(&text) => withheld(body),
+        Ok(_) | Err(_) => text.into_owned(),
+    };
+    kept.chars().take(DOCUMENT_CHARS_MAX).collect()
+}
+
+fn withheld(body: &[u8]) -> String {
+    format!("({} bytes that name a payer: not kept)", body.len())
 }
 
 /// One posted registration; what is wrong with it in words, and its order if it names one.
@@ -61,4 +86,32 @@ pub(crate) async fn register(
         Registered::Ahead => Error::Ahead,
     };
     Ok(Err((Some(key), error.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i10_a_letter_keeps_no_payer() {
+        const PAYER: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
+        let kept = |body: String| document(body.as_bytes());
+        assert_eq!(kept("{\"total_fee\":1}".to_owned()), "{\"total_fee\":1}");
+        assert_eq!(kept("no json".to_owned()), "no json");
+        assert_eq!(
+            kept(format!("{{\"mch_id\":\"1\",\"openid\":\"{PAYER}\"}}")),
+            "{\"mch_id\":\"1\",\"openid\":\"***\"}"
+        );
+        for body in [
+            format!("{{\"sub_openid\":\"{PAYER}\"}}"),
+            format!("{{\"payer\":{{\"openid\":\"{PAYER}\"}}}}"),
+            format!("[{{\"openid\":\"{PAYER}\"}}]"),
+            format!("<xml><openid>{PAYER}</openid></xml>"),
+            format!("{{\"openid\":\"{PAYER}\","),
+            format!("{{\"open\\u0069d\":\"{PAYER}\"}}"),
+        ] {
+            let kept = kept(body.clone());
+            assert!(!kept.contains(PAYER), "{body}: {kept}");
+        }
+    }
 }

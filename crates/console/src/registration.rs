@@ -21,12 +21,26 @@ pub(crate) fn read(body: &[u8]) -> Result<Application, Error> {
 /// Reads a registration that came by message: the same body, and the order's numbers in it.
 pub(crate) fn read_posted(body: &[u8]) -> Result<(OrderKey, Application), (Option<OrderKey>, Error)> {
     let known: Vec<&str> = ["mch_id", "out_trade_no"].into_iter().chain(KNOWN).collect();
-    let fields = Fields::read(body, &known).map_err(|error| (None, error))?;
+    let fields = Fields::read(body, &known).map_err(|error| (None, asks_for_more(body).unwrap_or(error)))?;
     let key = key(&fields).map_err(|error| (None, error))?;
     match application(&fields) {
         Ok(application) => Ok((key, application)),
         Err(error) => Err((Some(key), error)),
     }
+}
+
+/// Nobody hears the answer to a message, and these are nothing without theirs.
+fn asks_for_more(body: &[u8]) -> Option<Error> {
+    let document: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
+    let elsewhere = [("out_refund_no", "a refund", "refunds"), ("trade_type", "placing an order", "place")];
+    let (field, what, verb) = elsewhere.into_iter().find(|(field, ..)| document.contains_key(*field))?;
+    Some(Error::field(
+        field,
+        format!(
+            "only registrations are taken by message; {what} is asked for over HTTP, where its answer is heard: \
+             POST /v1/orders/{{mch_id}}/{{out_trade_no}}/{verb}"
+        ),
+    ))
 }
 
 fn key(fields: &Fields) -> Result<OrderKey, Error> {
@@ -146,6 +160,12 @@ mod tests {
             ("{\"mch_id\":\"x y\",\"out_trade_no\":\"T\",\"total_fee\":5}", false, "mch_id"),
             ("{\"mch_id\":\"1\",\"out_trade_no\":\"T\",\"total_fee\":5,\"fee\":1}", false, "fee"),
             ("no json", false, "JSON"),
+            (
+                "{\"mch_id\":\"1\",\"out_trade_no\":\"T\",\"total_fee\":5,\"trade_type\":\"NATIVE\"}",
+                false,
+                "/place",
+            ),
+            ("{\"mch_id\":\"1\",\"out_trade_no\":\"T\",\"out_refund_no\":\"R\"}", false, "/refunds"),
         ] {
             let (key, error) = read_posted(body.as_bytes()).unwrap_err();
             assert_eq!(key.is_some(), names_its_order, "{body}");
