@@ -15,6 +15,7 @@
 //!
 //! A crash between two steps therefore repeats an event under the same id, and never loses one.
 
+mod freeing;
 mod refund;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -111,6 +112,9 @@ impl Worker {
             Settled::GivenBack => "given_back",
         };
         self.parts.metrics.checked(reason, outcome);
+        if settled != Settled::GivenBack {
+            self.free_what_is_left().await;
+        }
         settled
     }
 

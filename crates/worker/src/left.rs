@@ -3,7 +3,7 @@
 //! Refuses to grow without bound, and to hand the same leftover to two deliveries at once: what is taken out is gone
 //! until it is put back. What is forgotten ends by its time. Next: the lease request of the order's next delivery.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use paybell_core::{LeaseToken, OrderKey};
@@ -20,14 +20,31 @@ pub(crate) struct Left {
     pub tried: Option<LeaseToken>,
 }
 
+impl Left {
+    /// What may be given back.
+    pub fn tokens(self) -> impl Iterator<Item = LeaseToken> {
+        [self.given_up, self.tried].into_iter().flatten()
+    }
+
+    /// Giving it back may have been done, or may be done yet: nobody may work under any of it.
+    pub fn in_doubt(self) -> Self {
+        Self { given_up: self.given_up.or(self.tried), tried: None }
+    }
+}
+
 /// By order.
 #[derive(Debug, Default)]
-pub(crate) struct Leftovers(Mutex<HashMap<OrderKey, Left>>);
+pub(crate) struct Leftovers(Mutex<BTreeMap<OrderKey, Left>>);
 
 impl Leftovers {
     /// For the one who tries next.
     pub fn take_out(&self, key: &OrderKey) -> Left {
         self.lock().remove(key).unwrap_or_default()
+    }
+
+    /// For one who tries whatever there is.
+    pub fn take_any(&self) -> Option<(OrderKey, Left)> {
+        self.lock().pop_first()
     }
 
     /// Of two of a kind the earlier stays: the later one came of a try that met it.
@@ -44,7 +61,7 @@ impl Leftovers {
         orders.insert(key.clone(), both);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<OrderKey, Left>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<OrderKey, Left>> {
         // Each change is one call on the map: no panic leaves it half made.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

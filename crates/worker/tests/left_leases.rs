@@ -377,7 +377,7 @@ async fn a_check_that_a_fresh_look_answers_forgets_no_lease() {
     assert_eq!(worker.handle(of_no_transaction).await, Settled::GivenBack);
     let manual = || Delivery::new(Check::manual(key.clone()), Box::new(Settles));
     assert_eq!(worker.handle(manual()).await, Settled::Done("fresh"));
-    assert!(world.record().lease.is_some(), "it was not even looked for");
+    assert_eq!(world.record().lease, None, "it was not even looked for, but given back afterwards");
     world.pass(PAUSE);
     assert_eq!(worker.handle(manual()).await, Settled::Done("nothing_new"));
     assert_eq!(world.record().lease, None);
@@ -438,4 +438,32 @@ async fn what_was_worked_under_gets_a_new_token_so_that_a_late_effect_is_refused
     assert_ne!(tokens[0], tokens[1], "a commit under the first may still be under way");
     let refused = (Write::Keep, Cleared::Lost);
     assert_eq!(lease::clear(Some(&world.record()), tokens[0], world.now()), refused);
+}
+
+#[tokio::test]
+async fn what_a_worker_left_is_given_back_by_whatever_it_does_next() {
+    for faults in [
+        vec![(Call::Commit, Before), (Call::PutOff, Before)],
+        vec![(Call::Take, After)],
+        // The ledger fails once more while it is given back.
+        vec![(Call::Commit, Before), (Call::PutOff, Before), (Call::PutOff, Before)],
+        vec![(Call::Take, After), (Call::PutOff, After)],
+    ] {
+        let world = World::failing(&faults);
+        let (worker, stranger) = (world.worker(1), world.worker(2));
+        assert_eq!(worker.handle(notified()).await, Settled::GivenBack, "{faults:?}");
+        // The queue hands the check to somebody else, who cannot know.
+        assert_eq!(stranger.handle(notified()).await, Settled::Done("busy"), "{faults:?}");
+        for _ in 0..2 {
+            let (due_for, cause) = (world.now(), paybell_core::record::Cause::Cadence);
+            let claim = paybell_core::check::Claim { number: 999, due_for, cause };
+            let of_yesterday = Delivery::new(Check::due(world.record().key, claim), Box::new(Settles));
+            assert_eq!(worker.handle(of_yesterday).await, Settled::Done("stale"), "{faults:?}");
+        }
+        let record = world.record();
+        assert_eq!(record.lease, None, "{faults:?}");
+        assert!(record.due.unwrap().at.since(world.now()) <= TOLD_WITHIN, "{faults:?}: {record:?}");
+        world.pass(TOLD_WITHIN);
+        assert_eq!(stranger.handle(notified()).await, Settled::Done("paid"), "{faults:?}");
+    }
 }
