@@ -121,6 +121,7 @@ fn doubt(refund: &mut Refund, refusal: &Refusal, look: &Look<'_>, change: &mut C
 
 /// WeChat knows nothing of a request in doubt. Only a second denial, long enough after the first, says that nothing moved.
 fn denied(refund: &mut Refund, look: &Look<'_>, change: &mut Change) {
+    refund.attempts = 0;
     let until = *refund.denied_at.get_or_insert(look.now) + REFUND_DENIAL_SPAN;
     if look.now < until {
         refund.next_at = next_look(refund, look).map(|at| at.min(until));
@@ -155,7 +156,7 @@ fn taken(refund: &mut Refund, facts: &RefundFacts, look: &Look<'_>, change: &mut
     change.outcome = "refund_taken";
     if rank(refund.state) < rank(RefundState::Processing) {
         refund.state = RefundState::Processing;
-        refund.facts = Some(facts.clone());
+        (refund.facts, refund.refusal) = (Some(facts.clone()), None);
     }
     refund.next_at = next_look(refund, look);
 }
