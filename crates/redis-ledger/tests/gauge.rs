@@ -11,12 +11,14 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{asks, config, key, open, server_with};
+use common::{PATIENCE, asks, config, key, open, server_with};
 use paybell_core::ports::Registry;
 use redis_ledger::{Gauge, RedisConfig};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn memory_grows_with_what_is_stored_and_an_erased_prefix_leaves_others_alone() {
@@ -37,6 +39,34 @@ async fn memory_grows_with_what_is_stored_and_an_erased_prefix_leaves_others_alo
     assert!(erased >= 500 + 2, "{erased} keys");
     assert_eq!(server.cli(&["keys", "*"]).await, "testing{0}1900000109:A");
     assert_eq!(gauge.erase().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn buffers_are_no_data_and_a_rewrite_of_the_file_is_a_fork() {
+    let server = server_with(&[]).await;
+    let mut gauge = Gauge::connect(&config(&server.url())).await.unwrap();
+    let before = gauge.usage().await.unwrap();
+    // A command that never ends lies in the buffer of its connection.
+    let mut half = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
+    half.write_all(b"*2\r\n$4\r\necho\r\n$4000000\r\n").await.unwrap();
+    half.write_all(&[b'a'; 2_000_000]).await.unwrap();
+    let started = Instant::now();
+    loop {
+        let memory = server.cli(&["info", "memory"]).await;
+        let used = memory.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+        if used.trim().parse::<u64>().unwrap() > before.data_bytes + 2_000_000 {
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "{memory}");
+    }
+    // Redis counts its buffers about once a second.
+    while gauge.usage().await.unwrap().data_bytes > before.data_bytes + 200_000 {
+        assert!(started.elapsed() < PATIENCE, "a buffer counts as data");
+    }
+    server.cli(&["bgrewriteaof"]).await;
+    while gauge.usage().await.unwrap().forks != before.forks + 1 {
+        assert!(started.elapsed() < PATIENCE, "no fork was counted");
+    }
 }
 
 #[tokio::test]
