@@ -7,7 +7,7 @@
 mod keeper;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -34,7 +34,7 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// While a connection is away no longer than this, publishes wait for the next one instead of failing at once.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// So many confirms that did not come, and none that did: the connection is given up.
+/// So many confirms that did not come, while none came at all: the connection is given up.
 const SILENCES_MAX: u32 = 3;
 
 /// How a publish ended.
@@ -66,7 +66,9 @@ pub(crate) struct Publisher {
     /// The channel to publish on, while there is one.
     opened: watch::Receiver<Option<Arc<Opened>>>,
     places: Semaphore,
-    /// Confirms in a row that did not come in time.
+    /// Confirms that came.
+    confirms: AtomicU64,
+    /// Confirms that did not come in time, since one came.
     silences: AtomicU32,
 }
 
@@ -87,19 +89,20 @@ impl Publisher {
         let keeper = Keeper::new(link.clone(), slots, sender);
         settings.tasks.spawn(cancel.run_until_cancelled_owned(keeper.keep()));
         let places = Semaphore::new(IN_FLIGHT_MAX.into());
-        Self { link, opened, places, silences: AtomicU32::new(0) }
+        Self { link, opened, places, confirms: AtomicU64::new(0), silences: AtomicU32::new(0) }
     }
 
     /// Stores one message.
     pub async fn publish(&self, message: Message<'_>) -> Result<(), LinkError> {
         let mut under_way = UnderWay(None);
+        let confirms = self.confirms.load(Ordering::Relaxed);
         let deadline = Instant::now() + PUBLISH_TIMEOUT;
         match timeout_at(deadline, self.store(message, &mut under_way)).await {
             Ok(result) => {
                 under_way.0 = None;
                 result
             }
-            Err(_) => Err(self.late(under_way)),
+            Err(_) => Err(self.late(under_way, confirms)),
         }
     }
 
@@ -131,6 +134,7 @@ impl Publisher {
             opened.spend();
             LinkError::Amqp { what: "publish", cause }
         })?;
+        self.confirms.fetch_add(1, Ordering::Relaxed);
         if self.silences.load(Ordering::Relaxed) > 0 {
             self.silences.store(0, Ordering::Relaxed);
         }
@@ -175,13 +179,15 @@ impl Publisher {
         }
     }
 
-    /// Nobody knows what became of it; says why, as far as that is known.
-    fn late(&self, under_way: UnderWay) -> LinkError {
+    /// Nobody knows what became of it; says why, as far as that is known. Where others were confirmed since it began, the
+    /// connection is not at fault.
+    fn late(&self, under_way: UnderWay, confirms: u64) -> LinkError {
         let late = |what| LinkError::Timeout { what, limit: PUBLISH_TIMEOUT };
         let Some(opened) = &under_way.0 else { return late("wait for a place to publish") };
         match self.link.session() {
             Ok(session) => {
-                if self.silences.fetch_add(1, Ordering::Relaxed) + 1 >= SILENCES_MAX
+                if confirms == self.confirms.load(Ordering::Relaxed)
+                    && self.silences.fetch_add(1, Ordering::Relaxed) + 1 >= SILENCES_MAX
                     && session.generation() == opened.session().generation()
                 {
                     self.link.broken(&session, "no confirms");

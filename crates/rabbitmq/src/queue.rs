@@ -1,7 +1,10 @@
-//! The check queue's publishing side: a check goes to the partition of its order, in the queue of its lane.
+//! The check queue's publishing side: a check goes to the partition of its order, in the queue of its lane, or to the next
+//! one while that one does not store.
 //!
 //! Which partition that is depends on how many are configured, so two processes may disagree while the number changes;
 //! that does no harm, because workers consume every partition there is.
+
+mod partitions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +13,6 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use lapin::BasicProperties;
 use paybell_core::check::{Check, Lane};
-use paybell_core::ids::OrderKey;
 use paybell_core::ports::{CheckQueue, PortError};
 use tokio::time::timeout;
 
@@ -20,6 +22,7 @@ use crate::link::LinkError;
 use crate::publisher::{Message, Publisher, Stored, all};
 use crate::source::Source;
 use crate::topology::names;
+use partitions::Partitions;
 
 /// How long counting a backlog may take.
 const BACKLOG_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,8 +30,8 @@ const BACKLOG_TIMEOUT: Duration = Duration::from_secs(2);
 /// The queue of one process.
 pub(crate) struct Queue {
     publisher: Arc<Publisher>,
-    urgent: Vec<String>,
-    cadence: Vec<String>,
+    urgent: Partitions,
+    cadence: Partitions,
     /// Present where this process consumes: it knows what is in hand.
     source: Option<Arc<Source>>,
 }
@@ -41,39 +44,40 @@ impl Queue {
 
     pub fn new(settings: &Settings, publisher: Arc<Publisher>, source: Option<Arc<Source>>) -> Self {
         let (prefix, partitions) = (settings.shape.prefix.as_str(), settings.shape.partitions);
-        let names = |lane| (0..partitions).map(|number| names::lane(prefix, lane, number)).collect();
+        let names =
+            |lane| Partitions::new((0..partitions).map(|number| names::lane(prefix, lane, number)).collect());
         Self { publisher, urgent: names(Lane::Urgent), cadence: names(Lane::Cadence), source }
     }
 
-    fn queues(&self, lane: Lane) -> &[String] {
+    fn partitions(&self, lane: Lane) -> &Partitions {
         match lane {
             Lane::Urgent => &self.urgent,
             Lane::Cadence => &self.cadence,
         }
     }
 
-    async fn store(&self, check: &Check) -> Result<(), LinkError> {
-        let lane = check.lane();
-        let (queues, offset) = match lane {
+    async fn store(&self, check: &Check) -> Stored {
+        let (queues, first_slot) = match check.lane() {
             Lane::Urgent => (&self.urgent, 0),
-            Lane::Cadence => (&self.cadence, self.urgent.len()),
+            Lane::Cadence => (&self.cadence, self.urgent.names().len()),
         };
-        let partition = partition(&check.key, queues.len());
-        let queue = queues.get(partition).map(String::as_str).unwrap_or_default();
+        let partition = queues.of(&check.key);
         let message = Message {
-            queue,
-            slot: offset + partition,
+            queue: queues.name(partition),
+            slot: first_slot + partition,
             properties: properties(check),
             body: &check.to_json(),
         };
-        self.publisher.publish(message).await
+        let stored = self.publisher.publish(message).await;
+        queues.tell(partition, &stored);
+        stored
     }
 
     /// Counted on the connection that publishes; what is in some worker's hand is not known here.
     async fn waiting(&self, lane: Lane) -> Result<u64, LinkError> {
         let session = self.publisher.link().session()?;
         let channel = session.channel().await?;
-        waiting(&channel, self.queues(lane)).await
+        waiting(&channel, self.partitions(lane).names()).await
     }
 
     async fn counted(&self, lane: Lane) -> Result<u64, LinkError> {
@@ -113,33 +117,4 @@ fn properties(check: &Check) -> BasicProperties {
     BasicProperties::default()
         .with_content_type("application/json".into())
         .with_message_id([mch_id, out_trade_no].join(":").into())
-}
-
-/// The same in every process and for ever: FNV-1a over the order's two numbers.
-fn partition(key: &OrderKey, partitions: usize) -> usize {
-    let bytes = key.mch_id.as_str().bytes().chain([b'\n']).chain(key.out_trade_no.as_str().bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    // The low bits of FNV are weak where texts differ in their last characters only.
-    let mixed = hash ^ (hash >> 32);
-    let partitions = u64::try_from(partitions).unwrap_or(1).max(1);
-    usize::try_from(mixed % partitions).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_partition_never_moves_and_partitions_are_even() {
-        let key = |number: usize| OrderKey::new("1900000109", format!("T20261120{number:08}")).unwrap();
-        assert_eq!([1, 2, 3, 4].map(|number| partition(&key(number), 4)), [3, 2, 1, 0], "written down");
-        for partitions in [2, 4, 7] {
-            let mut counts = vec![0_usize; partitions];
-            (0..10_000).for_each(|number| counts[partition(&key(number), partitions)] += 1);
-            let fair = 10_000 / partitions;
-            assert!(counts.iter().all(|count| count.abs_diff(fair) < fair / 10), "{counts:?}");
-        }
-    }
 }

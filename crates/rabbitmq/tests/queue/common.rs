@@ -174,6 +174,20 @@ impl Outsider {
         self.put_to("", queue, body).await;
     }
 
+    /// Checks put into the partitions of a lane in turn, and stored there. Which one a process takes is its own business.
+    pub async fn spread(&self, config: &RabbitConfig, lane: &str, checks: &[Check]) {
+        let partitions = usize::from(config.partitions);
+        let queue = |partition: usize| format!("{}.{lane}.{partition}", config.prefix);
+        for (number, check) in checks.iter().enumerate() {
+            self.put(&queue(number % partitions), &check.to_json()).await;
+        }
+        for partition in 0..partitions {
+            let count = checks.iter().skip(partition).step_by(partitions).count();
+            let count = u32::try_from(count).unwrap();
+            until("they are stored", || async { self.waiting(&queue(partition)).await == count }).await;
+        }
+    }
+
     pub async fn put_to(&self, exchange: &str, key: &str, body: &[u8]) {
         let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
         let properties = properties.with_delivery_mode(2);

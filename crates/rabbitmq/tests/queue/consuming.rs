@@ -14,11 +14,8 @@ use super::strangers::Desk;
 async fn partitions_that_are_no_longer_configured_are_consumed_too() {
     let four = RabbitConfig { partitions: 4, ..fresh().await };
     let before = Process::publisher(&four).await;
-    before.queue.publish(&(0..200).map(manual).collect::<Vec<_>>()).await.unwrap();
     let outsider = Outsider::at(&four.url).await;
-    for partition in 0..4 {
-        assert!(outsider.waiting(&format!("{}.checks.{partition}", four.prefix)).await > 20);
-    }
+    outsider.spread(&four, "checks", &(0..200).map(manual).collect::<Vec<_>>()).await;
     before.rabbit.close().await;
     let two = RabbitConfig { partitions: 2, ..four.clone() };
     let worker = Process::worker(&two).await;
@@ -33,9 +30,12 @@ async fn partitions_that_come_later_are_found() {
     worker.queue.publish(&[manual(0)]).await.unwrap();
     worker.drain(keys([0])).await;
     let four = RabbitConfig { partitions: 4, ..two.clone() };
-    let more = Process::publisher(&four).await;
-    more.queue.publish(&(1..100).map(manual).collect::<Vec<_>>()).await.unwrap();
-    assert_eq!(worker.drain(keys(1..100)).await, 0);
+    let (more, outsider) = (Process::publisher(&four).await, Outsider::at(&four.url).await);
+    for partition in 0..4 {
+        let queue = format!("{}.checks.{partition}", four.prefix);
+        outsider.put(&queue, &manual(1 + partition).to_json()).await;
+    }
+    assert_eq!(worker.drain(keys(1..5)).await, 0);
     end(&four, [worker, more]).await;
 }
 

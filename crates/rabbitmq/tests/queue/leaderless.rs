@@ -1,5 +1,7 @@
 //! A queue that cannot be consumed, while the others can.
 
+use std::time::{Duration, Instant};
+
 use lapin::message::Delivery;
 use paybell_core::check::Lane;
 use rabbitmq::RabbitConfig;
@@ -25,10 +27,15 @@ fn unconsumed(process: &Process) -> Vec<String> {
     process.rabbit.unconsumed().into_iter().map(|(queue, _)| queue).collect()
 }
 
-/// Connections that consume, by the port of our side: another one is another connection.
 async fn consuming_ports(node: &Rabbit) -> Vec<String> {
+    ports(node, "consume").await
+}
+
+/// Connections for a purpose, by the port of our side: another one is another connection.
+async fn ports(node: &Rabbit, purpose: &str) -> Vec<String> {
     let rows = node.ctl(&["list_connections", "peer_port", "client_properties"]).await;
-    let ours = |row: &&str| row.contains("\"paybell consume\"");
+    let name = format!("\"paybell {purpose}\"");
+    let ours = |row: &&str| row.contains(&name);
     rows.lines().filter(ours).filter_map(|row| row.split('\t').next().map(str::to_owned)).collect()
 }
 
@@ -36,13 +43,11 @@ async fn consuming_ports(node: &Rabbit) -> Vec<String> {
 async fn a_queue_without_a_leader_stops_no_other() {
     let node = Rabbit::start().await;
     let config = RabbitConfig { partitions: 4, ..config(&node.url()) };
-    let stored = Process::publisher(&config).await;
-    stored.queue.publish(&(0..40).map(manual).collect::<Vec<_>>()).await.unwrap();
-    stored.queue.publish(&(0..40).map(poll).collect::<Vec<_>>()).await.unwrap();
-    stored.rabbit.close().await;
+    Process::publisher(&config).await.rabbit.close().await;
     let (outsider, sick) = (Outsider::at(&config.url).await, format!("{}.checks.0", config.prefix));
-    let held_up = usize::try_from(outsider.waiting(&sick).await).unwrap();
-    assert!(held_up > 0);
+    outsider.spread(&config, "checks", &(0..40).map(manual).collect::<Vec<_>>()).await;
+    outsider.spread(&config, "due", &(0..40).map(poll).collect::<Vec<_>>()).await;
+    let held_up = 10;
     at_server(&node, "stop_server", &sick).await;
 
     let worker = Process::worker(&config).await;
@@ -89,12 +94,11 @@ async fn a_queue_without_a_leader_stops_no_other() {
 async fn a_queue_that_may_not_be_read_stops_no_other_and_is_taken_when_it_may() {
     let node = Rabbit::start().await;
     let admin = RabbitConfig { partitions: 2, ..config(&node.url()) };
-    let stored = Process::publisher(&admin).await;
-    stored.queue.publish(&(0..20).map(manual).collect::<Vec<_>>()).await.unwrap();
-    stored.rabbit.close().await;
+    Process::publisher(&admin).await.rabbit.close().await;
     let outsider = Outsider::at(&admin.url).await;
     let (prefix, denied) = (admin.prefix.as_str(), format!("{}.checks.1", admin.prefix));
-    let held_up = usize::try_from(outsider.waiting(&denied).await).unwrap();
+    outsider.spread(&admin, "checks", &(0..20).map(manual).collect::<Vec<_>>()).await;
+    let held_up = 10;
     node.ctl(&["add_user", "narrow", "secret"]).await;
     let may_read = async |pattern: &str| {
         node.ctl(&["set_permissions", "-p", "/", "narrow", ".*", ".*", pattern]).await;
@@ -116,4 +120,31 @@ async fn a_queue_that_may_not_be_read_stops_no_other_and_is_taken_when_it_may() 
     until("all was acknowledged", || async { outsider.waiting(&denied).await == 0 }).await;
     assert_eq!(get().await, None);
     end(&admin, [worker]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_finds_a_queue_that_has_a_leader() {
+    let node = Rabbit::start().await;
+    let config = RabbitConfig { partitions: 2, ..config(&node.url()) };
+    let publisher = Process::publisher(&config).await;
+    let sick = format!("{}.checks.0", config.prefix);
+    at_server(&node, "stop_server", &sick).await;
+    // What was given to it in vain may be stored or not: whoever published repeats it, and then it is stored.
+    let checks: Vec<_> = (0..40).map(manual).collect();
+    let connections = ports(&node, "publish").await;
+    publisher.queue.publish(&checks).await.unwrap_err();
+    assert_eq!(ports(&node, "publish").await, connections, "the connection stands");
+    let begun = Instant::now();
+    publisher.queue.publish(&checks).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1), "nobody waited for it: {:?}", begun.elapsed());
+
+    at_server(&node, "restart_server", &sick).await;
+    let outsider = Outsider::at(&config.url).await;
+    let before = outsider.waiting(&sick).await;
+    until("it is given checks again", || async {
+        publisher.queue.publish(&checks).await.unwrap();
+        outsider.waiting(&sick).await > before
+    })
+    .await;
+    end(&config, [publisher]).await;
 }
