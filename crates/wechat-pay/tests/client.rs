@@ -335,9 +335,11 @@ async fn the_other_key_is_tried_at_once_and_first_from_then_on() {
     let account = account(Some(PREVIOUS), 100);
     let answer = client.order_query(&account, &order(), Priority::Urgent).await.unwrap();
     assert_eq!((answer.key_used(), host.count()), (KeyUsed::Previous, 2));
+    assert_eq!(answer.exchanges(), 2, "WeChat may have acted on either");
     assert_ne!(host.request(0)["nonce_str"], host.request(1)["nonce_str"]);
     let answer = client.order_query(&account, &order(), Priority::Urgent).await.unwrap();
     assert_eq!((answer.key_used(), host.count()), (KeyUsed::Previous, 3), "tried first now");
+    assert_eq!(answer.exchanges(), 1);
 }
 
 #[tokio::test]
