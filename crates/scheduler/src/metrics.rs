@@ -5,6 +5,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use crate::run::lane_word;
+
 /// What the scheduler counts.
 #[derive(Clone, Default)]
 pub struct SchedulerMetrics {
@@ -24,10 +26,7 @@ impl SchedulerMetrics {
     }
 
     pub(crate) fn claimed(&self, lane: Lane, count: usize) {
-        let lane = match lane {
-            Lane::Urgent => "urgent",
-            Lane::Cadence => "cadence",
-        };
+        let lane = lane_word(lane);
         self.claimed.get_or_create(&vec![("lane", lane)]).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 }
