@@ -17,6 +17,8 @@ use crate::view::RecordView;
 #[derive(Serialize)]
 struct Page<'a> {
     orders: Vec<RecordView<'a>>,
+    /// Orders that are there and cannot be read by this process: not to be taken for missing.
+    unreadable: &'a [OrderKey],
     /// Always the place to continue.
     next: &'a str,
     has_more: bool,
@@ -51,7 +53,8 @@ pub(crate) async fn list(shared: &Shared, call: &Call) -> Result<Response<Body>,
     let page = listed.ok_or_else(not_a_cursor)?;
     let now = shared.ports.ledger.clock().await?.now;
     let orders = page.records.iter().map(|record| RecordView::of(record, now)).collect();
-    Ok(json(StatusCode::OK, &Page { orders, next: &page.next, has_more: page.has_more }))
+    let (unreadable, next) = (page.unreadable.as_slice(), page.next.as_str());
+    Ok(json(StatusCode::OK, &Page { orders, unreadable, next, has_more: page.has_more }))
 }
 
 impl Shared {

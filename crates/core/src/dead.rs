@@ -32,6 +32,8 @@ pub enum DeadReason {
     RefundDiffers,
     /// A registration that came by message and cannot be taken; nobody waits for its answer.
     Registration,
+    /// A record that this version cannot read: a newer one wrote it, or it is damaged. It stays as it is.
+    Unreadable,
 }
 
 impl DeadReason {
@@ -48,6 +50,7 @@ impl DeadReason {
             DeadReason::RefundStuck => "refund_stuck",
             DeadReason::RefundDiffers => "refund_differs",
             DeadReason::Registration => "registration",
+            DeadReason::Unreadable => "unreadable",
         }
     }
 }

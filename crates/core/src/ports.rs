@@ -108,7 +108,8 @@ pub trait Ledger: Send + Sync {
 /// What schedulers do with records.
 #[async_trait]
 pub trait DueSet: Send + Sync {
-    /// [`crate::claim::claim`] for up to `limit` due records of the lane, earliest first, each atomically.
+    /// [`crate::claim::claim`] for up to `limit` due records of the lane, earliest first, each atomically. One that cannot
+    /// be read is passed over: it comes again after as long as a claim lasts, and a dead letter says so.
     async fn claim(&self, lane: Lane, limit: usize) -> Result<Vec<Check>, PortError>;
     /// How long the earliest due record of any lane has been due, in milliseconds; 0 if none is.
     async fn lag_ms(&self) -> Result<i64, PortError>;
@@ -204,6 +205,9 @@ pub struct Tally {
 #[derive(Debug, Clone, PartialEq)]
 pub struct OrderPage {
     pub records: Vec<Record>,
+    /// Orders whose records are there and cannot be read by this process: written by a newer one, or damaged. They
+    /// count as rows of the page.
+    pub unreadable: Vec<OrderKey>,
     /// Where to continue, also when the page is empty: opaque, of letters, digits, `-` and `_`.
     pub next: String,
     pub has_more: bool,
@@ -215,15 +219,16 @@ pub trait Records: Send + Sync {
     /// One record.
     async fn read(&self, key: &OrderKey) -> Result<Option<Record>, PortError>;
     /// Walks all records that the filter lets through, in the engine's own order, from the place `after`; `None` if
-    /// that is no place of this listing. A walk meets every record that is there from its beginning to its end. A
-    /// page may be short, even empty, while there is more.
+    /// that is no place of this listing. A walk meets every record that is there from its beginning to its end, and may
+    /// meet some twice. A page may be short, even empty, while there is more.
     async fn list(
         &self,
         filter: &OrderFilter,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Option<OrderPage>, PortError>;
-    /// Several records, in the order of their keys: at most [`PAGE_ROWS_MAX`] of them.
+    /// Several records, in the order of their keys: at most [`PAGE_ROWS_MAX`] of them. One that cannot be read is none
+    /// here, so that the others can be had: whoever then looks at its order hears of it.
     async fn get_many(&self, keys: &[OrderKey]) -> Result<Vec<Option<Record>>, PortError> {
         let mut records = Vec::with_capacity(keys.len());
         for key in keys {

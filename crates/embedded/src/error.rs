@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use paybell_core::ports::PortError;
-use rusqlite::ErrorCode;
+use rusqlite::{Error as SqlError, ErrorCode};
 
 /// The name of this engine in errors.
 const PART: &str = "the embedded store";
@@ -55,6 +55,20 @@ impl StoreError {
             )
     }
 
+    /// A row is at fault, and nothing else: others can be read.
+    pub fn is_unreadable(&self) -> bool {
+        match self {
+            StoreError::Corrupt(_) => true,
+            StoreError::Sql(error) => matches!(
+                error,
+                SqlError::FromSqlConversionFailure(..)
+                    | SqlError::IntegralValueOutOfRange(..)
+                    | SqlError::InvalidColumnType(..)
+                    | SqlError::Utf8Error(..)
+            ),
+        }
+    }
+
     fn code(&self) -> Option<ErrorCode> {
         match self {
             StoreError::Sql(error) => error.sqlite_error_code(),
@@ -71,8 +85,8 @@ impl From<rusqlite::Error> for StoreError {
 
 impl From<&StoreError> for PortError {
     fn from(error: &StoreError) -> Self {
-        let is_unreadable =
-            matches!(error.code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase));
+        let is_damaged = matches!(error.code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase));
+        let is_unreadable = is_damaged || error.is_unreadable();
         match error {
             StoreError::Sql(error) if is_unreadable => corrupt(error.to_string()),
             StoreError::Sql(error) => unavailable(error.to_string()),

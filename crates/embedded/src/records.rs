@@ -46,7 +46,8 @@ impl Records for Engine {
     async fn get_many(&self, keys: &[OrderKey]) -> Result<Vec<Option<Record>>, PortError> {
         let keys: Vec<OrderKey> = keys.iter().take(PAGE_ROWS_MAX).cloned().collect();
         let load = move |connection: &Connection| {
-            keys.iter().map(|key| store::load(connection, key)).collect::<Result<Vec<_>, _>>()
+            let load = |key| Ok(row::or_left_out(key, store::load(connection, key))?.flatten());
+            keys.iter().map(load).collect::<Result<Vec<_>, _>>()
         };
         self.inner.readers.call(load).await
     }
@@ -89,11 +90,19 @@ fn page(
     limit: usize,
 ) -> Result<OrderPage, StoreError> {
     let asked = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
-    let mut records = list(connection, filter, after.as_ref(), asked)?;
-    let has_more = records.len() > limit;
-    records.truncate(limit);
-    let last = records.last().map(|record| &record.key).or(after.as_ref());
-    Ok(OrderPage { next: last.map_or_else(|| START.to_owned(), cursor_of), records, has_more })
+    let mut rows = list(connection, filter, after.as_ref(), asked)?;
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    let last = rows.last().map(|(key, _)| key).or(after.as_ref());
+    let next = last.map_or_else(|| START.to_owned(), cursor_of);
+    let (mut records, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+    for (key, record) in rows {
+        match record {
+            Some(record) => records.push(record),
+            None => unreadable.push(key),
+        }
+    }
+    Ok(OrderPage { records, unreadable, next, has_more })
 }
 
 fn list(
@@ -101,7 +110,7 @@ fn list(
     filter: &OrderFilter,
     after: Option<&OrderKey>,
     limit: i64,
-) -> Result<Vec<Record>, StoreError> {
+) -> Result<Vec<(OrderKey, Option<Record>)>, StoreError> {
     // A literal state lets SQLite use the index of that condition; paid orders are most of the table itself.
     let state = match filter.state {
         None => String::new(),
@@ -121,11 +130,13 @@ fn list(
         ":mch_id": filter.mch_id.as_ref().map(MchId::as_str),
         ":limit": limit,
     })?;
-    let mut records = Vec::new();
+    let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        records.push(row::read(row)?);
+        let key = row::key(row)?;
+        let record = row::or_left_out(&key, row::read(row))?;
+        found.push((key, record));
     }
-    Ok(records)
+    Ok(found)
 }
 
 /// The key in hexadecimal: safe in a URL whatever a shop puts into its numbers.

@@ -4,6 +4,7 @@ use paybell_core::detail::Detail;
 use paybell_core::ids::{AppId, LeaseToken, MchId, OrderKey, TransactionId};
 use paybell_core::money::{Currency, Fen};
 use paybell_core::paid::PaidOrder;
+use paybell_core::ports::PortError;
 use paybell_core::record::{Cause, Due, Lease, Record, State};
 use paybell_core::register::Registration;
 use paybell_core::time::Timestamp;
@@ -77,13 +78,33 @@ pub(crate) fn write(statement: &mut CachedStatement<'_>, record: &Record) -> Res
     Ok(())
 }
 
+/// The order of a row that begins with its key.
+pub(crate) fn key(row: &Row<'_>) -> Result<OrderKey, StoreError> {
+    let (mch_id, out_trade_no): (String, String) = (row.get(0)?, row.get(1)?);
+    OrderKey::new(mch_id, out_trade_no).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// What was read, or none where what is stored cannot be read: one record among others must not keep theirs back.
+pub(crate) fn or_left_out<T>(key: &OrderKey, read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Err(error) if error.is_unreadable() => {
+            let cause = PortError::from(&error);
+            tracing::warn!(order.key = %key, "order {key} is left out: {cause}");
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
+}
+
 /// The record of a row of [`COLUMNS`].
 pub(crate) fn read(row: &Row<'_>) -> Result<Record, StoreError> {
-    let (mch_id, out_trade_no): (String, String) = (row.get(0)?, row.get(1)?);
-    let key = OrderKey::new(mch_id, out_trade_no).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let key = key(row)?;
     let detail = match row.get_ref(19)?.as_str_or_null() {
         Ok(None) => Detail::default(),
-        Ok(Some(json)) => Detail::of_json(json.as_bytes()).map_err(|error| corrupt(&key, "detail", error))?,
+        // Where, and not what: an openid may stand there.
+        Ok(Some(json)) => Detail::of_json(json.as_bytes()).map_err(|error| {
+            corrupt(&key, "detail", format!("no detail of ours, at byte {}", error.column()))
+        })?,
         Err(error) => return Err(corrupt(&key, "detail", error)),
     };
     let state = word(row, 2, &key, State::parse)?;
@@ -108,8 +129,7 @@ pub(crate) const PAID_COLUMNS: &str =
 
 /// The payment of a row of [`PAID_COLUMNS`].
 pub(crate) fn read_paid(row: &Row<'_>) -> Result<PaidOrder, StoreError> {
-    let (mch_id, out_trade_no): (String, String) = (row.get(0)?, row.get(1)?);
-    let key = OrderKey::new(mch_id, out_trade_no).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let key = key(row)?;
     let state = word(row, 2, &key, State::parse)?;
     let total_fee = row.get::<_, Option<i64>>(4)?.map(Fen::new).transpose();
     Ok(PaidOrder {

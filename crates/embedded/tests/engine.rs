@@ -15,7 +15,7 @@ use paybell_core::dead::DeadReason;
 use paybell_core::lease::{Cleared, Commit, LeaseRequest, Taken};
 use paybell_core::ports::{
     Businesses, CheckQueue, CheckSource, Cursor, DeadLetters, EventFilter, EventLog, Ledger, LogRead,
-    PortError, Records, Registry,
+    OrderFilter, PortError, Records, Registry,
 };
 use paybell_core::record::{Entry, State};
 use paybell_core::register::{Application, Registered};
@@ -343,5 +343,51 @@ async fn a_business_order_is_remembered_for_100_days_after_its_last_change() {
     assert_eq!(engine.prune().await.unwrap().businesses, 1);
     assert_eq!(engine.numbers(&key(1).mch_id, &of("A")).await.unwrap(), [first]);
     assert_eq!(engine.numbers(&key(2).mch_id, &of("B")).await.unwrap(), []);
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn an_unreadable_record_keeps_no_other_from_coming_due_or_being_listed() {
+    let (dir, hands) = (tempfile::tempdir().unwrap(), Arc::new(Hands::new()));
+    let engine = open(dir.path(), &hands);
+    for number in 0..5 {
+        engine.register(&key(number), &asks(1)).await.unwrap();
+    }
+    let spoil = "UPDATE orders SET due_cause = 'newer' WHERE out_trade_no IN (?1, ?2)";
+    let spoiled = [key(1), key(3)].map(|key| key.out_trade_no.to_string());
+    sqlite(dir.path()).execute(spoil, spoiled).unwrap();
+    hands.pass(Millis::seconds(20));
+    let claimed = |lane| {
+        let engine = engine.clone();
+        async move {
+            paybell_core::ports::DueSet::claim(&engine, lane, 10)
+                .await
+                .unwrap()
+                .into_iter()
+                .map(|check| check.key)
+                .collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(claimed(Lane::Urgent).await, []);
+    assert_eq!(claimed(Lane::Cadence).await, [key(0), key(2), key(4)]);
+    assert_eq!(claimed(Lane::Urgent).await, [], "for as long as a claim lasts");
+    let letters = DeadLetters::list(&engine, None, 10).await.unwrap();
+    let mut told: Vec<_> =
+        letters.iter().map(|letter| (letter.key().unwrap(), letter.reason.clone(), letter.count)).collect();
+    told.sort_by(|one, other| one.0.cmp(&other.0));
+    assert_eq!(told, [(key(1), DeadReason::Unreadable, 1), (key(3), DeadReason::Unreadable, 1)]);
+    let page = Records::list(&engine, &OrderFilter::default(), None, 10).await.unwrap().unwrap();
+    assert_eq!((page.records.len(), page.unreadable, page.has_more), (3, vec![key(1), key(3)], false));
+    let page = Records::list(&engine, &OrderFilter::default(), None, 4).await.unwrap().unwrap();
+    assert_eq!((page.records.len(), page.unreadable.len(), page.has_more), (2, 2, true));
+    let page = Records::list(&engine, &OrderFilter::default(), Some(&page.next), 4).await.unwrap().unwrap();
+    assert_eq!(page.records.iter().map(|record| record.key.clone()).collect::<Vec<_>>(), [key(4)]);
+    let many = engine.get_many(&[key(0), key(1), key(2)]).await.unwrap();
+    assert_eq!(many.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
+    sqlite(dir.path())
+        .execute("UPDATE orders SET due_cause = 'cadence' WHERE due_cause = 'newer'", [])
+        .unwrap();
+    hands.pass(Millis::seconds(60));
+    assert!(claimed(Lane::Cadence).await.contains(&key(1)), "whoever can read it finds it due");
     engine.close().await;
 }

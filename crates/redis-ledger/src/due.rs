@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use paybell_core::check::{Check, Lane};
 use paybell_core::claim::{CLAIM_LENGTH, claim};
+use paybell_core::dead::DeadLetter;
 use paybell_core::ids::OrderKey;
 use paybell_core::ports::{DueSet, PAGE_ROWS_MAX, PortError};
 use paybell_core::record::Due;
@@ -20,6 +21,7 @@ use crate::engine::{Inner, RedisLedger, within};
 use crate::error::Fault;
 use crate::keys::{SHARDS, Shard, member_of, order_of};
 use crate::step::{Standing, Step};
+use crate::unreadable::letter_about;
 use crate::writer::CALL_MAX;
 
 /// Looks at the due sets in one claim, at most: each finds what the one before could not see.
@@ -168,8 +170,9 @@ async fn claim_piece(look: Look<'_>, piece: Piece) -> Result<Vec<(usize, Check)>
         return Err(Fault::strange("MGET").into());
     };
     let (mut steps, mut checks) = (Vec::with_capacity(orders.len()), Vec::with_capacity(orders.len()));
+    let mut letters = Vec::new();
     for ((place, key, at), answer) in orders.into_iter().zip(answers) {
-        let (step, check) = step(look, (&key, at), bytes_of(answer)?)?;
+        let (step, check) = step(look, (&key, at), bytes_of(answer)?, &mut letters)?;
         steps.push(step);
         checks.push(check.map(|check| (place, check)));
     }
@@ -177,6 +180,7 @@ async fn claim_piece(look: Look<'_>, piece: Piece) -> Result<Vec<(usize, Check)>
         // Somebody claimed it, or works on it: it is theirs.
         checks.get_mut(refused).and_then(Option::take);
     }
+    look.inner.tell_unreadable(&letters).await;
     Ok(checks.into_iter().flatten().collect())
 }
 
@@ -198,11 +202,12 @@ async fn orders(look: Look<'_>, (shard, entries): Piece) -> Result<Vec<(usize, O
     Ok(orders)
 }
 
-/// A claim where the record agrees with its entry, otherwise a repair.
+/// A claim where the record agrees with its entry, otherwise a repair; a letter where nobody can say.
 fn step(
     Look { inner, lane, now }: Look<'_>,
     (key, at): (&OrderKey, i64),
     bytes: Vec<u8>,
+    letters: &mut Vec<DeadLetter>,
 ) -> Result<(Step, Option<Check>), Fault> {
     let planner = inner.planner();
     if bytes.is_empty() {
@@ -213,8 +218,7 @@ fn step(
         Ok(record) => record,
         Err(fault) => {
             // Every other order's time has come too: this one must not stand in their way.
-            let cause = PortError::from(fault);
-            tracing::error!(order.key = %key, "no check of {}: {cause}", member_of(key));
+            letters.push(letter_about(key, fault, now));
             return Ok((planner.put_aside(key, bytes, lane, now + CLAIM_LENGTH), None));
         }
     };

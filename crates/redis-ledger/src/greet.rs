@@ -47,6 +47,7 @@ pub(crate) async fn greet(session: &Session, keys: &Keys, clock: &LedgerClock) -
     }
     info.refusal().map_or(Ok(()), |refusal| Err(Trouble::Refused(refusal)))?;
     session.set_has_replicas(info.has_replicas());
+    info.field("run_id").into_iter().for_each(|id| session.set_run(id));
     warn_of_forgetting(&info, &saves);
     settle_in(session, keys).await
 }
@@ -161,9 +162,14 @@ impl Info {
         if self.field("cluster_enabled") == Some("1") {
             return Some(OpenError::Cluster);
         }
-        // The volatile ones too: a record that is finished or disputed has an end, and would go before it.
-        let policy = self.field("maxmemory_policy").filter(|policy| *policy != "noeviction")?;
+        let policy = self.eviction()?;
         Some(OpenError::Evicts { policy: policy.to_owned() })
+    }
+
+    /// By which rule the server drops keys, if it does. The volatile ones too: a record that is finished or disputed has
+    /// an end, and would go before it.
+    pub fn eviction(&self) -> Option<&str> {
+        self.field("maxmemory_policy").filter(|policy| *policy != "noeviction")
     }
 }
 

@@ -39,6 +39,7 @@ mod session;
 mod step;
 mod supervisor;
 mod tally;
+mod unreadable;
 mod walk;
 mod writer;
 

@@ -26,16 +26,18 @@ pub(crate) async fn page(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Option<PaidPage>, PortError> {
-    let Some((number, state, place)) = place_of(after) else { return Ok(None) };
+    let session = inner.link.session()?;
+    let Some((number, state, place)) = place_of(after, session.run()) else { return Ok(None) };
     let orders = OrderFilter { state: Some(state), mch_id: Some(filter.mch_id.clone()) };
     let score_min = score_min(inner, state, filter.from);
-    let walk = Walk { inner, filter: &orders, limit: limit.clamp(1, PAGE_ROWS_MAX), score_min };
+    let limit = limit.clamp(1, PAGE_ROWS_MAX);
+    let walk = Walk { inner, session: &session, filter: &orders, limit, score_min };
     let page = walk.page(place).await?;
     let orders = page.records.iter().filter_map(|record| filter.admits(record)).collect();
     let following = number.saturating_add(1);
     let next = match STATES.get(following) {
         _ if page.has_more => format!("{number}_{}", page.next),
-        Some(state) => format!("{following}_{}", Place::start(Some(*state)).to_text()),
+        Some(state) => format!("{following}_{}", Place::start(Some(*state), session.run()).to_text()),
         None => format!("{number}_{}", page.next),
     };
     let has_more = page.has_more || following < STATES.len();
@@ -43,7 +45,7 @@ pub(crate) async fn page(
 }
 
 /// The number of the state that is walked, the state, and the place in its index.
-fn place_of(after: Option<&str>) -> Option<(usize, State, Place)> {
+fn place_of(after: Option<&str>, run: u64) -> Option<(usize, State, Place)> {
     let (number, text) = match after {
         None => (0, None),
         Some(after) => {
@@ -53,8 +55,8 @@ fn place_of(after: Option<&str>) -> Option<(usize, State, Place)> {
     };
     let state = *STATES.get(number)?;
     let place = match text {
-        None => Place::start(Some(state)),
-        Some(text) => Place::parse(text, Some(state))?,
+        None => Place::start(Some(state), run),
+        Some(text) => Place::parse(text, Some(state), run)?,
     };
     Some((number, state, place))
 }

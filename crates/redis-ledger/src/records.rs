@@ -7,10 +7,11 @@ use paybell_core::ports::{OrderFilter, OrderPage, PAGE_ROWS_MAX, PortError, Reco
 use paybell_core::record::Record;
 use redis::Pipeline;
 
-use crate::change::{bytes_of, stored_of};
+use crate::change::bytes_of;
 use crate::cursor::Place;
 use crate::engine::RedisLedger;
 use crate::paid;
+use crate::unreadable::{Read, read_of};
 use crate::walk::Walk;
 
 #[async_trait]
@@ -25,12 +26,14 @@ impl Records for RedisLedger {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Option<OrderPage>, PortError> {
+        let session = self.inner.link.session()?;
         let place = match after {
-            None => Some(Place::start(filter.state)),
-            Some(text) => Place::parse(text, filter.state),
+            None => Some(Place::start(filter.state, session.run())),
+            Some(text) => Place::parse(text, filter.state, session.run()),
         };
         let Some(place) = place else { return Ok(None) };
-        let walk = Walk { inner: &self.inner, filter, limit: limit.clamp(1, PAGE_ROWS_MAX), score_min: None };
+        let limit = limit.clamp(1, PAGE_ROWS_MAX);
+        let walk = Walk { inner: &self.inner, session: &session, filter, limit, score_min: None };
         walk.page(place).await.map(Some)
     }
 
@@ -46,7 +49,10 @@ impl Records for RedisLedger {
         let answers = self.inner.read(&question).await?;
         let mut records = Vec::with_capacity(keys.len());
         for (key, answer) in keys.into_iter().zip(answers) {
-            records.push(stored_of(key, bytes_of(answer)?)?.map(|stored| stored.record));
+            records.push(match read_of(key, bytes_of(answer)?) {
+                Read::Record(record) => Some(*record),
+                Read::Absent | Read::Unreadable => None,
+            });
         }
         Ok(records)
     }

@@ -1,7 +1,7 @@
 //! Two connections to one Redis master, one for writes and one for reads, and the way to say that they are of no use
 //! any more. Knows of no records.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use redis::{AsyncConnectionConfig, Client, Pipeline, RedisError, Value};
 use tokio::sync::mpsc;
 
 use crate::error::Fault;
+use crate::keys::fnv;
 
 /// The longest that a connection may take to come about.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
@@ -25,6 +26,7 @@ pub(crate) struct Session {
     writes: MultiplexedConnection,
     reads: MultiplexedConnection,
     has_replicas: AtomicBool,
+    run: AtomicU64,
     /// Why the server takes no writes just now, if it does not.
     write_refusal: Mutex<Option<String>>,
     broken: mpsc::Sender<String>,
@@ -37,7 +39,8 @@ impl Session {
         let (writes, reads) = futures_util::future::try_join(writes, reads).await?;
         let (broken, told) = mpsc::channel(1);
         let (has_replicas, write_refusal) = (AtomicBool::new(false), Mutex::new(None));
-        Ok((Self { writes, reads, has_replicas, write_refusal, broken }, told))
+        let run = AtomicU64::new(getrandom::u64().unwrap_or_default());
+        Ok((Self { writes, reads, has_replicas, run, write_refusal, broken }, told))
     }
 
     /// Sends it on the writing connection, in one piece; an answer may be an error of its own.
@@ -67,6 +70,25 @@ impl Session {
         let _ = self.broken.try_send(cause.to_owned());
     }
 
+    /// Reads what an answer may rest on, and looks whether a replica has come to follow the server since.
+    pub async fn read_for_answer(&self, mut pipeline: Pipeline) -> Result<Vec<Value>, Fault> {
+        if self.has_replicas() {
+            return self.read(&pipeline).await;
+        }
+        pipeline.cmd("ROLE");
+        let mut values = self.send(self.reads.clone(), &pipeline).await?;
+        self.note_role(values.pop());
+        values.iter_mut().try_for_each(|value| self.judge(value))?;
+        Ok(values)
+    }
+
+    /// What the server answered to `ROLE`. One that does not say it to us is known by the regular look alone.
+    pub fn note_role(&self, role: Option<Value>) {
+        if role.is_some_and(|role| names_replica(&role)) {
+            self.set_has_replicas(true);
+        }
+    }
+
     /// Whether a replica follows the server, so that an answer needs its word too.
     pub fn has_replicas(&self) -> bool {
         self.has_replicas.load(Ordering::Relaxed)
@@ -74,6 +96,15 @@ impl Session {
 
     pub fn set_has_replicas(&self, has_replicas: bool) {
         self.has_replicas.store(has_replicas, Ordering::Relaxed);
+    }
+
+    /// Names the process of Redis that it is a session with; where that does not say who it is, the session.
+    pub fn run(&self) -> u64 {
+        self.run.load(Ordering::Relaxed)
+    }
+
+    pub fn set_run(&self, id: &str) {
+        self.run.store(fnv(id.bytes()), Ordering::Relaxed);
     }
 
     /// Why the server takes no writes just now.
@@ -105,6 +136,14 @@ impl Session {
     }
 }
 
+/// A master names the replicas that follow it; one that still copies the whole is none of them.
+fn names_replica(role: &Value) -> bool {
+    let Value::Array(parts) = role else { return false };
+    let [name, _, Value::Array(replicas)] = parts.as_slice() else { return false };
+    let is_master = matches!(name, Value::BulkString(name) if name == b"master");
+    is_master && !replicas.is_empty()
+}
+
 /// One connection with deadlines on everything.
 pub(crate) async fn connect(client: &Client) -> Result<MultiplexedConnection, RedisError> {
     let config = AsyncConnectionConfig::new()
@@ -112,4 +151,20 @@ pub(crate) async fn connect(client: &Client) -> Result<MultiplexedConnection, Re
         .set_response_timeout(Some(ANSWER_MAX))
         .set_pipeline_buffer_size(REQUESTS_MAX);
     client.get_multiplexed_async_connection_with_config(&config).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_master_s_replicas_count() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let role = |name: &str, last| Value::Array(vec![text(name), Value::Int(7), last]);
+        let replica = || Value::Array(vec![text("127.0.0.1"), text("1"), text("7")]);
+        assert!(names_replica(&role("master", Value::Array(vec![replica()]))));
+        assert!(!names_replica(&role("master", Value::Array(Vec::new()))));
+        assert!(!names_replica(&role("slave", Value::Array(vec![replica()]))));
+        assert!(!names_replica(&Value::Nil));
+    }
 }

@@ -1,18 +1,20 @@
 //! A page of a listing: walks piece by piece, reads the records, and shows those that the filter lets through.
 //!
-//! A walk meets every record that is there all the time. It does not survive the server's restart or failover: a
-//! record may then be missed.
+//! A walk meets every record that is there all the time, over a server's restart or failover too: there it begins anew
+//! with the part that it is in. So a page asks one session only. A record that cannot be read is named and left out.
 
 use paybell_core::ids::{MchId, OrderKey};
 use paybell_core::ports::{OrderFilter, OrderPage, PortError};
 use paybell_core::record::{Record, State};
 use redis::{Pipeline, Value};
 
-use crate::change::{bytes_of, stored_of};
+use crate::change::bytes_of;
 use crate::cursor::Place;
 use crate::engine::Inner;
 use crate::error::Fault;
 use crate::keys::order_of;
+use crate::session::Session;
+use crate::unreadable::{Read, read_of};
 
 /// Keys that one page may look at: a filter that lets little through gives short pages instead of long waits.
 const LOOKED_MAX: usize = 20_000;
@@ -24,6 +26,7 @@ const PIECE_MAX: usize = 1_000;
 /// One call of a listing.
 pub(crate) struct Walk<'a> {
     pub inner: &'a Inner,
+    pub session: &'a Session,
     pub filter: &'a OrderFilter,
     /// At least 1.
     pub limit: usize,
@@ -34,29 +37,30 @@ pub(crate) struct Walk<'a> {
 impl Walk<'_> {
     /// From a place on.
     pub async fn page(&self, mut place: Place) -> Result<OrderPage, PortError> {
-        let mut records: Vec<Record> = Vec::new();
+        let mut found = Found::default();
         let (mut looked, mut empty_pieces) = (0, 0);
-        while looked < LOOKED_MAX && records.len() < self.limit && place != Place::End {
-            let room = self.limit - records.len();
+        while looked < LOOKED_MAX && found.len() < self.limit && place != Place::End {
+            let room = self.limit - found.len();
             let asked = asked_for(room, empty_pieces);
             let (cursor, orders) = self.piece(&place, asked).await?;
             looked += asked.max(orders.len());
             let mut more = self.matching(orders).await?;
-            empty_pieces = if more.is_empty() { empty_pieces + 1 } else { 0 };
+            empty_pieces = if more.len() == 0 { empty_pieces + 1 } else { 0 };
             if more.len() <= room {
-                records.append(&mut more);
+                found.append(&mut more);
                 place = place.next(cursor);
                 continue;
             }
             // Rather a short page than half a piece: only the first piece of a page is cut.
-            if records.is_empty() {
+            if found.len() == 0 {
                 more.truncate(room);
-                place = place.after_showing(more.iter().map(|record| &record.key));
-                records = more;
+                place = place.after_showing(more.keys());
+                found = more;
             }
             break;
         }
-        Ok(OrderPage { records, next: place.to_text(), has_more: place != Place::End })
+        let Found { records, unreadable } = found;
+        Ok(OrderPage { records, unreadable, next: place.to_text(), has_more: place != Place::End })
     }
 
     /// The orders of a piece that no earlier page showed, and Redis' next cursor.
@@ -75,7 +79,7 @@ impl Walk<'_> {
             false
         };
         question.arg("COUNT").arg(asked);
-        let answer = self.inner.read(&question).await?.pop().unwrap_or_default();
+        let answer = self.session.read(&question).await?.pop().unwrap_or_default();
         let answer: Result<(u64, Vec<Vec<u8>>), _> = redis::from_redis_value(answer);
         let (next, names) = answer.map_err(|_| Fault::strange("SCAN"))?;
         let is_new = |order: &OrderKey| place.piece().is_none_or(|piece| !piece.has_shown(order));
@@ -96,7 +100,7 @@ impl Walk<'_> {
         score.is_none_or(|score| score >= min)
     }
 
-    async fn matching(&self, orders: Vec<OrderKey>) -> Result<Vec<Record>, PortError> {
+    async fn matching(&self, orders: Vec<OrderKey>) -> Result<Found, PortError> {
         let is_meant =
             |key: &OrderKey| self.filter.mch_id.as_ref().is_none_or(|mch_id| *mch_id == key.mch_id);
         let orders: Vec<OrderKey> = orders.into_iter().filter(is_meant).collect();
@@ -105,18 +109,50 @@ impl Walk<'_> {
             question.cmd("GET").arg(self.inner.keys.record(key));
         }
         if question.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Found::default());
         }
-        let answers: Vec<Value> = self.inner.read(&question).await?;
-        let mut records = Vec::new();
-        for (key, answer) in orders.iter().zip(answers) {
-            let Some(stored) = stored_of(key, bytes_of(answer)?)? else { continue };
-            let is_in_state = |state: State| state == stored.record.state;
-            if self.filter.state.is_none_or(is_in_state) {
-                records.push(stored.record);
+        let answers: Vec<Value> = self.session.read(&question).await?;
+        let mut found = Found::default();
+        for (key, answer) in orders.into_iter().zip(answers) {
+            match read_of(&key, bytes_of(answer)?) {
+                Read::Absent => {}
+                Read::Record(record) => {
+                    let is_in_state = |state: State| state == record.state;
+                    if self.filter.state.is_none_or(is_in_state) {
+                        found.records.push(*record);
+                    }
+                }
+                Read::Unreadable => found.unreadable.push(key),
             }
         }
-        Ok(records)
+        Ok(found)
+    }
+}
+
+/// What a page shows.
+#[derive(Default)]
+struct Found {
+    records: Vec<Record>,
+    unreadable: Vec<OrderKey>,
+}
+
+impl Found {
+    fn len(&self) -> usize {
+        self.records.len() + self.unreadable.len()
+    }
+
+    fn append(&mut self, more: &mut Found) {
+        self.records.append(&mut more.records);
+        self.unreadable.append(&mut more.unreadable);
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.records.truncate(rows);
+        self.unreadable.truncate(rows - self.records.len());
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &OrderKey> {
+        self.records.iter().map(|record| &record.key).chain(&self.unreadable)
     }
 }
 

@@ -15,6 +15,7 @@
 //!
 //! A crash between two steps therefore repeats an event under the same id, and never loses one.
 
+mod aside;
 mod freeing;
 mod refund;
 
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use paybell_core::decide::Closing;
 use paybell_core::lease::{Commit, Committed, LeaseRequest, Taken};
-use paybell_core::ports::{Businesses, Delivery, EventLog, Ledger, PortError};
+use paybell_core::ports::{Businesses, DeadLetters, Delivery, EventLog, Ledger, PortError};
 use paybell_core::time::Millis;
 use paybell_core::{Answer, Check, Decision, Event, LeaseToken, Look, OrderKey, OutTradeNo, Record, decide};
 use rand::rngs::StdRng;
@@ -45,6 +46,8 @@ pub struct WorkerParts {
     pub ledger: Arc<dyn Ledger>,
     pub log: Arc<dyn EventLog>,
     pub businesses: Arc<dyn Businesses>,
+    /// Where a check goes whose record cannot be read. The letters of decisions are stored by the commit.
+    pub dead: Arc<dyn DeadLetters>,
     pub wechat: Arc<dyn Wechat>,
     pub policies: Arc<Policies>,
     pub metrics: WorkerMetrics,
@@ -100,7 +103,11 @@ impl Worker {
     /// Handles one delivery to its end.
     pub async fn handle(&self, delivery: Delivery) -> Settled {
         let reason = delivery.check.reason;
-        let settled = match self.work(&delivery.check).await {
+        let worked = match self.work(&delivery.check).await {
+            Err(error) => self.set_aside(&delivery.check, error).await,
+            worked => worked,
+        };
+        let settled = match worked {
             Ok(outcome) => match self.parts.metrics.timed("done", delivery.done()).await {
                 Ok(()) => Settled::Done(outcome),
                 Err(error) => self.given_back(&error),
@@ -116,29 +123,6 @@ impl Worker {
             self.free_what_is_left().await;
         }
         settled
-    }
-
-    /// Gives the order of a check that the queue gave up on a due time, without working on it.
-    pub async fn rescue(&self, delivery: Delivery) -> Result<(), PortError> {
-        let check = &delivery.check;
-        let (taken, token) = self.take(check).await?;
-        // Where leases were lost in a row, the order may be what kills: a put-off would forget that, so the lease's own
-        // due time stays.
-        if let Taken::Leased(record) = taken
-            && record.leases_lost == 0
-        {
-            let delay = self.with_random(|random| self.retry.delay(record.progress.attempts, random));
-            // A refused put-off leaves the lease's own due time, which does as well.
-            let given_back = self.give_back(&check.key, token, delay).await;
-            if given_back.is_err() {
-                self.remember_given_up(&check.key, token);
-            }
-            given_back?;
-        }
-        tracing::error!(mch_id = %check.key.mch_id, out_trade_no = %check.key.out_trade_no,
-            "the queue gave up on a check of {}: its order is looked at again by its due time", check.key.out_trade_no);
-        self.parts.metrics.checked(check.reason, "rescued");
-        delivery.done().await
     }
 
     fn given_back(&self, error: &PortError) -> Settled {

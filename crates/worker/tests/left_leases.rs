@@ -1,6 +1,6 @@
 //! Leases that errors of an engine leave behind: whatever call fails, before its effect or after it, the same worker's
 //! next delivery gets on within seconds, and not after the lease's end. A ledger in memory over core's transitions
-//! fails on demand; nothing here waits for real time.
+//! fails on demand; nothing here waits for real time. And a record that cannot be read, where no next delivery helps.
 
 #![allow(
     clippy::disallowed_methods,
@@ -19,16 +19,18 @@ use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken,
 use paybell_core::money::{Currency, Fen};
 use paybell_core::policy::{OpenidPolicy, Unregistered};
 use paybell_core::ports::{
-    Businesses, Cursor, Delivery, EventFilter, EventLog, Ledger, LogRead, PortError, Reading, Settle,
+    Businesses, Cursor, DeadLetters, Delivery, EventFilter, EventLog, Ledger, LogRead, PortError, Reading,
+    Settle,
 };
 use paybell_core::shadow::Mode;
 use paybell_core::time::Millis;
 use paybell_core::{
-    Answer, BusinessNo, Cadence, Check, Event, LeaseToken, MchId, Observation, OrderKey, OutTradeNo, Payment,
-    Policy, Record, State, Timestamp, TransactionId,
+    Answer, BusinessNo, Cadence, Check, DeadLetter, DeadReason, Event, LeaseToken, MchId, Observation,
+    OrderKey, OutTradeNo, Payment, Policy, Record, State, Timestamp, TransactionId,
 };
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 use worker::{
     Ask, Asked, CloseAsked, KeyUsed, Policies, RefundAsk, RefundAsked, Settled, Wechat, Worker,
     WorkerMetrics, WorkerParts,
@@ -51,6 +53,7 @@ enum Call {
     Append,
     Clear,
     PutOff,
+    Bury,
 }
 
 /// Whether a failing call has had its effect.
@@ -58,6 +61,8 @@ enum Call {
 enum Side {
     Before,
     After,
+    /// What is stored cannot be read.
+    Unreadable,
 }
 
 use Side::{After, Before};
@@ -67,6 +72,7 @@ struct World {
     now_ms: AtomicI64,
     record: Mutex<Option<Record>>,
     log: Mutex<Vec<Event>>,
+    letters: Mutex<Vec<DeadLetter>>,
     /// What fails, in this order.
     faults: Mutex<VecDeque<(Call, Side)>>,
     queries: AtomicU64,
@@ -82,6 +88,7 @@ impl World {
             now_ms: AtomicI64::new(1_795_147_200_000),
             record: Mutex::default(),
             log: Mutex::default(),
+            letters: Mutex::default(),
             faults: Mutex::new(faults.iter().copied().collect()),
             queries: AtomicU64::new(0),
             answers: Semaphore::new(100),
@@ -105,6 +112,9 @@ impl World {
         let fault = self.faults.lock().unwrap().pop_front_if(|fault| fault.0 == call);
         match fault {
             None => Ok(effect()),
+            Some((_, Side::Unreadable)) => {
+                Err(PortError::Corrupt { part: "ledger", cause: "format 9".to_owned() })
+            }
             Some((_, side)) => {
                 if side == After {
                     effect();
@@ -140,6 +150,7 @@ impl World {
             ledger: self.clone(),
             log: self.clone(),
             businesses: self.clone(),
+            dead: self.clone(),
             wechat: self.clone(),
             policies: Arc::new(Policies::new(HashMap::new(), policy)),
             metrics: WorkerMetrics::register(&mut Registry::default(), ["1900000109"], &KeyUsed::default()),
@@ -212,6 +223,25 @@ impl Businesses for World {
 
     async fn claim(&self, _: &MchId, _: &BusinessNo, number: &OutTradeNo) -> Result<OutTradeNo, PortError> {
         Ok(number.clone())
+    }
+}
+
+#[async_trait]
+impl DeadLetters for World {
+    async fn bury(&self, letter: &DeadLetter) -> Result<(), PortError> {
+        self.call(Call::Bury, || self.letters.lock().unwrap().push(letter.clone()))
+    }
+
+    async fn list(&self, _: Option<Uuid>, _: usize) -> Result<Vec<DeadLetter>, PortError> {
+        panic!("a worker reads no letters")
+    }
+
+    async fn get(&self, _: Uuid) -> Result<Option<DeadLetter>, PortError> {
+        panic!("a worker reads no letters")
+    }
+
+    async fn remove(&self, _: Uuid) -> Result<bool, PortError> {
+        panic!("a worker removes no letters")
     }
 }
 
@@ -438,6 +468,39 @@ async fn what_was_worked_under_gets_a_new_token_so_that_a_late_effect_is_refused
     assert_ne!(tokens[0], tokens[1], "a commit under the first may still be under way");
     let refused = (Write::Keep, Cleared::Lost);
     assert_eq!(lease::clear(Some(&world.record()), tokens[0], world.now()), refused);
+}
+
+#[tokio::test]
+async fn a_check_whose_record_cannot_be_read_becomes_a_letter_and_does_not_come_again() {
+    let world = World::failing(&[(Call::Take, Side::Unreadable)]);
+    assert_eq!(world.worker(1).handle(notified()).await, Settled::Done("unreadable"));
+    let letters = world.letters.lock().unwrap().clone();
+    let seen =
+        |letter: &DeadLetter| (letter.reason.clone(), letter.key(), letter.detail.contains("format 9"));
+    assert_eq!(
+        letters.iter().map(seen).collect::<Vec<_>>(),
+        [(DeadReason::Unreadable, Some(notified().check.key), true)]
+    );
+    assert_eq!(world.record.lock().unwrap().as_ref(), None, "nothing is written over it");
+    assert_eq!(world.worker(1).handle(notified()).await, Settled::Done("paid"), "it can be read again");
+}
+
+#[tokio::test]
+async fn such_a_check_is_kept_while_no_letter_can_be_stored() {
+    for bury in [(Call::Bury, Before), (Call::Bury, Side::Unreadable), (Call::Clock, Before)] {
+        let world = World::failing(&[(Call::Take, Side::Unreadable), bury]);
+        assert_eq!(world.worker(1).handle(notified()).await, Settled::GivenBack, "{bury:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_the_queue_gave_up_on_and_nobody_can_read_holds_up_no_other() {
+    let world = World::failing(&[(Call::Take, Side::Unreadable)]);
+    world.worker(1).rescue(notified()).await.unwrap();
+    assert_eq!(world.letters.lock().unwrap().len(), 1);
+    let away = World::failing(&[(Call::Take, Before)]);
+    away.worker(1).rescue(notified()).await.unwrap_err();
+    assert_eq!(away.letters.lock().unwrap().len(), 0, "an engine that is away buries nothing");
 }
 
 #[tokio::test]

@@ -25,7 +25,8 @@ use paybell_core::event::EventType;
 use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken, Write};
 use paybell_core::policy::{OpenidPolicy, Unregistered};
 use paybell_core::ports::{
-    Businesses, Cursor, Delivery, EventFilter, EventLog, Ledger, LogRead, PortError, Reading, Settle,
+    Businesses, Cursor, DeadLetters, Delivery, EventFilter, EventLog, Ledger, LogRead, PortError, Reading,
+    Settle,
 };
 use paybell_core::refund::{
     self, RefundAnswer, RefundApplication, RefundAsked as Stored, RefundFacts, RefundState, RefundStatus,
@@ -34,10 +35,11 @@ use paybell_core::refund::{
 use paybell_core::shadow::Mode;
 use paybell_core::time::Millis;
 use paybell_core::{
-    BusinessNo, Cadence, Check, Currency, DeadReason, Event, Fen, LeaseToken, MchId, OrderKey, OutRefundNo,
-    OutTradeNo, Policy, Record, RefundId, Timestamp,
+    BusinessNo, Cadence, Check, Currency, DeadLetter, DeadReason, Event, Fen, LeaseToken, MchId, OrderKey,
+    OutRefundNo, OutTradeNo, Policy, Record, RefundId, Timestamp,
 };
 use prometheus_client::registry::Registry;
+use uuid::Uuid;
 use worker::{
     Ask, Asked, CloseAsked, KeyUsed, Policies, RefundAsk, RefundAsked, Wechat, Worker, WorkerMetrics,
     WorkerParts,
@@ -181,6 +183,7 @@ impl World {
             ledger: self.clone(),
             log: self.clone(),
             businesses: self.clone(),
+            dead: self.clone(),
             wechat: self.clone(),
             policies: Arc::new(Policies::new(HashMap::new(), policy)),
             metrics: WorkerMetrics::register(&mut Registry::default(), ["1900000109"], &KeyUsed::default()),
@@ -275,6 +278,25 @@ impl Businesses for World {
 
     async fn claim(&self, _: &MchId, _: &BusinessNo, _: &OutTradeNo) -> Result<OutTradeNo, PortError> {
         panic!("no business here")
+    }
+}
+
+#[async_trait]
+impl DeadLetters for World {
+    async fn bury(&self, _: &DeadLetter) -> Result<(), PortError> {
+        panic!("every record can be read")
+    }
+
+    async fn list(&self, _: Option<Uuid>, _: usize) -> Result<Vec<DeadLetter>, PortError> {
+        panic!("a worker reads no letters")
+    }
+
+    async fn get(&self, _: Uuid) -> Result<Option<DeadLetter>, PortError> {
+        panic!("a worker reads no letters")
+    }
+
+    async fn remove(&self, _: Uuid) -> Result<bool, PortError> {
+        panic!("a worker removes no letters")
     }
 }
 

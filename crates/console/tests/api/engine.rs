@@ -277,7 +277,8 @@ impl Records for Engine {
         let all: Vec<_> = stored.records.values().filter(fits).cloned().collect();
         let records: Vec<_> = all.iter().skip(start).take(limit).cloned().collect();
         let end = start + records.len();
-        Ok(Some(OrderPage { records, next: end.to_string(), has_more: end < all.len() }))
+        let unreadable = Vec::new();
+        Ok(Some(OrderPage { records, unreadable, next: end.to_string(), has_more: end < all.len() }))
     }
 
     async fn tally(&self) -> Result<Tally, PortError> {

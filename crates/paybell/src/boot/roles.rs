@@ -221,6 +221,7 @@ fn build_worker(
         ledger: engine.ledger().ledger.clone(),
         log: engine.log().clone(),
         businesses: engine.ledger().businesses.clone(),
+        dead: engine.ledger().dead.clone(),
         wechat: asker.clone(),
         policies: policies.clone(),
         metrics,

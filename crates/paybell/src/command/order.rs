@@ -212,14 +212,24 @@ async fn list(args: List) -> Result<(), Error> {
     ];
     let headers = ["mch_id", "out_trade_no", "state", "registered", "paid", "due", "updated"];
     let rows: Vec<_> = entries(&page, "orders").iter().map(|order| row(order, &paths)).collect();
-    table(&page, &headers, &rows)
+    table(&page, &headers, &rows)?;
+    match entries(&page, "unreadable").len() {
+        0 => Ok(()),
+        count => {
+            let what = if count == 1 { "1 order is".to_owned() } else { format!("{count} orders are") };
+            output::remark(&format!(
+                "{what} left out: this version of the server cannot read them (--json names them)"
+            ));
+            Ok(())
+        }
+    }
 }
 
 /// As many rows as were asked for: a page of the cluster's ledger may be short while there is more.
 async fn whole_page(args: &List) -> Result<Value, Error> {
     let api = args.ask.api()?;
     let wanted = args.page.limit.map_or(ROWS_BY_DEFAULT, usize::from);
-    let (mut orders, mut after) = (Vec::new(), args.page.after.clone());
+    let (mut orders, mut unreadable, mut after) = (Vec::new(), Vec::new(), args.page.after.clone());
     loop {
         let limit = (wanted - orders.len()).to_string();
         let query = [
@@ -230,9 +240,13 @@ async fn whole_page(args: &List) -> Result<Value, Error> {
         ];
         let page = api.get("/v1/orders", &query).await?;
         orders.extend_from_slice(entries(&page, "orders"));
+        unreadable.extend_from_slice(entries(&page, "unreadable"));
         let has_more = page.get("has_more").and_then(Value::as_bool).unwrap_or(false);
         if !has_more || orders.len() >= wanted {
-            return Ok(json!({ "orders": orders, "next": page.get("next"), "has_more": has_more }));
+            let next = page.get("next");
+            return Ok(
+                json!({ "orders": orders, "unreadable": unreadable, "next": next, "has_more": has_more }),
+            );
         }
         after = page.get("next").and_then(Value::as_str).map(str::to_owned);
     }

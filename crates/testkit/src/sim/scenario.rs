@@ -24,6 +24,7 @@ use super::shop::{Notifying, Shop};
 use super::store::Store;
 use super::trace::Trace;
 use super::wechat::{APPID, KEY, Paid, SimWechat, Truth};
+use crate::conformance::absent;
 
 /// 2026-11-20 12:00:00 +08:00.
 pub const START_MS: i64 = 1_795_147_200_000;
@@ -282,6 +283,8 @@ impl Restarter {
             ledger: Arc::new(self.world.clone()),
             log: Arc::new(self.world.clone()),
             businesses: Arc::new(self.world.clone()),
+            // Every record of a simulation can be read.
+            dead: absent().dead,
             wechat: Arc::new(self.wechat.clone()),
             policies: self.policies.clone(),
             metrics: WorkerMetrics::register(&mut Registry::default(), [MCH_ID], &KeyUsed::default()),
