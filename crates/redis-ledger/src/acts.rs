@@ -56,9 +56,7 @@ impl Inner {
     async fn change_acts(&self, call: Cmd) -> Result<Value, PortError> {
         let mut step = Pipeline::new();
         step.add_command(call);
-        let answer = self.read(&step).await?.pop().unwrap_or_default();
-        self.confirm_what_was_read().await?;
-        Ok(answer)
+        Ok(self.settle(step).await?.pop().unwrap_or_default())
     }
 
     /// The numbers of the oldest and the newest act; the newest is 0 if there never was one.

@@ -1,6 +1,8 @@
 //! Compare and set: runs a transition of `paybell-core` on the record that is stored, or is guessed to be, and stores
 //! what it says if that guess was right. Otherwise it runs the transition again, on what Redis says is there.
 
+use std::sync::Arc;
+
 use paybell_core::dead::DeadLetter;
 use paybell_core::ids::OrderKey;
 use paybell_core::lease::Write;
@@ -14,6 +16,7 @@ use crate::engine::{Inner, within};
 use crate::error::{Fault, unavailable};
 use crate::keys::Shard;
 use crate::recent::Stored;
+use crate::session::Session;
 use crate::step::{LetterStep, Standing, Step};
 use crate::writer::Outcome;
 
@@ -42,6 +45,8 @@ pub(crate) enum Begin {
 struct Known {
     stored: Option<Stored>,
     is_guess: bool,
+    /// With whom it was read. What a refused write brought back is as safe as a write.
+    read_on: Option<Arc<Session>>,
 }
 
 impl Inner {
@@ -88,7 +93,9 @@ impl Inner {
                     known = self.load(key).await?;
                     continue;
                 }
-                self.confirm_what_was_read().await?;
+                if let Some(session) = &known.read_on {
+                    self.confirm(session).await?;
+                }
                 return Ok(decided.answer);
             };
             let new = step.record.as_ref().map(|record| record.new.clone()).unwrap_or_default();
@@ -100,7 +107,7 @@ impl Inner {
                     return Ok(decided.answer);
                 }
                 Outcome::Refused { record, letter } => {
-                    known = Known { stored: stored_of(key, record)?, is_guess: false };
+                    known = Known { stored: stored_of(key, record)?, is_guess: false, read_on: None };
                     letter_known = letter;
                 }
             }
@@ -138,11 +145,15 @@ impl Inner {
                 remembered => remembered,
             },
         };
-        Ok(Known { stored: guessed, is_guess: true })
+        Ok(Known { stored: guessed, is_guess: true, read_on: None })
     }
 
     async fn load(&self, key: &OrderKey) -> Result<Known, PortError> {
-        Ok(Known { stored: self.stored(key).await?, is_guess: false })
+        let session = self.link.session()?;
+        let mut question = Pipeline::new();
+        question.cmd("GET").arg(self.keys.record(key));
+        let answer = session.read_for_answer(question).await?.pop().unwrap_or(Value::Nil);
+        Ok(Known { stored: stored_of(key, bytes_of(answer)?)?, is_guess: false, read_on: Some(session) })
     }
 
     /// The record that is stored.

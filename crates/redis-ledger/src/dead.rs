@@ -54,8 +54,7 @@ impl Inner {
             call.arg(names.dead()).arg(names.dead_ids()).arg(id.to_string());
             steps.add_command(call);
         }
-        let answers = self.read(&steps).await?;
-        self.confirm_what_was_read().await?;
+        let answers = self.settle(steps).await?;
         Ok(answers.iter().any(|answer| matches!(answer, Value::Int(count) if *count > 0)))
     }
 }

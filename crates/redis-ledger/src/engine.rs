@@ -16,7 +16,7 @@ use crate::error::{OpenError, unavailable};
 use crate::keys::Keys;
 use crate::pulse::Pulse;
 use crate::recent::Recent;
-use crate::session::ANSWER_MAX;
+use crate::session::{ANSWER_MAX, Session};
 use crate::step::Planner;
 use crate::supervisor::{Link, Server, State, Supervisor};
 use crate::writer::Writer;
@@ -152,10 +152,19 @@ impl Inner {
         Ok(self.link.session()?.read(pipeline).await?)
     }
 
+    /// Reads, or runs scripts, for an answer that others will rest on: it is given when a replica that is there has what
+    /// was read too.
+    pub async fn settle(&self, pipeline: Pipeline) -> Result<Vec<Value>, PortError> {
+        let session = self.link.session()?;
+        let answers = session.read_for_answer(pipeline).await?;
+        self.confirm(&session).await?;
+        Ok(answers)
+    }
+
     /// What was read may be known to one server only: before anything is answered on its strength, a replica that is
-    /// there must have it too.
-    pub async fn confirm_what_was_read(&self) -> Result<(), PortError> {
-        if self.link.session()?.has_replicas() { self.writer.fence().await } else { Ok(()) }
+    /// there must have it too. Another session's word is none: its server may never have heard of it.
+    pub async fn confirm(&self, session: &Arc<Session>) -> Result<(), PortError> {
+        if session.has_replicas() { self.writer.fence_on(session).await } else { Ok(()) }
     }
 }
 
@@ -168,5 +177,39 @@ pub(crate) async fn within<T>(call: impl Future<Output = Result<T, PortError>>) 
 impl std::fmt::Debug for RedisLedger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RedisLedger").field("retention", &self.inner.retention).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::servers::Redis;
+
+    use super::*;
+
+    /// The session that is used after `last`.
+    async fn session_after(ledger: &RedisLedger, last: Option<&Arc<Session>>) -> Arc<Session> {
+        let mut seen = ledger.inner.link.0.clone();
+        let is_new = |state: &State| match state {
+            State::Up(session) => last.is_none_or(|last| !Arc::ptr_eq(session, last)),
+            _ => false,
+        };
+        let found = tokio::time::timeout(Duration::from_secs(20), seen.wait_for(is_new)).await;
+        match &*found.unwrap().unwrap() {
+            State::Up(session) => session.clone(),
+            _ => unreachable!(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_one_session_read_is_confirmed_by_no_other() {
+        let server = Redis::start().await;
+        let ledger = RedisLedger::open(RedisConfig::new(&server.url(), "test").unwrap()).await.unwrap();
+        let first = session_after(&ledger, None).await;
+        ledger.inner.writer.fence_on(&first).await.unwrap();
+        first.report("as in a failover");
+        let second = session_after(&ledger, Some(&first)).await;
+        let refused = ledger.inner.writer.fence_on(&first).await.unwrap_err();
+        assert!(refused.to_string().contains("changed"), "{refused}");
+        ledger.inner.writer.fence_on(&second).await.unwrap();
     }
 }

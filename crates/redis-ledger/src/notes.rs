@@ -32,12 +32,8 @@ impl Notes for RedisLedger {
         call.arg(expected.unwrap_or(0).saturating_add(1)).arg(name).arg(text);
         let mut step = Pipeline::new();
         step.add_command(call);
-        within(async {
-            let answer = self.inner.read(&step).await?.pop();
-            self.inner.confirm_what_was_read().await?;
-            Ok(answer == Some(Value::Int(1)))
-        })
-        .await
+        let answer = within(self.inner.settle(step)).await?.pop();
+        Ok(answer == Some(Value::Int(1)))
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {

@@ -58,19 +58,24 @@ impl Writer {
 
     /// Stores the step if it still fits.
     pub async fn store(&self, step: Step) -> Result<Outcome, PortError> {
-        let refused = self.ask(vec![step]).await?.into_iter().next();
+        let refused = self.ask(vec![step], None).await?.into_iter().next();
         Ok(refused
             .map_or(Outcome::Stored, |Refusal { record, letter, .. }| Outcome::Refused { record, letter }))
     }
 
     /// Stores each of the steps that still fits: at most [`CALL_MAX`], all of one shard. Returns the places of the others.
     pub async fn store_all(&self, steps: Vec<Step>) -> Result<Vec<usize>, PortError> {
-        Ok(self.ask(steps).await?.into_iter().map(|refusal| refusal.place).collect())
+        Ok(self.ask(steps, None).await?.into_iter().map(|refusal| refusal.place).collect())
     }
 
     /// Writes for real and changes nothing. Whatever was read before is then as safe as a write.
     pub async fn fence(&self) -> Result<(), PortError> {
-        self.ask(Vec::new()).await.map(drop)
+        self.ask(Vec::new(), None).await.map(drop)
+    }
+
+    /// The same of what was read on this session; refused where another one writes by now.
+    pub async fn fence_on(&self, session: &Arc<Session>) -> Result<(), PortError> {
+        self.ask(Vec::new(), Some(session.clone())).await.map(drop)
     }
 
     /// Until nothing is written any more.
@@ -78,9 +83,9 @@ impl Writer {
         self.jobs.closed().await;
     }
 
-    async fn ask(&self, steps: Vec<Step>) -> Result<Vec<Refusal>, PortError> {
+    async fn ask(&self, steps: Vec<Step>, on: Option<Arc<Session>>) -> Result<Vec<Refusal>, PortError> {
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job { steps, answer }).await.map_err(|_| unavailable("closed"))?;
+        self.jobs.send(Job { steps, on, answer }).await.map_err(|_| unavailable("closed"))?;
         Ok(answered.await.map_err(|_| unavailable("closed"))??)
     }
 }
@@ -125,6 +130,10 @@ async fn flush(at: &At, jobs: Vec<Job>) {
             return jobs.into_iter().for_each(|job| answer(job.answer, Err(Fault::Refused(cause.clone()))));
         }
     };
+    let is_at_home = |job: &Job| job.on.as_ref().is_none_or(|on| Arc::ptr_eq(on, &session));
+    let (jobs, strangers): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_at_home);
+    let cause = "the server changed since it was read";
+    strangers.into_iter().for_each(|job| answer(job.answer, Err(Fault::Refused(cause.to_owned()))));
     let (mut calls, fences) = grouped(jobs);
     let sent = send(at, &session, &calls, !fences.is_empty()).await;
     let mut told = Ok(());
@@ -144,30 +153,59 @@ async fn flush(at: &At, jobs: Vec<Job>) {
 
 /// The answers of the calls, once everything that must be said is said: with a replica, also that it has them.
 async fn send(at: &At, session: &Session, calls: &[Call], has_fence: bool) -> Result<Vec<Value>, Fault> {
+    if calls.is_empty() && !has_fence {
+        return Ok(Vec::new());
+    }
     let mut pipeline = Pipeline::with_capacity(calls.len() + 2);
     let waits = session.has_replicas();
     let server_ms = at.clock.reading().map_or(0, |reading| reading.now.millis()) - at.clock.shift_ms();
     for call in calls {
         pipeline.add_command(command(&at.keys, call, server_ms));
     }
-    if waits || has_fence {
-        pipeline.cmd("SET").arg(&at.keys.fence).arg(1);
-    }
     if waits {
-        pipeline.cmd("WAIT").arg(1).arg(u64::try_from(WAIT_MAX.as_millis()).unwrap_or(u64::MAX));
-    }
-    if pipeline.is_empty() {
-        return Ok(Vec::new());
+        add_wait(&mut pipeline, &at.keys);
+    } else {
+        if has_fence {
+            add_fence(&mut pipeline, &at.keys);
+        }
+        pipeline.cmd("ROLE");
     }
     let mut answers = session.write(&pipeline).await?;
-    for mut last in answers.split_off(calls.len()) {
-        session.judge(&mut last)?;
-        if last == Value::Int(0) {
+    let mut last = answers.split_off(calls.len());
+    if waits {
+        confirmed(session, last)?;
+        return Ok(answers);
+    }
+    session.note_role(last.pop());
+    confirmed(session, last)?;
+    if session.has_replicas() {
+        // One has come since the last look, and may be the next master.
+        let mut words = Pipeline::with_capacity(2);
+        add_wait(&mut words, &at.keys);
+        confirmed(session, session.write(&words).await?)?;
+    }
+    Ok(answers)
+}
+
+fn add_fence(pipeline: &mut Pipeline, keys: &Keys) {
+    pipeline.cmd("SET").arg(&keys.fence).arg(1);
+}
+
+/// Waits for a replica to have everything before, reads too.
+fn add_wait(pipeline: &mut Pipeline, keys: &Keys) {
+    add_fence(pipeline, keys);
+    pipeline.cmd("WAIT").arg(1).arg(u64::try_from(WAIT_MAX.as_millis()).unwrap_or(u64::MAX));
+}
+
+fn confirmed(session: &Session, answers: Vec<Value>) -> Result<(), Fault> {
+    for mut answer in answers {
+        session.judge(&mut answer)?;
+        if answer == Value::Int(0) {
             let cause = format!("no replica has confirmed the write within {} ms", WAIT_MAX.as_millis());
             return Err(Fault::Refused(cause));
         }
     }
-    Ok(answers)
+    Ok(())
 }
 
 fn command(keys: &Keys, call: &Call, server_ms: i64) -> Cmd {

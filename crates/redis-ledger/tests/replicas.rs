@@ -29,6 +29,7 @@ async fn nothing_is_answered_that_the_replica_has_not_confirmed() {
     let master = Redis::start().await;
     let ledger = open(&master).await;
     let replica = Redis::replica_of(&master).await;
+    eventually("the replica confirms", || async { ledger.register(&key(2), &asks(1)).await.is_ok() }).await;
     settle(&ledger, &key(1), State::Paid).await;
     eventually("writes wait for the replica", || async {
         master.cli(&["info", "commandstats"]).await.contains("cmdstat_wait") || {
@@ -109,4 +110,23 @@ async fn a_master_that_becomes_a_replica_is_left() {
     assert!(ledger.register(&key(2), &asks(1)).await.is_err());
     one.cli(&["replicaof", "no", "one"]).await;
     eventually("it is used again", || async { ledger.register(&key(2), &asks(1)).await.is_ok() }).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_came_a_moment_ago_is_waited_for() {
+    let master = Redis::start().await;
+    let ledger = open(&master).await;
+    for number in [1, 2] {
+        ledger.register(&key(number), &asks(1)).await.unwrap();
+    }
+    // Too new for the regular look.
+    let replica = Redis::replica_of(&master).await;
+    eventually("it follows", || async { master.cli(&["role"]).await.contains("127.0.0.1") }).await;
+    replica.pause().await;
+    assert!(ledger.register(&key(3), &asks(1)).await.is_err(), "a write");
+    let again = ledger.register(&key(1), &asks(1)).await;
+    assert!(again.is_err(), "what is read: {again:?}");
+    assert!(ledger.take(&request(Check::manual(key(2)), 1)).await.is_err(), "a lease");
+    replica.resume().await;
+    eventually("it confirms", || async { ledger.register(&key(4), &asks(1)).await.is_ok() }).await;
 }

@@ -1,10 +1,13 @@
 //! Jobs put together to calls of the script, and its answers given back to the jobs. Sends nothing.
 
+use std::sync::Arc;
+
 use redis::Value;
 use tokio::sync::oneshot;
 
 use crate::error::Fault;
 use crate::keys::Shard;
+use crate::session::Session;
 use crate::step::Step;
 
 /// Steps in one call of the script: it must not hold Redis up for 2 ms. No job has more.
@@ -14,6 +17,8 @@ pub(crate) const CALL_MAX: usize = 64;
 pub(super) struct Job {
     /// Of one shard. None at all ask only that everything before is as safe as a write.
     pub steps: Vec<Step>,
+    /// The only session that may answer it, if there is one.
+    pub on: Option<Arc<Session>>,
     pub answer: Answer,
 }
 
@@ -136,7 +141,7 @@ mod tests {
     fn job(steps: usize) -> (Job, oneshot::Receiver<Result<Vec<Refusal>, Fault>>) {
         let step = || Step { shard: Shard::numbered(3).unwrap(), record: None, letter: None };
         let (answer, answered) = oneshot::channel();
-        (Job { steps: std::iter::repeat_with(step).take(steps).collect(), answer }, answered)
+        (Job { steps: std::iter::repeat_with(step).take(steps).collect(), on: None, answer }, answered)
     }
 
     #[test]
