@@ -27,6 +27,9 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Beats between two questions to the sentinels: a master that they have left must not be written to for long.
 const BEATS_PER_SEARCH: u32 = 3;
 
+/// Beats between two looks at what an operator may set while we run.
+const BEATS_PER_SETTINGS: u32 = 10;
+
 /// Pauses between attempts to connect double up to this.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -185,6 +188,9 @@ impl Supervisor {
             return Err(Fault::Broken("the server has become a replica".to_owned()));
         }
         session.set_has_replicas(info.has_replicas());
+        if beat.is_multiple_of(BEATS_PER_SETTINGS) {
+            look_at_settings(session).await?;
+        }
         let mut written = written?.pop().unwrap_or_default();
         match session.judge(&mut written) {
             Ok(()) => session.set_write_refusal(None),
@@ -200,5 +206,16 @@ impl Supervisor {
             }
         }
         Ok(())
+    }
+}
+
+/// A server that drops keys now is left: connecting again says what is wrong with it, for as long as it is.
+async fn look_at_settings(session: &Session) -> Result<(), Fault> {
+    let mut question = Pipeline::new();
+    question.cmd("INFO").arg("memory");
+    let info = Info::of(session.read(&question).await?.pop().unwrap_or_default())?;
+    match info.eviction() {
+        Some(policy) => Err(Fault::Broken(format!("maxmemory-policy has become {policy}"))),
+        None => Ok(()),
     }
 }

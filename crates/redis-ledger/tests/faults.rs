@@ -310,3 +310,17 @@ async fn a_closed_ledger_has_written_what_it_took() {
     }
     ledger.close().await;
 }
+
+#[tokio::test]
+async fn a_server_that_begins_to_drop_keys_is_left_until_it_stops() {
+    let server = Redis::start().await;
+    let ledger = open(&server).await;
+    server.cli(&["config", "set", "maxmemory-policy", "allkeys-lru"]).await;
+    eventually("it is left, and the policy named", || async {
+        ledger.is_up().is_err_and(|error| error.to_string().contains("maxmemory-policy allkeys-lru"))
+    })
+    .await;
+    assert!(is_unavailable(&ledger.register(&key(1), &asks(1)).await));
+    server.cli(&["config", "set", "maxmemory-policy", "noeviction"]).await;
+    goes_on(&ledger, 2).await;
+}
