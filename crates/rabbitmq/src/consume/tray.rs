@@ -1,8 +1,8 @@
 //! What was delivered and is not acknowledged: waiting here, or in somebody's hand.
 //!
-//! What is dropped instead of acknowledged goes back to the front. When a channel ends, all that came through it is
-//! the broker's again, which delivers it anew: an *epoch* is the time of one channel, and what belongs to an earlier
-//! one is forgotten.
+//! What is dropped instead of acknowledged goes to the end: one that cannot be dealt with must not come first for
+//! ever. When a channel ends, all that came through it is the broker's again, which delivers it anew: an *epoch* is the
+//! time of one channel, and what belongs to an earlier one is forgotten.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -132,7 +132,7 @@ impl<T> Tray<T> {
     fn put_back(&self, held: Held<T>) {
         let mut shelf = self.shelf();
         if held.receipt.epoch == shelf.epoch {
-            shelf.waiting.push_front(held);
+            shelf.waiting.push_back(held);
             drop(shelf);
             self.arrived.notify_one();
         }

@@ -88,6 +88,32 @@ async fn what_reached_its_delivery_limit_is_handed_out_by_the_dead_source() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_that_cannot_be_dealt_with_does_not_hide_the_next() {
+    let config = RabbitConfig { partitions: 1, delivery_limit: 2, ..fresh().await };
+    let publisher = Process::publisher(&config).await;
+    publisher.queue.publish(&[manual(7), manual(8)]).await.unwrap();
+    let outsider = Outsider::at(&config.url).await;
+    let dead = format!("{}.dead", config.prefix);
+    for count in [1, 2] {
+        fail(&outsider, &format!("{}.checks.0", config.prefix), 3).await;
+        until("it is dead", || async { outsider.waiting(&dead).await == count }).await;
+    }
+    let worker = Process::worker(&config).await;
+    let dead_source = worker.rabbit.dead_source().unwrap();
+    let first = receive(&dead_source, Lane::Urgent, 1).await.remove(0);
+    until("the other waits here too", || async { outsider.waiting(&dead).await == 0 }).await;
+    let given_back = first.check.clone();
+    drop(first);
+    let second = receive(&dead_source, Lane::Urgent, 1).await.remove(0);
+    assert_ne!(second.check, given_back);
+    second.done().await.unwrap();
+    let first = receive(&dead_source, Lane::Urgent, 1).await.remove(0);
+    assert_eq!(first.check, given_back, "it comes again");
+    first.done().await.unwrap();
+    end(&config, [publisher, worker]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_registration_that_reached_its_delivery_limit_becomes_a_dead_letter() {
     let config = RabbitConfig { partitions: 1, delivery_limit: 2, ..fresh().await };
     let declared = Process::publisher(&config).await;
