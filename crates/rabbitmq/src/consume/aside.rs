@@ -25,7 +25,7 @@ const RELAPSE_PAUSE_MAX: Duration = Duration::from_secs(64);
 const STEADY: Duration = Duration::from_secs(60);
 
 /// Trials at once, each with a connection.
-const TRIALS_MAX: usize = 4;
+const TRIALS_MAX: usize = 16;
 
 /// What is set aside, for all taps of one connection.
 pub(crate) struct Aside {
