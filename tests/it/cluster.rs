@@ -34,6 +34,7 @@ mod openid;
 mod placing;
 mod placing_kills;
 mod proxy;
+mod refund_doubts;
 mod refund_kills;
 mod refunds;
 mod reload;
