@@ -55,10 +55,14 @@ impl DeadReason {
     }
 }
 
+/// Letters of posted registrations that name no order, at most. Beyond, the newer of two documents with one place is kept.
+const ORDERLESS_MAX: u64 = 1024;
+
 /// A check that cannot be handled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// Derives from order, reason and refund: a repeat raises `count`.
+    /// Derives from order, reason and refund (of a registration without an order: from its document): a repeat raises
+    /// `count`.
     pub id: Uuid,
     pub mch_id: String,
     pub out_trade_no: String,
@@ -117,7 +121,8 @@ impl DeadLetter {
         }
     }
 
-    /// A registration that came by message; `key` if it names an order.
+    /// A registration that came by message; `key` if it names an order. One that names none has a letter by what it
+    /// says, so that another broken one does not replace it.
     pub fn registration(
         key: Option<&OrderKey>,
         document: String,
@@ -127,7 +132,8 @@ impl DeadLetter {
         let reason = DeadReason::Registration;
         let (mch_id, out_trade_no) =
             key.map_or(("", ""), |key| (key.mch_id.as_str(), key.out_trade_no.as_str()));
-        let id = dead_id(mch_id, out_trade_no, &reason);
+        let of = if key.is_some() { out_trade_no.to_owned() } else { shelf_of(&document) };
+        let id = dead_id(mch_id, &of, &reason);
         let (mch_id, out_trade_no) = (mch_id.to_owned(), out_trade_no.to_owned());
         let (detail, document) = (detail.into(), Some(document));
         let (count, first_at, last_at, refund) = (1, now, now, None);
@@ -155,12 +161,21 @@ impl DeadLetter {
     }
 }
 
+/// Where a document without an order lies: by a hash of it, and there are only so many places, because whoever may post
+/// can post without end.
+fn shelf_of(document: &str) -> String {
+    let (hash, _) = Uuid::new_v5(&NAMESPACE, document.as_bytes()).as_u64_pair();
+    format!("document {}", hash % ORDERLESS_MAX)
+}
+
 fn dead_id(mch_id: &str, out_trade_no: &str, reason: &DeadReason) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("{mch_id}\n{out_trade_no}\ndead\n{}", reason.as_str()).as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -181,6 +196,21 @@ mod tests {
             "the second refund's letter must not replace the first's"
         );
         assert_eq!(refund("R1").id, refund("R1").id);
+    }
+
+    #[test]
+    fn broken_registrations_without_an_order_have_letters_of_their_own_and_not_without_end() {
+        let now = Timestamp::from_millis(1);
+        let letter = |body: String| DeadLetter::registration(None, body, "no order", now);
+        let broken: HashSet<_> =
+            ["no json", "[]", "{}", "{\"mch_id\":1}"].map(|body| letter(body.to_owned()).id).into();
+        assert_eq!(broken.len(), 4);
+        assert_eq!(letter("{}".to_owned()).id, letter("{}".to_owned()).id, "the same again raises the count");
+        let flood: HashSet<_> = (0..20_000).map(|number| letter(format!("junk {number}")).id).collect();
+        assert_eq!(flood.len(), 1024);
+        let key = OrderKey::new("1", "T").unwrap();
+        let of_order = |body: &str| DeadLetter::registration(Some(&key), body.to_owned(), "", now).id;
+        assert_eq!(of_order("a"), of_order("b"), "an order has one letter, with what was posted last");
     }
 
     #[test]
