@@ -37,6 +37,10 @@ pub struct Book {
     pub lease: Option<Lease>,
     /// Everything up to here is delivered, given up, unwanted, or in `entries`.
     pub cursor: Cursor,
+    /// Since when the log has not known that place and begins before it: to go on at its beginning would send everything
+    /// again, so that a person decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stranded_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<Entry>,
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
@@ -149,6 +153,7 @@ impl Book {
             target,
             lease: None,
             cursor,
+            stranded_at: None,
             entries: Vec::new(),
             resends: VecDeque::new(),
             breaker: Breaker::default(),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName};
 use paybell_core::event::Event;
 use paybell_core::observation::Openid;
-use paybell_core::ports::{EventFilter, EventLog, LogRead, PortError, Records};
+use paybell_core::ports::{Cursor, EventFilter, EventLog, LogRead, PAGE_ROWS_MAX, PortError, Records};
 use paybell_core::record::Record;
 use paybell_core::{MchId, State, Timestamp};
 use tokio::time::Instant;
@@ -23,6 +23,9 @@ use crate::transport::{Answer, Post, Reply, Transport};
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+/// Why an event is not looked for at the beginning of the log: another one would be found.
+const STRANDED: &str = "the place of the event is not in the log, which begins before it";
 
 /// Shorter values in an address are no tokens, and may be part of any text.
 const TOKEN_BYTES_MIN: usize = 6;
@@ -69,20 +72,28 @@ impl Courier {
         }
         // The first of its merchant and type after its place is the event itself, whatever the endpoint wants today.
         let filter = EventFilter { kind: Some(entry.kind), mch_id: Some(entry.mch_id.clone()) };
+        // Only from the beginning of the log there may be others before it.
+        let is_first = entry.after != Cursor::START;
+        let limit = if is_first { 1 } else { PAGE_ROWS_MAX };
         let mut after = entry.after;
         loop {
-            let page = match self.log.read(Some(after), &filter, 1).await? {
+            let page = match self.log.read(Some(after), &filter, limit).await? {
                 LogRead::Page(page) => page,
                 // The place before it was pruned; it may be the oldest of its kind now.
-                LogRead::Gone { oldest } if oldest != after => {
+                LogRead::Gone { oldest } if oldest != after && oldest.position >= after.position => {
                     after = oldest;
                     continue;
                 }
+                LogRead::Gone { oldest } if oldest.position < after.position => {
+                    return Err(PortError::Unavailable { part: "log", cause: STRANDED.to_owned() });
+                }
                 LogRead::Gone { .. } => return Ok(None),
             };
-            match page.events.into_iter().next() {
-                Some((_, event)) => return Ok(Some(event).filter(|event| event.id == entry.id)),
-                None if page.has_more => after = page.next,
+            let is_read = is_first && !page.events.is_empty();
+            let found = page.events.into_iter().find(|(_, event)| event.id == entry.id);
+            match found {
+                Some((_, event)) => return Ok(Some(event)),
+                None if page.has_more && !is_read => after = page.next,
                 None => return Ok(None),
             }
         }

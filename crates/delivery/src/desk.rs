@@ -92,7 +92,8 @@ impl Desk {
         self.ask(&endpoint.name, Wish::Resend(resend)).await
     }
 
-    /// Serves an endpoint again that answered 410, and tries everything that waits at once.
+    /// Serves an endpoint again that answered 410, and tries everything that waits at once. One that is stranded goes on
+    /// with the next event.
     pub async fn enable(&self, name: &str) -> Result<Asked, Error> {
         match self.endpoint(name) {
             Some(endpoint) => self.ask(&endpoint.name, Wish::Enable).await,
@@ -158,7 +159,8 @@ pub struct View {
     pub name: String,
     pub kind: &'static str,
     pub url: String,
-    /// `new`, `serving`, `paused`, `disabled`, `idle` (no process serves it), or `unreadable`.
+    /// `new`, `serving`, `paused`, `disabled`, `stranded` (the log does not know its place), `idle` (no process serves
+    /// it), or `unreadable`.
     pub state: &'static str,
     /// Why it is unreadable.
     pub trouble: Option<String>,
@@ -214,6 +216,7 @@ impl View {
         let state = match () {
             () if is_new => "new",
             () if book.disabled_at.is_some() => "disabled",
+            () if book.stranded_at.is_some() => "stranded",
             () if !is_held => "idle",
             () if paused_until.is_some() => "paused",
             () => "serving",

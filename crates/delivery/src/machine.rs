@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use paybell_core::Timestamp;
 use paybell_core::event::Event;
 use paybell_core::ports::{Cursor, EventFilter, EventPage, LogRead};
+use paybell_core::time::Millis;
 use uuid::Uuid;
 
 use crate::book::{Book, ENTRIES_MAX, Entry, RESENDS_MAX, Resend};
@@ -24,6 +25,9 @@ pub const IN_FLIGHT_MAX: usize = 8;
 pub const REPEATS_IN_FLIGHT_MAX: usize = 4;
 /// Events that are read ahead of their first attempt.
 const AHEAD_MAX: usize = 64;
+
+/// Between two looks whether the log knows the place of a stranded endpoint again.
+const STRANDED_GAP: Millis = Millis::seconds(10);
 
 /// Which way of reading a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,13 +76,16 @@ pub struct Machine {
     at_hand: HashMap<Uuid, Event>,
     /// Everything in the log was read.
     has_read_all: bool,
+    /// When a stranded endpoint's place is looked for again.
+    look_at: Option<Timestamp>,
     is_dirty: bool,
 }
 
 impl Machine {
     /// Goes on where the book stands.
     pub fn new(book: Book, wanted: Wanted, schedule: Schedule) -> Self {
-        Self { book, wanted, schedule, at_hand: HashMap::new(), has_read_all: false, is_dirty: false }
+        let (at_hand, has_read_all, look_at) = (HashMap::new(), false, None);
+        Self { book, wanted, schedule, at_hand, has_read_all, look_at, is_dirty: false }
     }
 
     /// What is to be kept.
@@ -120,12 +127,16 @@ impl Machine {
         if let Some(until) = self.book.breaker.closed_at(now) {
             return Step::Wait { until: Some(until), for_log: false };
         }
-        if let Some(read) = self.reading() {
+        let look_at = self.look_at.filter(|look_at| self.book.stranded_at.is_some() && *look_at > now);
+        if let Some(read) = self.reading(look_at.is_some()) {
             return read;
         }
         match pick::next(&self.book, now) {
             pick::Next::Entry(id) => self.begin(id),
-            pick::Next::Later(until) => Step::Wait { until, for_log: self.has_room() },
+            pick::Next::Later(until) => Step::Wait {
+                until: until.into_iter().chain(look_at).min(),
+                for_log: self.has_room() && self.book.stranded_at.is_none(),
+            },
         }
     }
 
@@ -136,16 +147,22 @@ impl Machine {
         match (reading.head, read) {
             (Head::Main, LogRead::Page(page)) => {
                 self.book.cursor = page.next;
+                self.book.stranded_at = None;
                 self.has_read_all = !page.has_more;
                 for (place, event) in in_place(after, page) {
                     self.add(place, event, now);
                 }
             }
-            (Head::Main, LogRead::Gone { oldest }) => {
+            (Head::Main, LogRead::Gone { oldest }) if is_pruned(after, oldest) => {
                 self.book.cursor = oldest;
+                self.book.stranded_at = None;
                 // Who begins with the oldest has missed nothing.
                 let missed = u64::from(after != Cursor::START);
                 self.book.totals.cursor_gone = self.book.totals.cursor_gone.saturating_add(missed);
+            }
+            (Head::Main, LogRead::Gone { .. }) => {
+                self.book.stranded_at.get_or_insert(now);
+                self.look_at = Some(now + STRANDED_GAP);
             }
             (Head::Resend, read) => self.take_again(after, read, now),
         }
@@ -171,19 +188,30 @@ impl Machine {
         }
     }
 
+    /// A person has an endpoint that is stranded go on at the log's end. What waits is looked for in the whole log.
+    pub fn float(&mut self, end: Cursor) {
+        self.is_dirty = true;
+        self.book.stranded_at = None;
+        self.book.cursor = end;
+        self.has_read_all = false;
+        for entry in &mut self.book.entries {
+            entry.after = Cursor::START;
+        }
+    }
+
     /// Room for more of the log: a page at a time.
     fn has_room(&self) -> bool {
         self.book.entries.len() < ENTRIES_MAX && pick::untried(&self.book) <= AHEAD_MAX / 2
     }
 
-    fn reading(&self) -> Option<Step> {
+    fn reading(&self, is_waiting: bool) -> Option<Step> {
         if !self.has_room() {
             return None;
         }
         let limit = (ENTRIES_MAX - self.book.entries.len()).min(AHEAD_MAX - pick::untried(&self.book));
         let (head, after) = match self.book.resends.front() {
             Some(resend) => (Head::Resend, resend.after),
-            None if !self.has_read_all => (Head::Main, self.book.cursor),
+            None if !self.has_read_all && !is_waiting => (Head::Main, self.book.cursor),
             None => return None,
         };
         Some(Step::Read(Reading { head, after, filter: self.wanted.filter(), limit }))
@@ -208,7 +236,9 @@ impl Machine {
     fn take_again(&mut self, after: Cursor, read: LogRead, now: Timestamp) {
         let Some(resend) = self.book.resends.pop_front() else { return };
         let (rest, page) = match read {
-            LogRead::Gone { oldest } => (Some(oldest), None),
+            LogRead::Gone { oldest } if is_pruned(after, oldest) => (Some(oldest), None),
+            // Of another log: what was asked for is not there, and nobody asked for the rest.
+            LogRead::Gone { .. } => (None, None),
             LogRead::Page(page) => (page.has_more.then_some(page.next), Some(page)),
         };
         for (place, event) in page.into_iter().flat_map(|page| in_place_to(after, page, resend.to)) {
@@ -250,6 +280,11 @@ impl Machine {
 enum Asked {
     ByNobody,
     ByAPerson,
+}
+
+/// Whether the log begins after the place: going on there sends nothing again.
+fn is_pruned(after: Cursor, oldest: Cursor) -> bool {
+    oldest.position >= after.position
 }
 
 /// Each event with the place before it.

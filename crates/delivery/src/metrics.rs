@@ -21,6 +21,7 @@ pub struct DeliveryMetrics {
     lag: Family<Labels, Gauge>,
     waiting: Family<Labels, Gauge>,
     disabled: Family<Labels, Gauge>,
+    stranded: Family<Labels, Gauge>,
     cursor_gone: Family<Labels, Counter>,
 }
 
@@ -33,6 +34,7 @@ impl DeliveryMetrics {
             lag: Family::default(),
             waiting: Family::default(),
             disabled: Family::default(),
+            stranded: Family::default(),
             cursor_gone: Family::default(),
         };
         registry.register(
@@ -59,6 +61,11 @@ impl DeliveryMetrics {
             "paybell_webhook_disabled",
             "1 after an endpoint answered 410",
             metrics.disabled.clone(),
+        );
+        registry.register(
+            "paybell_webhook_stranded",
+            "1 while the event log does not know an endpoint's place, and begins before it",
+            metrics.stranded.clone(),
         );
         registry.register(
             "paybell_webhook_cursor_gone",
@@ -93,6 +100,7 @@ impl DeliveryMetrics {
         self.lag.get_or_create(&labels).set(book.lag_ms(now) / 1000);
         self.waiting.get_or_create(&labels).set(i64::try_from(book.entries.len()).unwrap_or(i64::MAX));
         self.disabled.get_or_create(&labels).set(i64::from(book.disabled_at.is_some()));
+        self.stranded.get_or_create(&labels).set(i64::from(book.stranded_at.is_some()));
     }
 
     /// Another process tells from now on.
@@ -101,6 +109,7 @@ impl DeliveryMetrics {
         self.lag.remove(&labels);
         self.waiting.remove(&labels);
         self.disabled.remove(&labels);
+        self.stranded.remove(&labels);
     }
 }
 

@@ -336,6 +336,70 @@ async fn a_410_is_visible_until_somebody_enables_the_endpoint_or_moves_it() {
 }
 
 #[tokio::test]
+async fn an_endpoint_whose_place_the_log_does_not_know_sends_nothing_again_and_waits_for_a_person() {
+    let (store, other) = (Store::open(), Store::open());
+    let is_away = Arc::new(AtomicBool::new(false));
+    let stage = {
+        let is_away = is_away.clone();
+        Stage::new(move |_| if is_away.load(Ordering::SeqCst) { answer(500, "") } else { answer(200, "") })
+    };
+    let hook = webhook("shop", "http://shop.test/hook");
+    let deliveries = store.deliveries(std::slice::from_ref(&hook), stage.clone());
+    append(&store, 0..9).await;
+    let process = Process::start(deliveries.clone());
+    until("nine are posted", async || stage.posts().len() == 9).await;
+    is_away.store(true, Ordering::SeqCst);
+    let refused = append(&store, 9..10).await;
+    until("one is refused", async || stage.posts().len() == 10).await;
+    process.drain().await;
+
+    // As after the stream was lost and filled again from the ledger: shorter, and with other places.
+    append(&other, 5..10).await;
+    is_away.store(false, Ordering::SeqCst);
+    let ports = delivery::Ports { log: other.ports().log, ..store.ports() };
+    let lost = Deliveries { ports: ports.clone(), ..deliveries.clone() };
+    let desk = Desk::new(std::slice::from_ref(&hook), ports.notes, ports.log);
+    let view = async || desk.show("shop", now(&store).await).await.unwrap().unwrap();
+    let process = Process::start(lost);
+    until("it is stranded", async || view().await.state == "stranded").await;
+    append(&other, 10..11).await;
+    assert_eq!(desk.enable("shop").await.unwrap(), Asked::Stored);
+    until("it serves again, and what waited is delivered", async || {
+        view().await.state == "serving" && view().await.waiting == 0
+    })
+    .await;
+    let next = append(&other, 11..12).await;
+    until("the next event comes", async || stage.posts().len() == 12).await;
+    let told: Vec<Uuid> = stage.posts()[10..].iter().map(|(_, post)| event_of(post).id).collect();
+    assert_eq!(told, [refused[0], next[0]], "what waited and what is new, and nothing a second time");
+    process.drain().await;
+}
+
+#[tokio::test]
+async fn a_stranded_endpoint_goes_on_by_itself_where_its_place_is_known_again() {
+    let (store, lagging) = (Store::open(), Store::open());
+    let stage = Stage::new(|_| answer(200, ""));
+    let hook = webhook("shop", "http://shop.test/hook");
+    let deliveries = store.deliveries(std::slice::from_ref(&hook), stage.clone());
+    append(&store, 0..10).await;
+    append(&lagging, 0..4).await;
+    let process = Process::start(deliveries.clone());
+    until("ten are posted", async || stage.posts().len() == 10).await;
+    process.drain().await;
+
+    let ports = delivery::Ports { log: lagging.ports().log, ..store.ports() };
+    let process = Process::start(Deliveries { ports, ..deliveries });
+    let desk = desk(&store, std::slice::from_ref(&hook));
+    let state = async || desk.show("shop", now(&store).await).await.unwrap().unwrap().state;
+    until("it is stranded", async || state().await == "stranded").await;
+    append(&lagging, 4..11).await;
+    until("the new one comes", async || stage.posts().len() == 11).await;
+    assert_eq!(event_of(&stage.posts()[10].1).id, paid(10).id);
+    until("it serves", async || state().await == "serving").await;
+    process.drain().await;
+}
+
+#[tokio::test]
 async fn one_event_or_a_range_is_sent_again_on_request() {
     let store = Store::open();
     let stage = Stage::new(|_| answer(200, ""));

@@ -369,6 +369,43 @@ fn a_place_that_left_the_log_goes_on_at_the_oldest_and_is_counted() {
 }
 
 #[test]
+fn a_place_beyond_the_log_is_looked_for_now_and_then_and_never_given_up_for_the_oldest() {
+    let mut world = World::new(10, Wanted::default());
+    world.recover();
+    let (place, posts) = (world.machine.book().cursor, world.posts);
+    world.machine.log_grew();
+    for _ in 0..5 {
+        let Step::Read(reading) = world.machine.step(world.now) else { panic!("it looks") };
+        assert_eq!(reading.after, place);
+        world.machine.took(&reading, LogRead::Gone { oldest: Cursor::START }, world.now);
+        let Step::Wait { until: Some(until), for_log: false } = world.machine.step(world.now) else {
+            panic!("it waits for a time")
+        };
+        assert!(until > world.now && until <= world.now + Millis::seconds(60));
+        world.now = until;
+    }
+    let book = world.machine.book();
+    assert_eq!((book.cursor, book.totals.cursor_gone, book.stranded_at.is_some()), (place, 0, true));
+    // The replica has caught up.
+    world.log.push(paid(10));
+    world.recover();
+    assert_eq!((world.posts, world.machine.book().stranded_at), (posts + 1, None));
+}
+
+#[test]
+fn a_part_of_another_log_is_not_sent_from_the_oldest_event_on() {
+    let mut world = World::new(10, Wanted::default());
+    world.recover();
+    let posts = world.posts;
+    assert!(world.machine.resend(Resend { after: world.cursor(7), to: 10 }));
+    let Step::Read(reading) = world.machine.step(world.now) else { panic!("it reads first") };
+    world.machine.took(&reading, LogRead::Gone { oldest: Cursor::START }, world.now);
+    world.recover();
+    assert_eq!(world.posts, posts);
+    assert!(world.machine.book().resends.is_empty());
+}
+
+#[test]
 fn what_was_decided_in_shadow_is_for_nobody_even_if_a_person_asks_for_the_whole_log() {
     let mut world = World::new(4, Wanted::default());
     for at in [0, 2] {

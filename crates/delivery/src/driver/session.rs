@@ -144,10 +144,22 @@ impl<'s> Session<'s> {
         let log = &self.server.ports.log;
         let read =
             log.read(Some(reading.after), &reading.filter, reading.limit).await.map_err(Error::from)?;
-        let gone = self.machine.book().totals.cursor_gone;
+        let (gone, was_stranded) =
+            (self.machine.book().totals.cursor_gone, self.machine.book().stranded_at.is_some());
         self.machine.took(reading, read, now);
+        let name = &self.server.courier.endpoint.name;
+        match (was_stranded, self.machine.book().stranded_at.is_some()) {
+            (false, true) => tracing::error!(
+                endpoint = %name,
+                "the event log does not know the place of {name}, and begins before it: nothing new is sent, because \
+                 everything would be sent again; if it stays so: paybell endpoint enable {name}"
+            ),
+            (true, false) => {
+                tracing::info!(endpoint = %name, "the event log knows the place of {name} again")
+            }
+            _ => {}
+        }
         if self.machine.book().totals.cursor_gone > gone {
-            let name = &self.server.courier.endpoint.name;
             tracing::warn!(endpoint = %name, "the place of {name} has left the log: on at the oldest event");
             self.server.metrics.cursor_gone(name);
         }
@@ -231,7 +243,13 @@ impl<'s> Session<'s> {
         let done = self.machine.book().wishes_done;
         for (number, wish) in self.server.wishes.waiting(done).await? {
             match wish {
-                Wish::Enable => self.machine.enable(self.clock.now()),
+                Wish::Enable => {
+                    if self.machine.book().stranded_at.is_some() {
+                        let end = self.server.ports.log.end().await.map_err(Error::from)?;
+                        self.machine.float(end);
+                    }
+                    self.machine.enable(self.clock.now());
+                }
                 Wish::Resend(resend) if self.machine.resend(resend) => {}
                 Wish::Resend(_) => break,
             }
