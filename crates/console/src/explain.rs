@@ -151,8 +151,8 @@ pub static PROBLEMS: &[Explained] = &[
         "64 wishes wait for the endpoint already", "See whether a worker runs that serves it, then repeat",
         "该端点已有 64 个待处理请求", "确认有 worker 正在服务该端点，然后重试"]),
     row("cursor-gone", "410", [
-        "The event after which to continue is not in the log any more", "Continue after `oldest`, and read the orders that you are unsure of",
-        "游标对应的事件已不在日志中", "从 oldest 继续，并查询不确定的订单"]),
+        "The event after which to continue is not in the log any more. A place that this node does not have yet is 503, not this", "Continue after `oldest`, and read the orders that you are unsure of",
+        "游标对应的事件已不在日志中。本节点尚未收到的位置返回 503，不是 410", "从 oldest 继续，并查询不确定的订单"]),
 ];
 
 #[cfg(test)]

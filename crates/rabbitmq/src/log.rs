@@ -3,6 +3,7 @@
 //! A cursor's position is the offset of its event plus one, so that 0 is the place before everything. Offsets rise
 //! without being dense: the broker uses some for itself. Repeats of an id are not kept out.
 
+mod ahead;
 pub(crate) mod entry;
 mod follower;
 mod page;
@@ -28,6 +29,7 @@ use crate::fanout::Fanout;
 use crate::link::{Link, LinkError, Purpose};
 use crate::publisher::{Message, Publisher};
 use crate::topology::names;
+use ahead::{Ahead, CATCH_UP_TIMEOUT, Places};
 use entry::properties;
 use follower::{Asker, Follower};
 use page::{Old, Wanted};
@@ -39,6 +41,9 @@ const PART: &str = "log";
 
 /// How long a read takes at most.
 const READ_TIMEOUT: Duration = Duration::from_millis(2_500);
+
+/// Why a place beyond the end is not answered at once.
+const SHORT: &str = "it ends before that place, as far as this node knows: it is behind another one, or the log lost its tail";
 
 /// How long closing waits for subscribers: a little longer than an append does.
 const FINISH_TIMEOUT: Duration = Duration::from_millis(2_500);
@@ -76,6 +81,8 @@ struct Reader {
     stream: String,
     tail: Arc<Tail>,
     askers: mpsc::Sender<Asker>,
+    /// Asked for, and beyond the end.
+    places: Places,
     old_pages: Semaphore,
 }
 
@@ -154,9 +161,15 @@ impl EventLog for StreamLog {
 
     async fn grown(&self, past: Cursor) -> Result<(), PortError> {
         let mut end = self.reader.as_ref().ok_or_else(not_opened)?.tail.watch();
-        // A cursor of another log is answered at once too: reading it will tell.
+        // A cursor of another log is answered too: reading it will tell.
         let is_past = |end: &Option<Cursor>| end.is_some_and(|end| end != past);
-        end.wait_for(is_past).await.map(drop).map_err(|_| unavailable("closed"))
+        let found = *end.wait_for(is_past).await.map_err(|_| unavailable("closed"))?;
+        if found.is_some_and(|found| found.position < past.position) {
+            // A replica that lags, most likely. Reading would wait as well, and each time ask the broker.
+            let has_it = |end: &Option<Cursor>| end.is_some_and(|end| end.position >= past.position);
+            drop(timeout(CATCH_UP_TIMEOUT, end.wait_for(has_it)).await);
+        }
+        Ok(())
     }
 }
 
@@ -193,14 +206,30 @@ impl Reader {
         let tail = Arc::new(Tail::new());
         let follower =
             Follower { link: link.clone(), stream: stream.clone(), tail: tail.clone(), askers: asked };
-        (Self { link, stream, tail, askers, old_pages: Semaphore::new(OLD_PAGES_MAX) }, follower.run())
+        let (places, old_pages) = (Places::default(), Semaphore::new(OLD_PAGES_MAX));
+        (Self { link, stream, tail, askers, places, old_pages }, follower.run())
     }
 
     async fn page(&self, after: Option<Cursor>, wanted: Wanted<'_>) -> Result<LogRead, LinkError> {
-        let end = self.end().await?;
-        match after.map_or(Found::Older, |after| self.tail.page(after, wanted)) {
+        let mut end = self.end().await?;
+        let mut is_gone = false;
+        if let Some(after) = after.filter(|after| after.position > end.position) {
+            let generation = self.link.session()?.generation();
+            match self.places.wait(&self.tail, after, generation).await {
+                Ahead::Reached(newer) => end = newer,
+                Ahead::Short => return Err(LinkError::Stream(SHORT)),
+                Ahead::Gone => is_gone = true,
+            }
+        }
+        let found = match after {
+            Some(_) if is_gone => Found::Gone,
+            Some(after) => self.tail.page(after, wanted),
+            None => Found::Older,
+        };
+        match found {
             Found::Page(page) => Ok(LogRead::Page(page)),
-            found @ (Found::Older | Found::Gone) => {
+            Found::Ahead => Err(LinkError::Stream(SHORT)),
+            Found::Older | Found::Gone => {
                 let _turn = self.old_pages.acquire().await.map_err(|_| LinkError::Closed)?;
                 let session = self.link.session()?;
                 let old = Old { session: &session, stream: &self.stream, end };

@@ -71,6 +71,10 @@ pub trait Subject: Send + Sync {
     fn keeps_repeats_out(&self) -> bool {
         true
     }
+    /// Whether the log's end is seen through a replica, which may be behind another one.
+    fn reads_replicas(&self) -> bool {
+        false
+    }
 }
 
 /// Makes subjects; each case gets an empty one of its own.

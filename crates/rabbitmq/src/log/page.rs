@@ -50,13 +50,10 @@ pub(super) struct Old<'a> {
 }
 
 impl Old<'_> {
-    /// The page after the cursor; without one from the oldest entry.
+    /// The page after the cursor, which is not beyond the end; without one from the oldest entry.
     pub async fn page(&self, after: Option<Cursor>, wanted: Wanted<'_>) -> Result<LogRead, LinkError> {
         if after.is_none_or(|after| after == Cursor::START) && self.end == Cursor::START {
             return Ok(LogRead::Page(EventPage { events: Vec::new(), next: Cursor::START, has_more: false }));
-        }
-        if after.is_some_and(|after| after.position > self.end.position && self.end != Cursor::START) {
-            return self.gone().await;
         }
         let event = after.filter(|after| !after.id.is_nil());
         let start = event.map_or(Start::First, |event| Start::Offset(event.position.saturating_sub(1)));

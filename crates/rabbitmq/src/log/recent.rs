@@ -26,6 +26,8 @@ pub(crate) enum Found {
     Page(EventPage),
     /// It lies before what is kept here.
     Older,
+    /// It lies beyond the newest entry: this replica may not have it yet.
+    Ahead,
     /// Its event is not there.
     Gone,
 }
@@ -62,6 +64,7 @@ impl Recent {
                 page.has_more = self.entries.range(at + 1..).any(|entry| !wanted.add(&mut page, entry));
                 Found::Page(page)
             }
+            Err(at) if at == self.entries.len() => Found::Ahead,
             Ok(_) | Err(_) => Found::Gone,
         }
     }
@@ -113,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_kept_is_older_and_what_was_never_there_is_gone() {
+    fn what_is_not_kept_is_older_or_ahead_and_what_was_never_there_is_gone() {
         let (recent, filter) = (recent(), EventFilter::default());
         let found = |cursor| recent.page(cursor, Wanted { filter: &filter, limit: 10 });
         assert_eq!(found(after(9)), Found::Older);
         assert_eq!(found(Cursor::START), Found::Older);
         assert_eq!(found(after(12)), Found::Gone);
-        assert_eq!(found(after(15)), Found::Gone);
+        assert_eq!(found(after(15)), Found::Ahead, "another node may be further");
         assert_eq!(found(Cursor { id: Uuid::from_u128(99), ..after(13) }), Found::Gone);
         assert_eq!(Recent::default().page(after(1), Wanted { filter: &filter, limit: 1 }), Found::Older);
     }

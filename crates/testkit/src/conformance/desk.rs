@@ -52,6 +52,10 @@ impl Desk {
         self.subject.keeps_repeats_out()
     }
 
+    pub fn reads_replicas(&self) -> bool {
+        self.subject.reads_replicas()
+    }
+
     pub async fn now(&self) -> Timestamp {
         self.on.ledger.clock().await.unwrap().now
     }

@@ -2,7 +2,7 @@
 
 use paybell_core::event::{Event, EventType};
 use paybell_core::ids::MchId;
-use paybell_core::ports::{Cursor, EventFilter, LogRead, PAGE_ROWS_MAX};
+use paybell_core::ports::{Cursor, EventFilter, LogRead, PAGE_ROWS_MAX, PortError};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -18,7 +18,8 @@ pub const CASES: &[Case] = &[
     Case { name: "the log filters by type and merchant", run: |desk| Box::pin(filters(desk)) },
     Case { name: "a filter that matches nothing still moves on", run: |desk| Box::pin(moves_on(desk)) },
     Case { name: "a cursor whose event is not there is gone", run: |desk| Box::pin(gone(desk)) },
-    Case { name: "a cursor beyond the end is gone", run: |desk| Box::pin(beyond_the_end(desk)) },
+    Case { name: "a cursor beyond the end is gone or waits", run: |desk| Box::pin(beyond_the_end(desk)) },
+    Case { name: "a place ahead of a replica is waited for", run: |desk| Box::pin(comes_up(desk)) },
     Case { name: "the start of a whole log is a place", run: |desk| Box::pin(start(desk)) },
     Case { name: "the end is the place after the newest", run: |desk| Box::pin(end(desk)) },
     Case { name: "a page of the log has its bound", run: |desk| Box::pin(bounded(desk)) },
@@ -158,9 +159,36 @@ async fn beyond_the_end(desk: Desk) {
     desk.on.log.append(&events(3)).await.unwrap();
     let end = desk.on.log.end().await.unwrap();
     for beyond in [Cursor { position: end.position + 1, ..end }, Cursor { position: u64::MAX, ..end }] {
-        let read = desk.on.log.read(Some(beyond), &EventFilter::default(), 10).await.unwrap();
-        assert!(matches!(read, LogRead::Gone { .. }), "a lost tail is noticed: {read:?}");
+        let read = desk.on.log.read(Some(beyond), &EventFilter::default(), 10).await;
+        if desk.reads_replicas() {
+            // Told that it is gone, its owner would begin at the oldest: only what is known to be gone may be called so.
+            assert!(matches!(read, Err(PortError::Unavailable { .. })), "a replica may lag: {read:?}");
+        } else {
+            assert!(matches!(read, Ok(LogRead::Gone { .. })), "a lost tail is noticed: {read:?}");
+        }
+        timeout(PATIENCE, desk.on.log.grown(beyond)).await.expect("reading will tell").unwrap();
     }
+}
+
+/// The next place is known to one who reads a replica that is further.
+async fn comes_up(desk: Desk) {
+    if !desk.reads_replicas() {
+        return;
+    }
+    let events = events(3);
+    desk.on.log.append(&events[..1]).await.unwrap();
+    let end = desk.on.log.end().await.unwrap();
+    let next = Cursor { position: end.position + 1, id: events[1].id };
+    let everything = EventFilter::default();
+    let (read, appended) = tokio::join!(
+        desk.on.log.read(Some(next), &everything, 10),
+        desk.on.log.append(&events[1..2])
+    );
+    appended.unwrap();
+    let Ok(LogRead::Page(page)) = read else { panic!("{next:?} reads as {read:?}") };
+    assert_eq!((page.events.len(), page.next), (0, next));
+    desk.on.log.append(&events[2..]).await.unwrap();
+    assert_eq!(of_page(&desk.page(Some(next), 10).await.events), events[2..]);
 }
 
 async fn start(desk: Desk) {
