@@ -33,6 +33,7 @@ pub(crate) struct Limits {
 }
 
 struct Allowance {
+    is_unguessable: bool,
     bucket: Mutex<Bucket>,
     streams: Arc<Semaphore>,
     streams_max: usize,
@@ -68,15 +69,19 @@ pub(crate) enum NoPlace {
 
 impl Limits {
     pub(crate) fn new(config: &ConsoleConfig, now: Instant) -> Self {
-        let allowance = |rate, streams_max: usize| Allowance {
+        let allowance = |rate, streams_max: usize, is_unguessable| Allowance {
+            is_unguessable,
             bucket: Mutex::new(Bucket::full(rate, now)),
             streams: Arc::new(Semaphore::new(places(streams_max))),
             streams_max,
         };
-        let tokens = config.tokens.iter().map(|token| allowance(token.rate, token.streams_max));
+        let tokens = config
+            .tokens
+            .iter()
+            .map(|token| allowance(token.rate, token.streams_max, token.secret.is_unguessable()));
         Self {
             tokens: tokens.collect(),
-            anonymous: allowance(config.rate, config.streams_max),
+            anonymous: allowance(config.rate, config.streams_max, false),
             peers: Mutex::new(Peers { by_address: HashMap::new(), others: Peer::new(now) }),
             streams: Arc::new(Semaphore::new(places(config.streams_max))),
         }
@@ -84,10 +89,13 @@ impl Limits {
 
     /// Whether an address may come with this token (`None`: none, or a wrong one); if not, for how long.
     ///
-    /// An address that keeps coming without a right token is shut out for a while, and then even a right token is not
-    /// looked at, or guessing would go on at full speed. Excepted are tokens that came from there before: one service
-    /// with an old token must not shut out the others behind the same proxy.
+    /// An address that keeps coming without a right token is shut out for a while. A right one that nobody can guess is
+    /// admitted all the same: one service with an old token must not shut out the others behind the same proxy, also not
+    /// just after a restart. A short one is only if it came from there before, or guessing it would go on at full speed.
     pub(crate) fn admit(&self, peer: IpAddr, token: Option<usize>, now: Instant) -> Result<(), Duration> {
+        if token.and_then(|token| self.tokens.get(token)).is_some_and(|allowance| allowance.is_unguessable) {
+            return Ok(());
+        }
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let peer = peers.of(network(peer), now);
         match token {

@@ -45,6 +45,9 @@ impl fmt::Display for Scope {
     }
 }
 
+/// A secret of so many bytes is random, because nobody thinks up such a one.
+const UNGUESSABLE_BYTES_MIN: usize = 24;
+
 /// The secret half of a token.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -54,6 +57,11 @@ impl Secret {
     pub fn new(text: &str) -> Option<Self> {
         let secret = text.trim_end();
         (!secret.is_empty()).then(|| Self(secret.to_owned()))
+    }
+
+    /// Whether it is so long that it cannot be found by trying, at whatever speed.
+    pub(crate) fn is_unguessable(&self) -> bool {
+        self.0.len() >= UNGUESSABLE_BYTES_MIN
     }
 
     fn is(&self, offered: &str) -> bool {

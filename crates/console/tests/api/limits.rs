@@ -83,6 +83,28 @@ async fn guessing_tokens_is_slowed_and_known_callers_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_token_is_let_in_beside_somebody_with_an_old_one() {
+    const LONG: &str = "q7Zt0mW4xk9cVb2nLs6yRd1e";
+    let desk = Desk::with(|config| {
+        config.tokens = vec![Token {
+            name: "shop".to_owned(),
+            secret: Secret::new(LONG).unwrap(),
+            scopes: Scope::ALL.to_vec(),
+            rate: Rate::DEFAULT,
+            streams_max: 2,
+        }]
+    });
+    let ask = async |token: &str| desk.ask(&format!("GET /v1/events\nAuthorization: Bearer {token}")).await;
+    for number in 0..50 {
+        ask(&format!("old-{number}")).await;
+    }
+    assert_eq!(ask("old").await.status, 429);
+    assert_eq!(ask(LONG).await.status, 200, "it never came from there before");
+    assert_eq!(ask("old").await.status, 429, "and that opens nothing for others");
+    assert_eq!(ask(&LONG[..23]).await.status, 429);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_open_api_has_one_rate_for_all() {
     let desk = Desk::with(|config| config.rate = Rate::per_second(2));
     let mut statuses = Vec::new();
