@@ -107,10 +107,14 @@ mod tests {
     #[test]
     fn a_sentinel_that_lost_the_others_is_outvoted() {
         let (old, new) = (named(1, 3), named(2, 4));
-        assert_eq!(port(agreed(&[old.clone()], 3)), None, "whoever answers first is not right by that");
+        assert_eq!(
+            port(agreed(std::slice::from_ref(&old), 3)),
+            None,
+            "whoever answers first is not right by that"
+        );
         assert_eq!(port(agreed(&[old.clone(), new.clone()], 3)), None);
         assert_eq!(port(agreed(&[old.clone(), new.clone(), new.clone()], 3)), Some(2));
-        assert_eq!(port(agreed(&[old.clone()], 1)), Some(1), "one alone is believed");
+        assert_eq!(port(agreed(std::slice::from_ref(&old), 1)), Some(1), "one alone is believed");
         assert_eq!(port(latest(&[old.clone(), old.clone(), new])), Some(2), "the later failover counts");
         assert_eq!(port(latest(&[named(5, 3), old.clone(), old])), Some(1));
         assert_eq!(port(latest(&[])), None);
