@@ -41,6 +41,10 @@ pub struct Book {
     /// again, so that a person decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stranded_at: Option<Timestamp>,
+    /// Since when it has been served from the log's end on though the ledger knew no place of it and the log is older: a
+    /// person says whether something is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_anew_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<Entry>,
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
@@ -154,6 +158,7 @@ impl Book {
             lease: None,
             cursor,
             stranded_at: None,
+            began_anew_at: None,
             entries: Vec::new(),
             resends: VecDeque::new(),
             breaker: Breaker::default(),

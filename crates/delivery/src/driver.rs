@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use paybell_core::Timestamp;
 use paybell_core::ids::LeaseToken;
 use paybell_core::ports::{Cursor, EventLog, Ledger, Notes, Records};
 use paybell_core::time::Millis;
@@ -17,6 +18,7 @@ use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::birth;
 use crate::book::Book;
 use crate::config::{Begin, Endpoint, distinct};
 use crate::courier::{Courier, KeyOf};
@@ -103,6 +105,8 @@ struct Server {
     timing: Timing,
     shelf: Shelf,
     wishes: WishBox,
+    /// Every endpoint that is configured.
+    names: Vec<String>,
     holder: Holder,
     random: StdRng,
     drain: CancellationToken,
@@ -115,7 +119,9 @@ impl Server {
         let mut random = StdRng::from_seed(seed);
         let ports = deliveries.ports.clone();
         let length = Millis(i64::try_from(deliveries.timing.lease.as_millis()).unwrap_or(i64::MAX));
+        let names = deliveries.endpoints.iter().map(|endpoint| endpoint.name.as_str().to_owned()).collect();
         Ok(Self {
+            names,
             shelf: Shelf::new(ports.notes.clone(), &endpoint.name),
             wishes: WishBox::new(ports.notes.clone(), &endpoint.name),
             holder: Holder { token: LeaseToken(random.random()), length, company: deliveries.company },
@@ -167,7 +173,7 @@ impl Server {
     /// Takes the endpoint and works on it as long as it is ours; says when to look again.
     async fn turn(&mut self) -> Result<Duration, Error> {
         let now = self.ports.ledger.clock().await?.now;
-        let fresh = self.fresh_book().await?;
+        let fresh = self.fresh_book(now).await?;
         match self.shelf.take(self.holder, now, &fresh).await? {
             Taken::Others(until) => {
                 let left = Duration::from_millis(u64::try_from(until.since(now).0).unwrap_or(0));
@@ -176,6 +182,15 @@ impl Server {
             Taken::Ours(held) => {
                 let name = self.courier.endpoint.name.clone();
                 tracing::info!(endpoint = %name, "this process serves the endpoint {name}");
+                if held.book.began_anew_at.is_some() {
+                    tracing::warn!(
+                        endpoint = %name,
+                        "the ledger knows no place of {name}, while the event log is older: if Redis was emptied, {name} \
+                         gets only what is emitted from now on; what it may have missed: paybell endpoint resend {name} \
+                         --after oldest (or after a later place); if it is new, or has everything: paybell endpoint \
+                         enable {name}"
+                    );
+                }
                 Session::new(self, *held, now).work().await;
                 self.metrics.left(&name);
                 Ok(self.timing.lease / 30)
@@ -183,11 +198,21 @@ impl Server {
         }
     }
 
-    async fn fresh_book(&self) -> Result<Book, Error> {
-        let cursor = match self.courier.endpoint.begin {
-            Begin::Now => self.ports.log.end().await?,
+    /// What an endpoint begins with that has no book.
+    async fn fresh_book(&self, now: Timestamp) -> Result<Book, Error> {
+        let (log, notes, endpoint) = (&self.ports.log, &self.ports.notes, &self.courier.endpoint);
+        let cursor = match endpoint.begin {
+            Begin::Now => log.end().await?,
             Begin::Oldest => Cursor::START,
         };
-        Ok(Book::new(self.courier.endpoint.url.print(), cursor))
+        let mut book = Book::new(endpoint.url.print(), cursor);
+        // Where ledger and log are one file, neither is emptied without the other.
+        let may_differ = endpoint.begin == Begin::Now && self.holder.company == Company::Others;
+        if may_differ
+            && birth::is_after_log(notes.as_ref(), log.as_ref(), &self.names, endpoint.name.as_str()).await?
+        {
+            book.began_anew_at = Some(now);
+        }
+        Ok(book)
     }
 }

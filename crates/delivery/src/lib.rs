@@ -9,7 +9,8 @@
 //!
 //! Knows nothing of decisions, orders' states beyond "refunded", engines, or how it is shown.
 
-pub mod book;
+pub mod birth;
+mod book;
 pub mod breaker;
 pub mod config;
 mod courier;

@@ -22,6 +22,7 @@ pub struct DeliveryMetrics {
     waiting: Family<Labels, Gauge>,
     disabled: Family<Labels, Gauge>,
     stranded: Family<Labels, Gauge>,
+    began_anew: Family<Labels, Gauge>,
     cursor_gone: Family<Labels, Counter>,
 }
 
@@ -35,6 +36,7 @@ impl DeliveryMetrics {
             waiting: Family::default(),
             disabled: Family::default(),
             stranded: Family::default(),
+            began_anew: Family::default(),
             cursor_gone: Family::default(),
         };
         registry.register(
@@ -66,6 +68,11 @@ impl DeliveryMetrics {
             "paybell_webhook_stranded",
             "1 while the event log does not know an endpoint's place, and begins before it",
             metrics.stranded.clone(),
+        );
+        registry.register(
+            "paybell_webhook_began_anew",
+            "1 after an endpoint began at the log's end beside a ledger that was emptied, until somebody saw to it",
+            metrics.began_anew.clone(),
         );
         registry.register(
             "paybell_webhook_cursor_gone",
@@ -101,6 +108,7 @@ impl DeliveryMetrics {
         self.waiting.get_or_create(&labels).set(i64::try_from(book.entries.len()).unwrap_or(i64::MAX));
         self.disabled.get_or_create(&labels).set(i64::from(book.disabled_at.is_some()));
         self.stranded.get_or_create(&labels).set(i64::from(book.stranded_at.is_some()));
+        self.began_anew.get_or_create(&labels).set(i64::from(book.began_anew_at.is_some()));
     }
 
     /// Another process tells from now on.
@@ -110,6 +118,7 @@ impl DeliveryMetrics {
         self.waiting.remove(&labels);
         self.disabled.remove(&labels);
         self.stranded.remove(&labels);
+        self.began_anew.remove(&labels);
     }
 }
 

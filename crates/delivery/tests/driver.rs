@@ -376,6 +376,47 @@ async fn an_endpoint_whose_place_the_log_does_not_know_sends_nothing_again_and_w
 }
 
 #[tokio::test]
+async fn an_emptied_ledger_beside_an_older_log_is_told_until_a_person_looked() {
+    let (store, emptied) = (Store::open(), Store::open());
+    let stage = Stage::new(|_| answer(200, ""));
+    let from_now =
+        |name: &str| Endpoint { begin: Begin::Now, ..webhook(name, &format!("http://{name}.test/hook")) };
+    let hook = from_now("shop");
+    let began_anew = async |store: &Store, name: &str| {
+        let note = Notes::read(&store.engine, &format!("delivery/{name}")).await.unwrap()?;
+        let book: serde_json::Value = serde_json::from_str(&note.text).unwrap();
+        Some(book.get("began_anew_at").is_some())
+    };
+    let deliveries = store.deliveries(std::slice::from_ref(&hook), stage.clone());
+    let process = Process::start(deliveries.clone());
+    until("a first start is none", async || began_anew(&store, "shop").await == Some(false)).await;
+    append(&store, 0..3).await;
+    until("three are posted", async || stage.posts().len() == 3).await;
+    process.drain().await;
+    append(&store, 3..5).await;
+
+    // The log is the same, the ledger is empty.
+    let both = [hook.clone(), from_now("erp")];
+    let ports = delivery::Ports { log: store.ports().log, ..emptied.ports() };
+    let after = |endpoints: &[Endpoint]| Deliveries {
+        endpoints: endpoints.to_vec(),
+        ports: ports.clone(),
+        ..deliveries.clone()
+    };
+    let process = Process::start(after(std::slice::from_ref(&hook)));
+    until("it is told", async || began_anew(&emptied, "shop").await == Some(true)).await;
+    process.drain().await;
+    let process = Process::start(after(&both));
+    until("a new endpoint is only new", async || began_anew(&emptied, "erp").await == Some(false)).await;
+    assert_eq!(began_anew(&emptied, "shop").await, Some(true), "until somebody looks");
+    assert_eq!(stage.posts().len(), 3, "nothing is sent by itself");
+    let desk = Desk::new(&both, ports.notes.clone(), ports.log.clone());
+    assert_eq!(desk.enable("shop").await.unwrap(), Asked::Stored);
+    until("a person looked", async || began_anew(&emptied, "shop").await == Some(false)).await;
+    process.drain().await;
+}
+
+#[tokio::test]
 async fn a_stranded_endpoint_goes_on_by_itself_where_its_place_is_known_again() {
     let (store, lagging) = (Store::open(), Store::open());
     let stage = Stage::new(|_| answer(200, ""));

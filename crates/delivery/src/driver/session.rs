@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use paybell_core::Timestamp;
+use paybell_core::ports::LogRead;
 use paybell_core::time::Millis;
 use rand::Rng;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -14,7 +15,7 @@ use uuid::Uuid;
 use super::Server;
 use crate::book::Lease;
 use crate::error::Error;
-use crate::machine::{Machine, Parcel, Reading, Step};
+use crate::machine::{Head, Machine, Parcel, Reading, Step};
 use crate::outcome::Report;
 use crate::shelf::Held;
 use crate::wishes::Wish;
@@ -146,8 +147,15 @@ impl<'s> Session<'s> {
             log.read(Some(reading.after), &reading.filter, reading.limit).await.map_err(Error::from)?;
         let (gone, was_stranded) =
             (self.machine.book().totals.cursor_gone, self.machine.book().stranded_at.is_some());
+        let is_foreign = matches!(read, LogRead::Gone { oldest } if oldest.position < reading.after.position);
         self.machine.took(reading, read, now);
         let name = &self.server.courier.endpoint.name;
+        if is_foreign && reading.head == Head::Resend {
+            tracing::warn!(
+                endpoint = %name,
+                "what {name} was to get again is not in the event log: ask with another place"
+            );
+        }
         match (was_stranded, self.machine.book().stranded_at.is_some()) {
             (false, true) => tracing::error!(
                 endpoint = %name,
@@ -253,6 +261,8 @@ impl<'s> Session<'s> {
                 Wish::Resend(resend) if self.machine.resend(resend) => {}
                 Wish::Resend(_) => break,
             }
+            // Whatever a person asked for, they looked.
+            self.machine.book_mut().began_anew_at = None;
             self.machine.book_mut().wishes_done = number;
         }
         let done_now = self.machine.book().wishes_done;
