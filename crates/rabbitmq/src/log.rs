@@ -43,7 +43,8 @@ const PART: &str = "log";
 const READ_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// Why a place beyond the end is not answered at once.
-const SHORT: &str = "it ends before that place, as far as this node knows: it is behind another one, or the log lost its tail";
+const SHORT: &str = "it ends before that place, as far as this node knows: it is behind another node, or the log lost \
+                     its tail";
 
 /// How long closing waits for subscribers: a little longer than an append does.
 const FINISH_TIMEOUT: Duration = Duration::from_millis(2_500);
