@@ -9,8 +9,8 @@
 //!
 //! Knows nothing of decisions, orders' states beyond "refunded", engines, or how it is shown.
 
-pub mod birth;
-mod book;
+mod birth;
+pub mod book;
 pub mod breaker;
 pub mod config;
 mod courier;
