@@ -8,6 +8,7 @@ mod merchants;
 mod metrics;
 mod receive;
 mod refund;
+mod seldom;
 mod service;
 
 pub use answer::Answer;

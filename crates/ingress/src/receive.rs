@@ -7,12 +7,14 @@ use arc_swap::ArcSwap;
 use paybell_core::ports::{CheckQueue, PortError};
 use paybell_core::record::SeenAs;
 use paybell_core::{AppId, Check, MchId, Mode, OrderKey, Telling, TransactionId};
+use tokio::time::Instant;
 use wechat_pay::notification::{Notification, NotificationError, Unverified};
 use wechat_pay::xml::XmlError;
 
 use crate::answer::Answer;
 use crate::merchants::{Merchant, Merchants};
 use crate::metrics::{IngressMetrics, Kind};
+use crate::seldom::Seldom;
 
 /// What became of a notification: the answer for WeChat and a word for our counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,7 @@ pub struct Ingress {
     queue: Arc<dyn CheckQueue>,
     mode: Mode,
     pub(crate) metrics: IngressMetrics,
+    seldom: Seldom,
     pub(crate) limits: crate::service::IngressLimits,
 }
 
@@ -41,6 +44,7 @@ impl Ingress {
             queue,
             mode: Mode::Live,
             metrics,
+            seldom: Seldom::default(),
             limits: crate::service::IngressLimits::default(),
         }
     }
@@ -130,10 +134,12 @@ impl Ingress {
     }
 
     fn log_not_durable(&self, check: &Check, error: &PortError) {
+        let Some(left_out) = self.seldom.is_due(Instant::now()) else { return };
         tracing::warn!(
             order.key = %check.key,
             error = %error,
-            "notification of {} not stored, WeChat will come again",
+            left_out,
+            "notification of {} not stored, WeChat will come again: {error}; {left_out} more since the last line",
             check.key
         );
     }
