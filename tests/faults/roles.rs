@@ -8,7 +8,7 @@ use testkit::servers::{shared_rabbit, shared_redis, wait};
 use crate::rig::Rig;
 
 /// What the killed worker had in hand included: another one waits for its silence, and not for its leases' end.
-const TOLD_WITHIN: Duration = Duration::from_secs(25);
+const TOLD_WITHIN: Duration = Duration::from_secs(45);
 
 #[test]
 fn a_killed_process_of_any_role_loses_nothing_and_the_other_one_goes_on() {
