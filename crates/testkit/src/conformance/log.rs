@@ -180,10 +180,8 @@ async fn comes_up(desk: Desk) {
     let end = desk.on.log.end().await.unwrap();
     let next = Cursor { position: end.position + 1, id: events[1].id };
     let everything = EventFilter::default();
-    let (read, appended) = tokio::join!(
-        desk.on.log.read(Some(next), &everything, 10),
-        desk.on.log.append(&events[1..2])
-    );
+    let (read, appended) =
+        tokio::join!(desk.on.log.read(Some(next), &everything, 10), desk.on.log.append(&events[1..2]));
     appended.unwrap();
     let Ok(LogRead::Page(page)) = read else { panic!("{next:?} reads as {read:?}") };
     assert_eq!((page.events.len(), page.next), (0, next));
