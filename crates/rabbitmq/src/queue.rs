@@ -6,12 +6,12 @@
 
 mod partitions;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use lapin::BasicProperties;
+use lapin::{BasicProperties, Channel};
 use paybell_core::check::{Check, Lane};
 use paybell_core::ports::{CheckQueue, PortError};
 use tokio::time::timeout;
@@ -32,6 +32,9 @@ pub(crate) struct Queue {
     publisher: Arc<Publisher>,
     urgent: Partitions,
     cadence: Partitions,
+    /// Channels on which the lanes were counted last.
+    urgent_count: Mutex<Option<Channel>>,
+    cadence_count: Mutex<Option<Channel>>,
     /// Present where this process consumes: it knows what is in hand.
     source: Option<Arc<Source>>,
 }
@@ -46,7 +49,14 @@ impl Queue {
         let (prefix, partitions) = (settings.shape.prefix.as_str(), settings.shape.partitions);
         let names =
             |lane| Partitions::new((0..partitions).map(|number| names::lane(prefix, lane, number)).collect());
-        Self { publisher, urgent: names(Lane::Urgent), cadence: names(Lane::Cadence), source }
+        Self {
+            publisher,
+            urgent: names(Lane::Urgent),
+            cadence: names(Lane::Cadence),
+            urgent_count: Mutex::default(),
+            cadence_count: Mutex::default(),
+            source,
+        }
     }
 
     fn partitions(&self, lane: Lane) -> &Partitions {
@@ -73,11 +83,27 @@ impl Queue {
         stored
     }
 
-    /// Counted on the connection that publishes; what is in some worker's hand is not known here.
+    /// Counted on the connection that publishes; what is in some worker's hand is not known here. The channel is kept:
+    /// a scheduler counts many times a second.
     async fn waiting(&self, lane: Lane) -> Result<u64, LinkError> {
         let session = self.publisher.link().session()?;
-        let channel = session.channel().await?;
-        waiting(&channel, self.partitions(lane).names()).await
+        let kept = self.kept_channel(lane).take().filter(|channel| channel.status().connected());
+        let channel = match kept {
+            Some(channel) => channel,
+            None => session.channel().await?,
+        };
+        let count = waiting(&channel, self.partitions(lane).names()).await?;
+        // One that failed, or was too slow, is not counted on again.
+        *self.kept_channel(lane) = Some(channel);
+        Ok(count)
+    }
+
+    fn kept_channel(&self, lane: Lane) -> MutexGuard<'_, Option<Channel>> {
+        let kept = match lane {
+            Lane::Urgent => &self.urgent_count,
+            Lane::Cadence => &self.cadence_count,
+        };
+        kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn counted(&self, lane: Lane) -> Result<u64, LinkError> {

@@ -13,7 +13,7 @@ use paybell_core::check::{Check, Lane};
 use paybell_core::ids::OrderKey;
 use rabbitmq::topology::{self, Finding};
 use rabbitmq::{Baseline, Needs, RabbitConfig, RabbitMq, erase};
-use testkit::servers::{Broker, shared_broker, unique_prefix};
+use testkit::servers::{Broker, Rabbit, shared_broker, unique_prefix};
 
 use stand::until;
 
@@ -53,4 +53,32 @@ async fn a_baseline_stores_in_a_queue_equal_to_ours_and_everything_goes_away() {
     assert!(missing.iter().all(|finding| matches!(finding, Finding::Missing { .. })), "{missing:?}");
     assert_eq!(missing.len(), topology::plan(&config.shape()).len());
     erase(&config, &["raw"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn counting_a_backlog_opens_no_channel_each_time_and_survives_a_restart() {
+    let server = Rabbit::start().await;
+    let config = RabbitConfig { prefix: unique_prefix(), partitions: 1, ..RabbitConfig::at(server.url()) };
+    topology::apply(&config).await.unwrap();
+    let rabbit = RabbitMq::start(&config, Needs::default()).unwrap();
+    let queue = rabbit.queue();
+    until("both are counted", async || {
+        queue.backlog(Lane::Urgent).await.is_ok() && queue.backlog(Lane::Cadence).await.is_ok()
+    })
+    .await;
+    let opened = async || -> u64 {
+        let churn = "element(4, hd(ets:tab2list(connection_churn_metrics))).";
+        server.ctl(&["eval", churn]).await.trim().parse().unwrap()
+    };
+    let before = opened().await;
+    for _ in 0..25 {
+        queue.backlog(Lane::Urgent).await.unwrap();
+        queue.backlog(Lane::Cadence).await.unwrap();
+    }
+    assert_eq!(opened().await, before, "channels that were opened");
+    server.kill().await;
+    until("it is away", async || queue.backlog(Lane::Urgent).await.is_err()).await;
+    server.start_again().await;
+    until("it is counted again", async || queue.backlog(Lane::Urgent).await.is_ok()).await;
+    rabbit.close().await;
 }
