@@ -114,11 +114,25 @@ pub async fn open(config: &Config, needs: Needs) -> Result<Engine, Error> {
 }
 
 async fn open_ledger(config: &Config) -> Result<RedisLedger, Error> {
-    let refused = |error: OpenError| Error::Usage(error.to_string());
     let mut redis = redis_config(config).map_err(refused)?;
     redis.cadence = config.cadence.clone();
     redis.retention = Retention { orders: config.retention.orders, ..Retention::default() };
     RedisLedger::open(redis).await.map_err(refused)
+}
+
+/// What may be mended at the server is a failure, after which a supervisor may start us again: it must not keep us down
+/// once Redis is as it has to be.
+fn refused(error: OpenError) -> Error {
+    match error {
+        OpenError::Denied(_) | OpenError::Evicts { .. } | OpenError::Version { .. } => {
+            Error::Failed(error.to_string())
+        }
+        OpenError::Url(_)
+        | OpenError::Authority(_)
+        | OpenError::Prefix
+        | OpenError::Layout { .. }
+        | OpenError::Cluster => Error::Usage(error.to_string()),
+    }
 }
 
 /// A source that gives nothing while this machine's clock and the ledger's disagree.
@@ -146,4 +160,19 @@ fn agree(ledger: &RedisLedger) -> Result<(), PortError> {
         SKEW_MAX.as_secs()
     );
     Err(PortError::Unavailable { part: "clock", cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_redis_may_mend_does_not_keep_us_down() {
+        let code = |error| refused(error).exit_code();
+        assert_eq!(code(OpenError::Denied("WRONGPASS".to_owned())), 1);
+        assert_eq!(code(OpenError::Evicts { policy: "allkeys-lru".to_owned() }), 1);
+        assert_eq!(code(OpenError::Version { found: "5.0.7".to_owned() }), 1);
+        assert_eq!(code(OpenError::Prefix), 2);
+        assert_eq!(code(OpenError::Url("none".to_owned())), 2);
+    }
 }
