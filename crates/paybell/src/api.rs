@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -33,6 +33,9 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than the longest wait that the API allows (30 s).
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Where a problem carries the header Retry-After, which stands beside its body.
+const WAIT: &str = "retry_after";
 
 /// What may stand unescaped in a path or a query.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -185,7 +188,13 @@ impl Api {
         let exchange = async {
             let response = self.send(request).await?;
             let status = response.status();
-            Ok::<_, Error>((status, read(response.into_body()).await?))
+            let wait =
+                response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(Value::from);
+            let mut value = read(response.into_body()).await?;
+            if let (Some(wait), Value::Object(problem), false) = (wait, &mut value, status.is_success()) {
+                problem.insert(WAIT.to_owned(), wait);
+            }
+            Ok::<_, Error>((status, value))
         };
         let slow =
             || Error::Failed(format!("{} gave no answer within {} s", self.base, ANSWER_TIMEOUT.as_secs()));
@@ -250,6 +259,9 @@ fn refusal(status: StatusCode, problem: &Value) -> Error {
     if let Some(oldest) = text("oldest") {
         sentence.push_str(&format!("; the oldest event that is kept comes after {oldest} (--after)"));
     }
+    if let Some(wait) = text(WAIT) {
+        sentence.push_str(&format!("; ask again in {wait} s"));
+    }
     // WeChat's own refusal: what to do about it stands in no help text.
     if text("code").is_some() {
         let remedy = |language| problem.pointer(language).and_then(Value::as_str);
@@ -261,4 +273,16 @@ fn refusal(status: StatusCode, problem: &Value) -> Error {
         sentence.push_str("; give --token-file FILE");
     }
     Error::Failed(format!("{sentence} (HTTP {})", status.as_u16()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_how_long_to_wait() {
+        let problem = serde_json::json!({ "title": "too young", "retry_after": "240" });
+        let said = refusal(StatusCode::CONFLICT, &problem).to_string();
+        assert_eq!(said, "too young; ask again in 240 s (HTTP 409)");
+    }
 }

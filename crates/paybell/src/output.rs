@@ -49,6 +49,28 @@ pub fn read_input() -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+/// A number of things with a regular plural: `1 finding`, `2 findings`.
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A foreign text for a terminal: what is no visible character of one line is written as its number, such as `\u{1b}`.
+pub fn tame(text: &str) -> String {
+    let mut tame = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_visible(character) { tame.push(character) } else { tame.extend(character.escape_unicode()) }
+    }
+    tame
+}
+
+/// Neither a control character nor one that hides, breaks or turns around what follows it.
+fn is_visible(character: char) -> bool {
+    !character.is_control()
+        && !matches!(character,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
 fn columns(headers: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize, header: &str| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
@@ -80,6 +102,22 @@ fn tabs(headers: &[&str], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_foreign_text_does_not_move_the_cursor() {
+        assert_eq!(tame("a\u{1b}[2Jb\nc\td\u{202e}e"), "a\\u{1b}[2Jb\\u{a}c\\u{9}d\\u{202e}e");
+        assert_eq!(tame("\u{9b}31m\u{feff}\u{2066}"), "\\u{9b}31m\\u{feff}\\u{2066}");
+        let plain = "订单 T-1：金额不符 (¥19.90) – “ok” é";
+        assert_eq!(tame(plain), plain);
+    }
+
+    #[test]
+    fn one_is_not_several() {
+        assert_eq!(
+            [0, 1, 2].map(|count| counted(count, "finding")),
+            ["0 findings", "1 finding", "2 findings"]
+        );
+    }
 
     #[test]
     fn listings_align_for_people_and_split_for_programs() {

@@ -7,7 +7,10 @@ use paybell_core::{Fen, Timestamp};
 use reconcile::{Difference, EDGE, Kind, Reconciliation, Side};
 use serde_json::{Value, json};
 
-use crate::table::{cell, printable};
+use crate::{
+    output::counted,
+    table::{cell, printable},
+};
 
 /// Differences that a person is shown of each kind, unless all are asked for.
 pub const SHOWN_MAX: usize = 20;
@@ -105,7 +108,7 @@ fn head(result: &Reconciliation, language: Language) -> String {
         );
     }
     let differing = result.differing();
-    say(format!("{differing} differences"), format!("{differing} 处差异"));
+    say(counted(differing, "difference"), format!("{differing} 处差异"));
     text
 }
 

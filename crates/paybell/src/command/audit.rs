@@ -18,7 +18,7 @@ use crate::{
     },
     error::Error,
     language::LanguageArgs,
-    output,
+    output::{self, counted},
 };
 
 /// More than a month of a busy shop's orders.
@@ -86,7 +86,8 @@ pub fn run(args: Args) -> Result<(), Error> {
     match result.differing() {
         0 => Ok(()),
         count => Err(Error::Failed(format!(
-            "{count} differences between {} and {}",
+            "{} between {} and {}",
+            counted(count, "difference"),
             args.bill.display(),
             args.orders.display()
         ))),

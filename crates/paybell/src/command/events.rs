@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     asking::{AskArgs, PageArgs, table},
     republish::{Republish, republish},
-    rows::{cell, entries, row},
+    rows::{cell, entries},
 };
 use crate::{
     api::{
@@ -85,15 +85,17 @@ impl Filter {
     }
 }
 
+/// The payment's amount; of a refund, its own is shown in this place.
+const AMOUNT: &str = "data.total_fee";
+
 /// What a line of the listing shows.
-const PATHS: [&str; 7] =
-    ["time", "type", "data.mch_id", "subject", "data.total_fee", "data.transaction_id", "id"];
-const HEADERS: [&str; 7] = ["time", "type", "mch_id", "out_trade_no", "total_fee", "transaction_id", "id"];
+const PATHS: [&str; 7] = ["time", "type", "data.mch_id", "subject", AMOUNT, "data.transaction_id", "id"];
+const HEADERS: [&str; 7] = ["time", "type", "mch_id", "out_trade_no", "amount", "transaction_id", "id"];
 /// The same where events are shown that were told to nobody: those have `true` at the end.
 const PATHS_WITH_SHADOW: [&str; 8] =
-    ["time", "type", "data.mch_id", "subject", "data.total_fee", "data.transaction_id", "id", "data.shadow"];
+    ["time", "type", "data.mch_id", "subject", AMOUNT, "data.transaction_id", "id", "data.shadow"];
 const HEADERS_WITH_SHADOW: [&str; 8] =
-    ["time", "type", "mch_id", "out_trade_no", "total_fee", "transaction_id", "id", "shadow"];
+    ["time", "type", "mch_id", "out_trade_no", "amount", "transaction_id", "id", "shadow"];
 
 /// Carries the command out.
 pub async fn run(command: Command) -> Result<(), Error> {
@@ -118,7 +120,7 @@ async fn list(args: List) -> Result<(), Error> {
         return output::json(&page);
     }
     let (paths, headers) = args.filter.columns();
-    let event = |entry: &Value| row(entry.get("event").unwrap_or(&Value::Null), paths);
+    let event = |entry: &Value| of_event(entry.get("event").unwrap_or(&Value::Null), paths);
     let rows: Vec<_> = entries(&page, "events").iter().map(event).collect();
     table(&page, headers, &rows)
 }
@@ -187,6 +189,32 @@ fn print(event: &ServerSent, args: &Tail) -> Result<(), Error> {
     }
     let document: Value = serde_json::from_str(&event.data).unwrap_or_else(|_| json!({}));
     let (paths, _) = args.filter.columns();
-    let cells: Vec<String> = paths.iter().map(|path| cell(&document, path)).collect();
-    output::line(&cells.join("  "))
+    output::line(&of_event(&document, paths).join("  "))
+}
+
+/// The cells of an event. Where it is about a refund, the amount is the refund's, not that of the order.
+fn of_event(event: &Value, paths: &[&str]) -> Vec<String> {
+    let is_of_refund = event.pointer("/data/refund_fee").is_some_and(|fee| !fee.is_null());
+    let shown = |path: &&str| match *path {
+        AMOUNT if is_of_refund => cell(event, "data.refund_fee"),
+        path => cell(event, path),
+    };
+    paths.iter().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_amount_of_a_refund_is_what_went_back() {
+        let event =
+            |data: Value| json!({ "time": "t", "type": "x", "subject": "T1", "id": "i", "data": data });
+        let amount = |data: Value| of_event(&event(data), &PATHS)[4].clone();
+        assert_eq!(amount(json!({ "total_fee": 1999, "refund_fee": 500 })), "500");
+        assert_eq!(amount(json!({ "refund_fee": 500 })), "500", "an order that only its refund made known");
+        assert_eq!(amount(json!({ "total_fee": 1999 })), "1999");
+        assert_eq!(amount(json!({ "total_fee": 1999, "refund_fee": null })), "1999");
+        assert_eq!(of_event(&event(json!({ "shadow": true })), &PATHS_WITH_SHADOW)[7], "true");
+    }
 }

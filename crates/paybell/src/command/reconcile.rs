@@ -17,7 +17,7 @@ use crate::{
     config::{Config, load, process_environment},
     error::Error,
     language::LanguageArgs,
-    output,
+    output::{self, counted},
     reconcile::{Order, reconcile},
 };
 
@@ -111,7 +111,7 @@ fn verdict(views: &[Value], results: &[Option<Reconciliation>]) -> Result<(), Er
     }
     match results.iter().flatten().map(Reconciliation::differing).sum::<u64>() {
         0 => Ok(()),
-        count => Err(Error::Failed(format!("{count} differences"))),
+        count => Err(Error::Failed(counted(count, "difference"))),
     }
 }
 

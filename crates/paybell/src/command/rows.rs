@@ -1,14 +1,17 @@
-//! From documents of the private API to the cells of a listing. An absent value is a dash.
+//! From documents of the private API to the cells of a listing. An absent value is a dash, and what could move a
+//! terminal's cursor is written out: some of these texts were written by whoever reached a queue.
 
 use serde_json::Value;
+
+use crate::output::tame;
 
 /// The value at a path such as `due.at`, as text.
 pub fn cell(document: &Value, path: &str) -> String {
     let found = path.split('.').try_fold(document, |value, name| value.get(name));
     match found {
         None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+        Some(Value::String(text)) => tame(text),
+        Some(other) => tame(&other.to_string()),
     }
 }
 
@@ -33,4 +36,19 @@ pub fn card(document: &Value, lines: &[(&str, &str)]) -> String {
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let line = |(name, path): &(&str, &str)| format!("{name:width$}  {}", cell(document, path));
     lines.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_cell_of_a_foreign_document_moves_the_cursor() {
+        let letter = json!({ "detail": "no check: \u{1b}]0;x\u{7}\n\u{202e}fen", "more": { "x": "\u{9b}" } });
+        for text in [row(&letter, &["detail", "more"]).join(" "), card(&letter, &[("detail", "detail")])] {
+            assert!(!text.contains(['\u{1b}', '\u{7}', '\n', '\u{202e}', '\u{9b}']), "{text:?}");
+        }
+    }
 }

@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::config::ConfigFile;
 use crate::{
-    config::{Config, load, process_environment},
+    config::{Config, EngineKind, load, process_environment},
     engine::rabbit_config,
     error::Error,
-    output,
+    output::{self, counted},
 };
 
 #[derive(Debug, Subcommand)]
@@ -71,7 +71,7 @@ fn row(item: &Item) -> Vec<String> {
 }
 
 async fn check(args: &Ask) -> Result<(), Error> {
-    let config = read(args)?;
+    let config = of_cluster(args)?;
     let findings = topology::check(&rabbit_config(&config)).await.map_err(unasked)?;
     if args.json {
         output::json(&json!({ "findings": findings }))?;
@@ -84,7 +84,7 @@ async fn check(args: &Ask) -> Result<(), Error> {
 }
 
 async fn apply(args: &Ask) -> Result<(), Error> {
-    let config = read(args)?;
+    let config = of_cluster(args)?;
     let applied = topology::apply(&rabbit_config(&config)).await.map_err(unasked)?;
     if args.json {
         output::json(&json!(applied))?;
@@ -102,8 +102,21 @@ fn read(args: &Ask) -> Result<Config, Error> {
     Ok(load(args.from.config.as_deref(), process_environment()).checked()?)
 }
 
+/// For what connects: a broker that is configured beside the embedded engine is somebody else's.
+fn of_cluster(args: &Ask) -> Result<Config, Error> {
+    let config = read(args)?;
+    if config.engine == EngineKind::Embedded {
+        return Err(Error::Usage(
+            "the embedded engine (engine = \"embedded\") uses no RabbitMQ, so there is nothing to compare or create: \
+             ask with the configuration of a cluster"
+                .to_owned(),
+        ));
+    }
+    Ok(config)
+}
+
 fn differs(count: usize) -> Error {
-    Error::Failed(format!("{count} findings"))
+    Error::Failed(counted(u64::try_from(count).unwrap_or(u64::MAX), "finding"))
 }
 
 fn unasked(error: Unasked) -> Error {
