@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::PrivateKeyDer;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsAcceptor;
@@ -37,8 +37,8 @@ use wechat_pay::xml::{self, Document};
 
 const CURRENT: &str = "K6YzxuySxxaXJLpwoBFdUAxcN3HHu1ED";
 const PREVIOUS: &str = "PAs55YPJwrDdIOBBtY8YR51AlptScZJw";
-/// Long enough for an answer on a busy machine.
-const TIMEOUT: Duration = Duration::from_millis(500);
+/// Long enough for an answer on a busy machine that stands still now and then.
+const TIMEOUT: Duration = Duration::from_secs(2);
 const CIRCUIT_PAUSE: Duration = Duration::from_secs(2);
 
 /// What a test's server does with a request.
@@ -174,10 +174,29 @@ async fn state(client: &Client, account: &MerchantAccount) -> Result<TradeState,
     }
 }
 
-/// An address that refuses connections.
-async fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+/// An address that refuses connections, and that nobody else is given meanwhile.
+struct Nobody {
+    url: String,
+    _bound: TcpSocket,
+}
+
+fn nobody() -> Nobody {
+    let bound = TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    Nobody { url: format!("http://{}", bound.local_addr().unwrap()), _bound: bound }
+}
+
+/// Plays a scene whose beginning has to be over before a slot is free again; it says when that was. Where the machine
+/// stood still meanwhile it showed nothing, and is played anew.
+async fn within<T>(window: Duration, scene: impl AsyncFn() -> (Instant, T)) -> T {
+    for _ in 0..20 {
+        let start = Instant::now();
+        let (begun, said) = scene().await;
+        if begun.duration_since(start) < window {
+            return said;
+        }
+    }
+    panic!("no {window:?} went by without a halt");
 }
 
 #[tokio::test]
@@ -207,7 +226,7 @@ async fn a_signed_error_is_an_answer() {
 async fn another_host_answers_when_the_first_does_not() {
     let good = Host::start(|_, _| not_paid(CURRENT)).await;
     let account = account(None, 100);
-    assert_eq!(state(&client(&[&nobody().await, &good.url]), &account).await, Ok(TradeState::NotPay));
+    assert_eq!(state(&client(&[&nobody().url, &good.url]), &account).await, Ok(TradeState::NotPay));
     let replies: [fn() -> Reply; 4] = [
         || Reply::Hang,
         || Reply::Break,
@@ -239,7 +258,7 @@ async fn without_another_host_the_cause_is_told() {
     assert!(matches!(cause(|| Reply::Answer(200, String::new())).await, Cause::NotXml(_)));
     let broken = || Reply::Answer(200, signed(&[("result_code", "SUCCESS")], CURRENT));
     assert_eq!(cause(broken).await, Cause::MalformedAnswer("trade_state"));
-    let refused = state(&client(&[&nobody().await]), &account).await.unwrap_err();
+    let refused = state(&client(&[&nobody().url]), &account).await.unwrap_err();
     assert!(matches!(refused, CallError::Transient(Cause::Connect(_))), "{refused:?}");
 }
 
@@ -368,50 +387,56 @@ async fn a_rate_limit_does_not_burn_the_other_key() {
 
 #[tokio::test]
 async fn without_a_slot_nothing_is_sent() {
-    let host = Host::start(|_, _| not_paid(CURRENT)).await;
-    let config = ClientConfig {
+    let (first, second, sent) = within(Duration::from_millis(900), async || {
+        let host = Host::start(|_, _| not_paid(CURRENT)).await;
+        let (client, account) = (impatient(&host), account(None, 1));
+        let (first, second) = (state(&client, &account).await, state(&client, &account).await);
+        (Instant::now(), (first, second, host.count()))
+    })
+    .await;
+    assert_eq!((first, second, sent), (Ok(TradeState::NotPay), Err(CallError::NoSlot), 1));
+}
+
+/// A client that waits for a slot no longer than a moment.
+fn impatient(host: &Host) -> Client {
+    Client::new(ClientConfig {
         base_urls: vec![host.url.clone()],
         slot_wait_max: Duration::from_millis(50),
         ..ClientConfig::default()
-    };
-    let (client, account) = (Client::new(config).unwrap(), account(None, 1));
-    assert_eq!(state(&client, &account).await, Ok(TradeState::NotPay));
-    assert_eq!(state(&client, &account).await, Err(CallError::NoSlot));
-    assert_eq!(host.count(), 1);
+    })
+    .unwrap()
 }
 
 #[tokio::test]
 async fn repeats_count_against_the_rate() {
-    let host = Host::start(|_, _| fail("签名错误")).await;
-    let config = ClientConfig {
-        base_urls: vec![host.url.clone()],
-        slot_wait_max: Duration::from_millis(50),
-        ..ClientConfig::default()
-    };
-    let (client, account) = (Client::new(config).unwrap(), account(Some(PREVIOUS), 2));
-    assert!(matches!(state(&client, &account).await, Err(CallError::KeyRefused(_))));
-    assert_eq!(state(&client, &account).await, Err(CallError::NoSlot), "two keys, two slots");
-    assert_eq!(host.count(), 2);
+    let (first, second, sent) = within(Duration::from_millis(400), async || {
+        let host = Host::start(|_, _| fail("签名错误")).await;
+        let (client, account) = (impatient(&host), account(Some(PREVIOUS), 2));
+        let (first, second) = (state(&client, &account).await, state(&client, &account).await);
+        (Instant::now(), (first, second, host.count()))
+    })
+    .await;
+    assert!(matches!(first, Err(CallError::KeyRefused(_))), "{first:?}");
+    assert_eq!((second, sent), (Err(CallError::NoSlot), 2), "two keys, two slots");
 }
 
 #[tokio::test]
 async fn an_urgent_query_overtakes_the_cadence() {
-    let host = Host::start(|_, _| not_paid(CURRENT)).await;
-    let client = Arc::new(client(&[&host.url]));
-    let account = Arc::new(account(None, 2));
-    for _ in 0..2 {
-        state(&client, &account).await.unwrap();
-    }
-    let mut calls = JoinSet::new();
-    for (number, priority) in [Priority::Cadence, Priority::Urgent].into_iter().enumerate() {
-        let (client, account) = (Arc::clone(&client), Arc::clone(&account));
-        calls.spawn(async move {
-            client.order_query(&account, &OrderRef::new("wx1", format!("N{number}")), priority).await
-        });
-    }
-    for answer in calls.join_all().await {
-        answer.unwrap();
-    }
-    let order = [2, 3].map(|number| host.request(number)["out_trade_no"].clone());
+    let order = within(Duration::from_millis(400), async || {
+        let host = Host::start(|_, _| not_paid(CURRENT)).await;
+        let (client, account) = (client(&[&host.url]), account(None, 2));
+        for _ in 0..2 {
+            state(&client, &account).await.unwrap();
+        }
+        let (first, second) = (OrderRef::new("wx1", "N0"), OrderRef::new("wx1", "N1"));
+        let (cadence, urgent, begun) = tokio::join!(
+            client.order_query(&account, &first, Priority::Cadence),
+            client.order_query(&account, &second, Priority::Urgent),
+            async { Instant::now() },
+        );
+        assert!(cadence.is_ok() && urgent.is_ok(), "{cadence:?} {urgent:?}");
+        (begun, [2, 3].map(|number| host.request(number)["out_trade_no"].clone()))
+    })
+    .await;
     assert_eq!(order, ["N1", "N0"], "the urgent query first");
 }

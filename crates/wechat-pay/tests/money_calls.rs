@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use wechat_pay::bill::{self, BillDate, BillRequest, Opened, RefusalKind, Tally};
 use wechat_pay::client::{
@@ -290,9 +290,10 @@ async fn codes_become_openids_and_no_error_shows_a_secret() {
     assert!(matches!(&used, ExchangeError::Answer(OpenIdError::Refused { errcode: 40163, .. })));
     let down = client.page_code("wx1", &secret, "c0de").await.unwrap_err();
     assert!(matches!(&down, ExchangeError::Call(Cause::HttpStatus(502))));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let away = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    // Bound, so that nobody else is given it, and refusing.
+    let refusing = TcpSocket::new_v4().unwrap();
+    refusing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let away = format!("http://{}", refusing.local_addr().unwrap());
     let away =
         OpenIdClient::new(&away, TIMEOUT).unwrap().page_code("wx1", &secret, "c0de").await.unwrap_err();
     for error in [used, down, away] {
