@@ -80,6 +80,10 @@ pub struct Entry {
     pub id: Uuid,
     /// A place before it in the log, with none of its merchant and type in between.
     pub after: Cursor,
+    /// Its own place. `None` where an older version wrote the entry, or the log is another one by now: no further on than
+    /// the endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
     pub kind: EventType,
     pub mch_id: MchId,
     /// The event's own time.

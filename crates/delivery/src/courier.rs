@@ -27,6 +27,10 @@ const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature
 /// Why an event is not looked for at the beginning of the log: another one would be found.
 const STRANDED: &str = "the place of the event is not in the log, which begins before it";
 
+/// Why an event that is not found is not lost.
+const BEHIND: &str =
+    "it ends before the event, as far as this process knows: the copy that is read is behind";
+
 /// Shorter values in an address are no tokens, and may be part of any text.
 const TOKEN_BYTES_MIN: usize = 6;
 
@@ -45,8 +49,8 @@ pub(crate) struct Courier {
 impl Courier {
     /// Never fails: everything that can happen is a report. `nonce` is new for every attempt.
     pub async fn deliver(&self, parcel: Parcel, now: Timestamp, nonce: String) -> Report {
-        let Parcel { entry, event } = parcel;
-        let made = match self.event(&entry, event).await {
+        let Parcel { entry, event, position_max } = parcel;
+        let made = match self.event(&entry, event, position_max).await {
             Ok(Some(event)) => self.request(&entry, &event, now, nonce).await,
             Ok(None) => Err(Report::unsent(Outcome::Lost, "the event has left the log")),
             Err(error) => Err(Report::unsent(Outcome::NotTried, error.to_string())),
@@ -65,8 +69,14 @@ impl Courier {
         Report { ms, words, ..judged }
     }
 
-    /// The event from hand, or from its place in the log.
-    async fn event(&self, entry: &Entry, at_hand: Option<Event>) -> Result<Option<Event>, PortError> {
+    /// The event from hand, or from its place in the log. It is not there only if the log was read up to `position_max`:
+    /// the copy that is read may be behind the one that it was in.
+    async fn event(
+        &self,
+        entry: &Entry,
+        at_hand: Option<Event>,
+        position_max: u64,
+    ) -> Result<Option<Event>, PortError> {
         if at_hand.is_some() {
             return Ok(at_hand);
         }
@@ -90,10 +100,14 @@ impl Courier {
                 LogRead::Gone { .. } => return Ok(None),
             };
             let is_read = is_first && !page.events.is_empty();
+            let ends_before = !is_read && page.next.position < position_max;
             let found = page.events.into_iter().find(|(_, event)| event.id == entry.id);
             match found {
                 Some((_, event)) => return Ok(Some(event)),
                 None if page.has_more && !is_read => after = page.next,
+                None if ends_before => {
+                    return Err(PortError::Unavailable { part: "log", cause: BEHIND.to_owned() });
+                }
                 None => return Ok(None),
             }
         }

@@ -64,6 +64,8 @@ pub struct Parcel {
     pub entry: Entry,
     /// Where it is still at hand; otherwise it is read again.
     pub event: Option<Event>,
+    /// It lies no further on than here: who has not read so far cannot say that it is not there.
+    pub position_max: u64,
 }
 
 /// The state machine of one endpoint.
@@ -149,8 +151,8 @@ impl Machine {
                 self.book.cursor = page.next;
                 self.book.stranded_at = None;
                 self.has_read_all = !page.has_more;
-                for (place, event) in in_place(after, page) {
-                    self.add(place, event, now);
+                for placed in in_place(after, page) {
+                    self.add(placed, now);
                 }
             }
             (Head::Main, LogRead::Gone { oldest }) if is_pruned(after, oldest) => {
@@ -195,7 +197,7 @@ impl Machine {
         self.book.cursor = end;
         self.has_read_all = false;
         for entry in &mut self.book.entries {
-            entry.after = Cursor::START;
+            (entry.after, entry.position) = (Cursor::START, None);
         }
     }
 
@@ -218,18 +220,20 @@ impl Machine {
     }
 
     fn begin(&mut self, id: Uuid) -> Step {
-        let event = self.at_hand.remove(&id);
+        let (event, place) = (self.at_hand.remove(&id), self.book.cursor.position);
         let entry = self.book.entries.iter_mut().find(|entry| entry.id == id);
         let entry = entry.expect("it was picked from the entries");
         entry.in_flight = true;
-        Step::Post(Box::new(Parcel { entry: entry.clone(), event }))
+        let position_max = entry.position.unwrap_or(place);
+        Step::Post(Box::new(Parcel { entry: entry.clone(), event, position_max }))
     }
 
     /// A repeat of the log is known by its id.
-    fn add(&mut self, place: Cursor, event: Event, now: Timestamp) {
-        let is_known = self.book.recent.contains(&event.id) || self.entry(event.id).is_some();
-        if !is_known && self.wanted.fits(&event) {
-            self.push(place, event, now, Asked::ByNobody);
+    fn add(&mut self, placed: Placed, now: Timestamp) {
+        let id = placed.event.id;
+        let is_known = self.book.recent.contains(&id) || self.entry(id).is_some();
+        if !is_known && self.wanted.fits(&placed.event) {
+            self.push(placed, now, Asked::ByNobody);
         }
     }
 
@@ -241,12 +245,12 @@ impl Machine {
             LogRead::Gone { .. } => (None, None),
             LogRead::Page(page) => (page.has_more.then_some(page.next), Some(page)),
         };
-        for (place, event) in page.into_iter().flat_map(|page| in_place_to(after, page, resend.to)) {
-            if let Some(entry) = self.entry(event.id) {
+        for placed in page.into_iter().flat_map(|page| in_place_to(after, page, resend.to)) {
+            if let Some(entry) = self.entry(placed.event.id) {
                 entry.asked = true;
                 entry.due = entry.due.min(now);
-            } else if self.wanted.fits(&event) {
-                self.push(place, event, now, Asked::ByAPerson);
+            } else if self.wanted.fits(&placed.event) {
+                self.push(placed, now, Asked::ByAPerson);
             }
         }
         if let Some(rest) = rest.filter(|rest| rest.position < resend.to) {
@@ -254,10 +258,11 @@ impl Machine {
         }
     }
 
-    fn push(&mut self, after: Cursor, event: Event, now: Timestamp, asked: Asked) {
+    fn push(&mut self, Placed { after, position, event }: Placed, now: Timestamp, asked: Asked) {
         self.book.entries.push(Entry {
             id: event.id,
             after,
+            position: Some(position),
             kind: event.kind,
             mch_id: event.mch_id().clone(),
             time: event.time,
@@ -287,12 +292,22 @@ fn is_pruned(after: Cursor, oldest: Cursor) -> bool {
     oldest.position >= after.position
 }
 
-/// Each event with the place before it.
-fn in_place(after: Cursor, page: EventPage) -> impl Iterator<Item = (Cursor, Event)> {
+/// An event of the log.
+struct Placed {
+    /// The place before it.
+    after: Cursor,
+    position: u64,
+    event: Event,
+}
+
+fn in_place(after: Cursor, page: EventPage) -> impl Iterator<Item = Placed> {
     in_place_to(after, page, u64::MAX)
 }
 
-fn in_place_to(after: Cursor, page: EventPage, to: u64) -> impl Iterator<Item = (Cursor, Event)> {
+fn in_place_to(after: Cursor, page: EventPage, to: u64) -> impl Iterator<Item = Placed> {
     let within = page.events.into_iter().take_while(move |(cursor, _)| cursor.position <= to);
-    within.scan(after, |before, (cursor, event)| Some((std::mem::replace(before, cursor), event)))
+    within.scan(after, |before, (cursor, event)| {
+        let after = std::mem::replace(before, cursor);
+        Some(Placed { after, position: cursor.position, event })
+    })
 }

@@ -565,6 +565,37 @@ async fn what_failed_is_found_again_among_unwanted_events() {
     assert!(views.iter().map(|view| view.failed_total).sum::<u64>() >= 6);
 }
 
+/// After a change of the node that is read, for example.
+#[tokio::test]
+async fn what_failed_waits_for_a_copy_of_the_log_that_is_behind() {
+    let store = Store::open();
+    let is_away = Arc::new(AtomicBool::new(true));
+    let stage = {
+        let is_away = is_away.clone();
+        Stage::new(move |_| if is_away.load(Ordering::SeqCst) { answer(404, "") } else { answer(200, "") })
+    };
+    let hook = webhook("shop", "http://shop.test/hook");
+    let sent = append(&store, 0..2).await;
+    let log = Lagging::new(store.ports().log);
+    let ports = delivery::Ports { log: log.clone(), ..store.ports() };
+    let deliveries = store.deliveries(std::slice::from_ref(&hook), stage.clone());
+    let process = Process::start(Deliveries { ports, ..deliveries });
+    until("both failed", async || ids(&stage, "/hook").len() == 2).await;
+    log.ends_at.store(1, Ordering::SeqCst);
+    is_away.store(false, Ordering::SeqCst);
+    until("the second is looked for where it is not", async || log.short_reads.load(Ordering::SeqCst) > 0)
+        .await;
+    let desk = desk(&store, std::slice::from_ref(&hook));
+    let view = async || desk.show("shop", now(&store).await).await.unwrap().unwrap();
+    until("the first is delivered", async || view().await.delivered_total == 1).await;
+    log.ends_at.store(u64::MAX, Ordering::SeqCst);
+    until("nothing waits", async || view().await.waiting == 0).await;
+    assert_eq!(event_of(&stage.posts().last().unwrap().1).id, sent[1]);
+    let view = view().await;
+    assert_eq!((view.delivered_total, view.given_up_total), (2, 0), "{view:?}");
+    process.drain().await;
+}
+
 #[tokio::test]
 async fn two_endpoints_of_one_name_are_refused() {
     let store = Store::open();

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use delivery::{
 use embedded::{Engine, EngineConfig, SystemClock};
 use futures_util::future::BoxFuture;
 use paybell_core::event::{Event, EventType, event_id};
+use paybell_core::ports::{Cursor, EventFilter, EventLog, LogRead, PortError};
 use paybell_core::{OrderKey, Timestamp};
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
@@ -89,6 +91,61 @@ impl Store {
             timing: QUICK,
             company: Company::Others,
         }
+    }
+}
+
+/// A log that is read from a copy which may be behind: it ends there and looks well.
+pub struct Lagging {
+    pub log: Arc<dyn EventLog>,
+    pub ends_at: AtomicU64,
+    /// Reads that found nothing, because they ended before the log does.
+    pub short_reads: AtomicU64,
+}
+
+impl Lagging {
+    pub fn new(log: Arc<dyn EventLog>) -> Arc<Self> {
+        Arc::new(Self { log, ends_at: AtomicU64::new(u64::MAX), short_reads: AtomicU64::new(0) })
+    }
+}
+
+#[async_trait]
+impl EventLog for Lagging {
+    async fn append(&self, events: &[Event]) -> Result<(), PortError> {
+        self.log.append(events).await
+    }
+
+    async fn read(
+        &self,
+        after: Option<Cursor>,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<LogRead, PortError> {
+        let ends_at = self.ends_at.load(Ordering::SeqCst);
+        if after.is_some_and(|after| after.position > ends_at) {
+            return Err(PortError::Unavailable {
+                part: "log",
+                cause: "it ends before that place".to_owned(),
+            });
+        }
+        let LogRead::Page(mut page) = self.log.read(after, filter, limit).await? else {
+            panic!("the log begins later")
+        };
+        if page.next.position > ends_at {
+            page.events.retain(|(cursor, _)| cursor.position <= ends_at);
+            let newest = page.events.last().map(|(cursor, _)| *cursor);
+            (page.next, page.has_more) = (newest.or(after).unwrap_or(Cursor::START), false);
+            let found_nothing = u64::from(page.events.is_empty());
+            self.short_reads.fetch_add(found_nothing, Ordering::SeqCst);
+        }
+        Ok(LogRead::Page(page))
+    }
+
+    async fn end(&self) -> Result<Cursor, PortError> {
+        self.log.end().await
+    }
+
+    async fn grown(&self, past: Cursor) -> Result<(), PortError> {
+        self.log.grown(past).await
     }
 }
 
