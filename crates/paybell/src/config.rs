@@ -46,6 +46,9 @@ pub use values::ListenAddress;
 /// The commented sample: every value in it is the default.
 pub const SAMPLE: &str = include_str!("config/sample.toml");
 
+/// The same with comments in Chinese.
+pub const SAMPLE_ZH: &str = include_str!("config/sample.zh-CN.toml");
+
 /// Read when no file is named; it may then be absent.
 pub const DEFAULT_FILE: &str = "paybell.toml";
 

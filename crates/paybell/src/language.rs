@@ -1,5 +1,5 @@
-//! The language of a report: the one that was asked for, else that of the machine. One option for all commands that
-//! write for people; what is said in it is theirs. Programs get JSON, which is in no language or in both.
+//! The language of what a command writes: the one that was asked for, else that of the machine. One option for all
+//! commands that write for people; what is said in it is theirs. Programs get JSON, which is in no language or in both.
 
 use clap::{
     Args,
@@ -14,7 +14,7 @@ const VARIABLES: [&str; 3] = ["LC_ALL", "LC_MESSAGES", "LANG"];
 
 #[derive(Debug, Clone, Copy, Args)]
 pub struct LanguageArgs {
-    /// The language of the report [default: from LC_ALL, LC_MESSAGES or LANG]
+    /// The language to write in [default: from LC_ALL, LC_MESSAGES or LANG]
     #[arg(long, value_name = "LANG", value_parser = parser())]
     lang: Option<Language>,
 }

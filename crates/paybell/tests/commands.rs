@@ -78,11 +78,15 @@ fn config_show_hides_keys_and_names_origins() {
 
 #[test]
 fn config_sample_is_a_configuration_that_lacks_only_a_merchant() {
-    let sample = run(&["config", "sample"]);
-    let file = Folder::new();
-    let file = file.put("sample.toml", &sample.expect(0, &["[[merchant]]"]).stdout);
-    let ran = run(&["config", "check", "--config", &file]);
-    assert_eq!(ran.stderr.lines().count(), 2, "{ran:?}");
+    for (language, word) in [("en", "# Paybell's configuration."), ("zh", "# Paybell 的配置。")] {
+        let sample = run(&["config", "sample", "--lang", language]);
+        let file = Folder::new();
+        let file = file.put("sample.toml", &sample.expect(0, &["[[merchant]]", word]).stdout);
+        let ran = run(&["config", "check", "--config", &file]);
+        assert_eq!(ran.stderr.lines().count(), 2, "{ran:?}");
+    }
+    let variables = [("LC_ALL", "zh_CN.UTF-8")];
+    run_with(&["config", "sample"], &variables, "").expect(0, &["# Paybell 的配置。"]);
 }
 
 #[test]

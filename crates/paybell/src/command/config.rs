@@ -6,8 +6,9 @@ use clap::{Args, Subcommand};
 
 use crate::{
     boot::bills::begins_anew,
-    config::{Problems, SAMPLE, as_json, as_toml, load, process_environment},
+    config::{Problems, SAMPLE, SAMPLE_ZH, as_json, as_toml, load, process_environment},
     error::Error,
+    language::LanguageArgs,
     output,
 };
 
@@ -18,7 +19,7 @@ pub enum Command {
     /// Print every value in effect with its origin, secrets hidden
     Show(Show),
     /// Print a commented sample with every key and its default
-    Sample,
+    Sample(Sample),
 }
 
 #[derive(Debug, Args)]
@@ -34,6 +35,12 @@ pub struct Show {
     /// Print a JSON list of keys instead of TOML
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Sample {
+    #[command(flatten)]
+    lang: LanguageArgs,
 }
 
 /// Where the configuration is; shared by every command that reads one.
@@ -69,6 +76,6 @@ pub fn run(command: Command) -> Result<(), Error> {
             }
             if loaded.problems.is_empty() { Ok(()) } else { Err(Problems(loaded.problems).into()) }
         }
-        Command::Sample => output::line(SAMPLE.trim_end()),
+        Command::Sample(Sample { lang }) => output::line(lang.language().pick(SAMPLE, SAMPLE_ZH).trim_end()),
     }
 }
