@@ -213,6 +213,13 @@ fn look_again(record: &mut Record, check: &Check, now: Timestamp) {
             },
         },
     });
+    hurry(record, check.cause());
+}
+
+/// Should the lease end without a word of its holder, its due time is all that is left of a wake-up: from now on it is
+/// claimed before all polls, as the wake-up would have been. When it is stays as it was.
+pub(crate) fn hurry(record: &mut Record, cause: Cause) {
+    record.due = record.due.map(|due| Due { cause: due.cause.or(cause), ..due });
 }
 
 /// What a check leaves on the record, whether or not the lease is to be had.

@@ -15,7 +15,7 @@ use crate::ids::LeaseToken;
 use crate::lease::{Cleared, Committed, FRESH, LOST_BEFORE_BACKOFF, Taken};
 use crate::observation::{Answer, NotPaid, Payment};
 use crate::policy::Unregistered;
-use crate::record::{Cause, Record, State};
+use crate::record::{Cause, Due, Record, State};
 use crate::samples::*;
 use crate::shadow::{Mode, Telling};
 use crate::time::Millis;
@@ -211,7 +211,10 @@ impl World {
         let record = self.desk.record();
         let now = self.desk.now;
         match record.lease.filter(|lease| lease.until > now) {
-            Some(_) => assert_eq!(record.look_again.as_ref().map(|again| again.cause), Some(cause)),
+            Some(_) => {
+                assert_eq!(record.look_again.as_ref().map(|again| again.cause), Some(cause));
+                assert!(record.due.unwrap().cause.is_urgent(), "should the holder die");
+            }
             None => assert!(record.due.is_some_and(|due| due.at <= now && due.cause.is_urgent())),
         }
     }
@@ -239,7 +242,9 @@ impl World {
                 let record = self.desk.record();
                 let again = record.look_again.as_ref().unwrap();
                 assert!(again.notified.is_some() || check.reason != Reason::Notified);
-                assert_eq!(record.due, before.unwrap().due, "somebody else's lease end stands");
+                let due = before.unwrap().due.unwrap();
+                let due = Due { cause: due.cause.or(check.cause()), ..due };
+                assert_eq!(record.due, Some(due), "somebody else's lease end stands, and is as urgent as this");
             }
             Taken::Duplicate => {
                 let record = before.unwrap();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cadence::Cadence;
 use crate::ids::{AppId, BusinessNo, MchId, OrderKey};
+use crate::lease::hurry;
 use crate::money::{Currency, Fen};
 use crate::record::{Cause, Due, Entry, LookAgain, Record};
 use crate::time::{Millis, Timestamp};
@@ -162,7 +163,9 @@ pub(crate) fn wake(record: &mut Record, cause: Cause, now: Timestamp) {
         record.look_again =
             Some(LookAgain { cause: both, notified: earlier.and_then(|again| again.notified) });
     }
-    if !is_held {
+    if is_held {
+        hurry(record, cause);
+    } else {
         // A refund brings a due time of its own, and the order's may rest.
         let order = if cause == Cause::Refund { record.order_due } else { Some(Due { at: now, cause }) };
         record.rest_until(order);
@@ -245,7 +248,8 @@ mod tests {
         assert_eq!(free.facts, 1, "a decision made on older facts must be refused");
         known.lease = Some(Lease { token: LeaseToken(1), until: NOW + Millis(1), committed: false });
         let held = add(Some(&known), &asks(1)).0.unwrap();
-        assert_eq!(held.due, known.due);
+        let urgent = Due { cause: Cause::Registered, ..known.due.unwrap() };
+        assert_eq!(held.due, Some(urgent), "should the holder die, its end must not wait behind polls");
         assert_eq!(held.look_again.unwrap().cause, Cause::Registered);
     }
 

@@ -1,6 +1,7 @@
 //! No wake-up is lost: what arrives while the lease is taken makes the order due at once when it ends.
 
 use super::*;
+use crate::check::Lane;
 use crate::ids::AppId;
 use crate::record::SeenAs;
 use crate::verdict::Ruling;
@@ -107,6 +108,42 @@ fn a_put_off_takes_the_wake_up_along() {
     assert_eq!(record.due, Some(Due { at: at(17), cause: Cause::Notified }), "urgent from now on");
     assert_eq!(record.progress.quick.as_ref().unwrap().hint, Hint::One(tx(TX)));
     assert_eq!(record.look_again, None);
+}
+
+/// WeChat has its SUCCESS by then, and behind a million polls the order would wait for hours.
+#[test]
+fn a_wake_up_of_a_leased_poll_makes_its_due_time_urgent_should_the_holder_die() {
+    let wishes: [(Cause, fn(&mut Desk)); 5] = [
+        (Cause::Notified, |desk| comes(notified(TX))(desk)),
+        (Cause::Billed, |desk| comes(billed(TX))(desk)),
+        (Cause::Manual, |desk| comes(manual())(desk)),
+        (Cause::Registered, |desk| drop(desk.register(&application(FEE)))),
+        (Cause::Refund, |desk| comes(refund_notified("R1"))(desk)),
+    ];
+    for (cause, wish) in wishes {
+        let mut desk = Desk::empty();
+        desk.look(&manual(), &not_paid(NotPaid::NotPay));
+        desk.now = at(15);
+        let poll = desk.claim().unwrap();
+        let until = desk.hold(&poll).lease.unwrap().until;
+        assert_eq!(desk.record().due, Some(Due { at: until, cause: Cause::Cadence }));
+        wish(&mut desk);
+        assert_eq!(desk.record().due, Some(Due { at: until, cause }), "and no sooner than it was");
+        desk.now = until;
+        assert_eq!(desk.claim().unwrap().lane(), Lane::Urgent, "{cause:?}");
+    }
+}
+
+#[test]
+fn a_poll_that_finds_a_poll_s_lease_taken_makes_nothing_urgent() {
+    let mut desk = Desk::registered();
+    desk.now = at(15);
+    let poll = desk.claim().unwrap();
+    desk.hold(&poll);
+    desk.wait(15);
+    let lost = Check { claim: poll.claim, ..poll.clone() };
+    comes(lost)(&mut desk);
+    assert_eq!(desk.record().due.unwrap().cause, Cause::Cadence);
 }
 
 #[test]
