@@ -27,6 +27,9 @@ const SLOW_MAX: u32 = 4_096;
 const BUFFERS: [&str; 4] =
     ["mem_clients_normal", "mem_clients_slaves", "mem_aof_buffer", "mem_replication_backlog"];
 
+/// Set while a copy writes.
+const COPIES: [&str; 2] = ["aof_rewrite_in_progress", "rdb_bgsave_in_progress"];
+
 const SLOWER_THAN: &str = "slowlog-log-slower-than";
 const REMEMBERED: &str = "slowlog-max-len";
 
@@ -95,6 +98,13 @@ impl Gauge {
             forks: whole("total_forks").unwrap_or(0),
         });
         usage.ok_or_else(|| unavailable("the server says neither its memory nor its processor time"))
+    }
+
+    /// Whether a copy of the server is at work, which writes everything to disk.
+    pub async fn is_copying(&mut self) -> Result<bool, PortError> {
+        let answer: Value = self.ask(redis::cmd("INFO").arg("persistence")).await?;
+        let info = Info::of(answer)?;
+        Ok(COPIES.iter().any(|name| info.field(name) == Some("1")))
     }
 
     /// Has the server remember every command that takes longer than this. [`Gauge::restore`] ends it.

@@ -12,6 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use clap::Args as ClapArgs;
@@ -150,24 +151,30 @@ fn created_at(serial: u64, now: Timestamp) -> Timestamp {
     now - Millis(i64::try_from(spread % AGE_MAX.0.unsigned_abs()).unwrap_or(0))
 }
 
-/// Claims what is due on a clock that was set forward. Returns how many claims there were.
-async fn claim(report: &mut Report, due: &dyn DueSet, orders: u64, aims: Aims) -> Result<u64, Error> {
-    output::remark("claiming what is due");
-    let mut latency = Latency::new();
-    // An hour of the cadence makes at least one order in twenty due.
-    let claims = (orders / 20_000).clamp(1, CLAIMS_MAX);
-    while latency.count() < claims {
-        let begun = Instant::now();
-        let claimed = due.claim(Lane::Cadence, CLAIM_ROWS).await.map_err(failed)?.len();
-        latency.record(begun.elapsed());
-        if claimed < CLAIM_ROWS {
-            return Err(Error::Failed(format!("only {claimed} orders were due")));
-        }
+/// How often is claimed: an hour of the cadence makes at least one order in twenty due.
+fn claims_of(orders: u64) -> u64 {
+    (orders / 20_000).clamp(1, CLAIMS_MAX)
+}
+
+/// Claims what is due on a clock that was set forward, so that there is enough of it. How long that took.
+async fn claim(due: &dyn DueSet) -> Result<Duration, Error> {
+    let begun = Instant::now();
+    let claimed = due.claim(Lane::Cadence, CLAIM_ROWS).await.map_err(failed)?.len();
+    if claimed < CLAIM_ROWS {
+        return Err(Error::Failed(format!("only {claimed} orders were due")));
     }
-    report.aimed("claim_1000_p50_ms", latency.millis_at(0.5), "ms", Aim::AtMost(aims.claim_ms));
-    report.figure("claim_1000_p99_ms", latency.millis_at(0.99), "ms");
-    report.figure("claims", float(latency.count()), "");
-    Ok(latency.count())
+    Ok(begun.elapsed())
+}
+
+/// Tells how long claims took. `phase` begins the names; one phase has an aim.
+fn tell_claims(report: &mut Report, phase: &str, latency: &Latency, aim: Option<Aims>) {
+    let (name, p50) = (format!("{phase}_1000_p50_ms"), latency.millis_at(0.5));
+    match aim {
+        Some(aims) => report.aimed(name, p50, "ms", Aim::AtMost(aims.claim_ms)),
+        None => report.figure(name, p50, "ms"),
+    }
+    report.figure(format!("{phase}_1000_p99_ms"), latency.millis_at(0.99), "ms");
+    report.figure(format!("{phase}s"), float(latency.count()), "");
 }
 
 fn failed(error: PortError) -> Error {

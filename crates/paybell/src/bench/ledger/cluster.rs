@@ -3,6 +3,7 @@
 //! count in its memory, so it should serve nobody else.
 
 use std::{
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering::Relaxed},
@@ -12,17 +13,21 @@ use std::{
 
 use paybell_core::{
     Timestamp,
-    ports::{Ledger, Records, Registry},
+    ports::{DueSet, Ledger, Records, Registry},
     record::State,
 };
 use redis_ledger::{Gauge, RedisLedger, SlowCommand};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use super::{Aims, Args, CLAIM_ROWS, FORWARD, claim, created_at, failed, key, register};
+use super::{
+    Aims, Args, CLAIM_ROWS, FORWARD, claim, claims_of, created_at, failed, key, register, tell_claims,
+};
 use crate::{
     bench::{
-        APP_ID, MCH_ID, float, micros_each, millis,
+        APP_ID, MCH_ID, float,
+        load::Latency,
+        micros_each, millis,
         notifications::TOTAL_FEE,
         per_second,
         report::{Aim, Report},
@@ -38,6 +43,9 @@ const BLOCKED_MAX: Duration = Duration::from_millis(2);
 /// Shorter commands are not even noted while registrations are measured, and while claims are: a note takes memory.
 const NOTED_AT_REGISTERING: Duration = Duration::from_millis(1);
 const NOTED_AT_CLAIMING: Duration = Duration::from_micros(250);
+/// How long a copy that is at work is waited for, and how often it is looked for.
+const COPY_PATIENCE: Duration = Duration::from_secs(60);
+const COPY_LOOK_GAP: Duration = Duration::from_millis(50);
 /// Orders kept naively, at most, and at once.
 const NAIVE_ORDERS_MAX: u64 = 100_000;
 const NAIVE_ORDERS_AT_ONCE: u64 = 1_000;
@@ -62,17 +70,7 @@ pub(super) async fn measure(report: &mut Report, args: &Args, servers: &Servers)
     report.aimed("redis_bytes_per_order", bytes_each, "bytes", Aim::AtMost(300.0));
 
     forward_ms.store(FORWARD.0, Relaxed);
-    servers.watch_slow(&mut gauge, NOTED_AT_CLAIMING).await;
-    let before = gauge.usage().await.map_err(failed)?;
-    let claims = claim(report, ledger.as_ref(), orders, AIMS).await?;
-    let after = gauge.usage().await.map_err(failed)?;
-    report.figure(
-        "claim_1000_redis_cpu_ms",
-        millis(after.cpu.saturating_sub(before.cpu)) / float(claims),
-        "ms",
-    );
-    report.figure("claim_redis_forks", float(after.forks.saturating_sub(before.forks)), "forks");
-    tell_slow(report, "claim", servers.end_watch(&mut gauge).await);
+    claims(report, ledger.as_ref(), orders, servers, &mut gauge).await?;
     let asked_at = Instant::now();
     let tally = Records::tally(ledger.as_ref()).await.map_err(failed)?;
     report.figure("tally_ms", millis(asked_at.elapsed()), "ms");
@@ -92,8 +90,76 @@ fn describe(report: &mut Report, args: &Args, version: &str) {
     report.method(
         "*_blocked_*: the longest single command of Redis by its own log of slow commands, in which being preempted counts \
          too, and both happen most while a copy of Redis writes everything to disk anew (*_forks); bytes_per_order: without \
-         Redis' buffers; naive.*: a sorted set of due times and a hash of JSON documents, in pipelines of 1,000",
+         Redis' buffers; claim_copying.*: the claims while such a copy was at work, claim.*: the others; naive.*: a sorted set of due times and a hash of JSON documents, in pipelines of 1,000",
     );
+}
+
+/// Claims while Redis makes a copy of itself, for which the registrations often are the reason, and then while it makes
+/// none.
+async fn claims(
+    report: &mut Report,
+    due: &dyn DueSet,
+    orders: u64,
+    servers: &Servers,
+    gauge: &mut Gauge,
+) -> Result<(), Error> {
+    output::remark("claiming what is due");
+    let all = claims_of(orders);
+    let copying = claim_phase(due, (0..all / 2, true), servers, gauge).await?;
+    let rest = copying.latency.count()..all;
+    if rest.start > 0 {
+        copying.tell(report, "claim_copying", None);
+    }
+    let waiting = Instant::now();
+    while gauge.is_copying().await.map_err(failed)? && waiting.elapsed() < COPY_PATIENCE {
+        sleep(COPY_LOOK_GAP).await;
+    }
+    claim_phase(due, (rest, false), servers, gauge).await?.tell(report, "claim", Some(AIMS));
+    Ok(())
+}
+
+/// Claims of one phase and what they cost Redis.
+struct ClaimPhase {
+    latency: Latency,
+    redis_cpu: Duration,
+    forks: u64,
+    slow: Option<Vec<SlowCommand>>,
+}
+
+/// So many claims, but only as long as Redis copies itself, if that is asked for.
+async fn claim_phase(
+    due: &dyn DueSet,
+    (claims, while_copying): (Range<u64>, bool),
+    servers: &Servers,
+    gauge: &mut Gauge,
+) -> Result<ClaimPhase, Error> {
+    servers.watch_slow(gauge, NOTED_AT_CLAIMING).await;
+    let before = gauge.usage().await.map_err(failed)?;
+    let mut latency = Latency::new();
+    for _ in claims {
+        if while_copying && !gauge.is_copying().await.map_err(failed)? {
+            break;
+        }
+        latency.record(claim(due).await?);
+    }
+    let after = gauge.usage().await.map_err(failed)?;
+    Ok(ClaimPhase {
+        latency,
+        redis_cpu: after.cpu.saturating_sub(before.cpu),
+        forks: after.forks.saturating_sub(before.forks),
+        slow: servers.end_watch(gauge).await,
+    })
+}
+
+impl ClaimPhase {
+    fn tell(self, report: &mut Report, phase: &str, aims: Option<Aims>) {
+        let Self { latency, redis_cpu, forks, slow } = self;
+        tell_claims(report, phase, &latency, aims);
+        let claims = float(latency.count());
+        report.figure(format!("{phase}_1000_redis_cpu_ms"), millis(redis_cpu) / claims, "ms");
+        report.figure(format!("{phase}_redis_forks"), float(forks), "forks");
+        tell_slow(report, phase, slow);
+    }
 }
 
 /// The longest command, and how many were over the bound. Where Redis keeps no log of them there are no figures.

@@ -15,16 +15,19 @@ use ::embedded::{Engine, EngineConfig, SystemClock, WallClock};
 use paybell_core::{Timestamp, ports::Registry, time::Millis};
 use tokio::{task::spawn_blocking, time::Instant};
 
-use super::{Aims, Args, CLAIM_ROWS, FORWARD, claim, register};
+use super::{Aims, Args, CLAIM_ROWS, FORWARD, claim, claims_of, register, tell_claims};
 use crate::{
     bench::{
         API_KEY, APP_ID, MCH_ID,
         child::Child,
-        float, millis, per_second,
+        float,
+        load::Latency,
+        millis, per_second,
         report::{Aim, Report},
         while_doing,
     },
     error::Error,
+    output,
 };
 
 const AIMS: Aims = Aims { registers_per_second: 20_000.0, claim_ms: 40.0 };
@@ -52,7 +55,12 @@ pub(super) async fn measure(report: &mut Report, args: &Args) -> Result<(), Erro
     let engine = open(&data_dir, &clock).await?;
     report.figure("engine_open_ms", millis(begun.elapsed()), "ms");
     clock.forward(FORWARD);
-    claim(report, &engine, orders, AIMS).await?;
+    output::remark("claiming what is due");
+    let mut latency = Latency::new();
+    while latency.count() < claims_of(orders) {
+        latency.record(claim(&engine).await?);
+    }
+    tell_claims(report, "claim", &latency, Some(AIMS));
     engine.close().await;
     start_process(report, folder.path(), &data_dir).await?;
     append(report, folder.path(), args.in_flight.into()).await
