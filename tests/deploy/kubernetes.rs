@@ -106,6 +106,43 @@ fn probes_and_services_go_to_ports_that_listen() {
     assert_eq!(metrics["spec"]["ingress"][0]["ports"][0]["port"].as_u64().unwrap(), listens("admin"));
 }
 
+/// Whether a policy's selector takes a pod in.
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let has = |key: &str, value: &Value| labels.get(key) == Some(value);
+    let matched = selector["matchLabels"].as_object().into_iter().flatten();
+    let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
+    matched.into_iter().all(|(key, value)| has(key, value))
+        && expressions.into_iter().all(|expression| {
+            assert_eq!(expression["operator"], "In", "{selector}");
+            let values = expression["values"].as_array().unwrap();
+            values.iter().any(|value| has(expression["key"].as_str().unwrap(), value))
+        })
+}
+
+/// Whoever calls WeChat or an endpoint has 443, whoever does not has not, and all have their servers.
+#[test]
+fn a_role_that_calls_wechat_gets_out() {
+    let documents = documents();
+    for role in ROLES {
+        let deployment = find(&documents, "Deployment", &format!("paybell-{role}"));
+        let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+        let ports: Vec<u64> = documents
+            .iter()
+            .filter(|document| document["kind"] == "NetworkPolicy")
+            .filter(|policy| selects(&policy["spec"]["podSelector"], labels))
+            .flat_map(|policy| policy["spec"]["egress"].as_array().into_iter().flatten())
+            .flat_map(|rule| rule["ports"].as_array().unwrap())
+            .map(|port| port["port"].as_u64().unwrap())
+            .collect();
+        // The worker queries, refunds and posts webhooks; the scheduler fetches bills and sends canaries; the console
+        // places, closes and asks for openids. The ingress believes signatures and asks nobody.
+        assert_eq!(ports.contains(&443), role != "ingress", "{role} reaches {ports:?}");
+        for server in [53, 5672, 6379, 26379] {
+            assert!(ports.contains(&server), "{role} reaches {ports:?}, not {server}");
+        }
+    }
+}
+
 #[test]
 fn the_public_door_has_one_path_to_the_ingress() {
     let documents = documents();
