@@ -19,6 +19,9 @@ pub struct Section {
     pub tables: Vec<Vec<Row>>,
     /// Entries of lists.
     pub items: usize,
+    pub paragraphs: usize,
+    /// Those of two digits or more: one digit may be a word in the other language.
+    pub numbers: BTreeSet<String>,
     /// Words of the program in the prose: `between back ticks`.
     pub words: BTreeSet<String>,
     /// Where its links lead to, those of its tables too.
@@ -76,6 +79,7 @@ impl Page {
                     in_table = true;
                     section.push_row(line, was_in_table);
                 }
+                _ if line.trim().is_empty() => prose.push('\n'),
                 _ => {
                     let entry = line.trim_start().trim_start_matches(|digit: char| digit.is_ascii_digit());
                     section.items += usize::from(entry.starts_with("- ") || entry.starts_with(". "));
@@ -94,6 +98,8 @@ impl Section {
     fn with_prose(mut self, prose: &str) -> Self {
         self.words = words_of(prose);
         self.links.extend(links_of(prose));
+        self.paragraphs = prose.lines().filter(|paragraph| !paragraph.is_empty()).count();
+        self.numbers.extend(numbers_of(prose));
         self
     }
 
@@ -103,6 +109,7 @@ impl Section {
         let cells = line.trim().trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
         let row = Row { cells, words: words_of(&line) };
         self.links.extend(links_of(&line));
+        self.numbers.extend(numbers_of(&line));
         if !is_another {
             self.tables.push(Vec::new());
         }
@@ -116,7 +123,20 @@ fn words_of(text: &str) -> BTreeSet<String> {
     quoted.map(str::to_owned).collect()
 }
 
-pub fn links_of(text: &str) -> Vec<String> {
+/// Not those in words of the program and in links.
+fn numbers_of(text: &str) -> Vec<String> {
+    let plain: String = text.split('`').step_by(2).collect::<Vec<_>>().join(" ");
+    let (first, rest) = plain.split_once("](").unwrap_or((&plain, ""));
+    let behind_links = rest.split("](").filter_map(|rest| Some(rest.split_once(')')?.1));
+    let texts: Vec<&str> = [first].into_iter().chain(behind_links).collect();
+    let numbers = texts
+        .iter()
+        .flat_map(|text| text.split(|letter: char| !letter.is_ascii_digit() && !",.".contains(letter)));
+    let plain = numbers.map(|number| number.trim_matches([',', '.']).replace(',', ""));
+    plain.filter(|number| number.chars().filter(char::is_ascii_digit).count() > 1).collect()
+}
+
+fn links_of(text: &str) -> Vec<String> {
     let ends = text.split("](").skip(1);
     ends.filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())).collect()
 }

@@ -1,9 +1,9 @@
 //! Pages in two languages: whatever changes in one of them alone is noticed, as far as it can be seen without
-//! understanding either: headings, tables, lists, blocks, links, and every word of the program under its heading and in
-//! its row. And every link of every page leads somewhere, from a Chinese page to a Chinese one.
+//! understanding either: headings, tables, lists, paragraphs, blocks, links, numbers, and every word of the program under
+//! its heading and in its row. And every link of every page leads somewhere, from a Chinese page to a Chinese one.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -103,10 +103,14 @@ fn differences_under(english: &Section, chinese: &Section, own: &str) -> Vec<Str
     compare("rows of tables", rows(english), rows(chinese));
     compare("entries of lists", english.items.to_string(), chinese.items.to_string());
     compare("links", format!("{:?}", targets(english, own)), format!("{:?}", targets(chinese, own)));
-    let only = |one: &Section, other: &Section| {
-        format!("{:?}", one.words.difference(&other.words).collect::<Vec<_>>())
+    compare("paragraphs", english.paragraphs.to_string(), chinese.paragraphs.to_string());
+    let only = |one: &BTreeSet<String>, other: &BTreeSet<String>| {
+        format!("{:?}", one.difference(other).collect::<Vec<_>>())
     };
-    compare("words", only(english, chinese), only(chinese, english));
+    let (one, other) = (&english.words, &chinese.words);
+    compare("words", only(one, other), only(other, one));
+    let (one, other) = (&english.numbers, &chinese.numbers);
+    compare("numbers", only(one, other), only(other, one));
     let rows = english.tables.iter().flatten().zip(chinese.tables.iter().flatten());
     for (one, other) in rows {
         let of = |row: &crate::page::Row| format!("{} cells, {:?}", row.cells.len(), row.words);
@@ -151,9 +155,9 @@ fn is_chinese(letter: char) -> bool {
 /// Whoever changes one language must hear of the other.
 #[test]
 fn a_change_of_one_language_is_noticed() {
-    const ENGLISH: &str = "# T\n\n[zh](p.zh-CN.md)\n\n## A\n\nSee `x` in [it](q.md#a).\n\n| a | b |\n| --- | --- |\n\
+    const ENGLISH: &str = "# T\n\n[zh](p.zh-CN.md)\n\n## A\n\nSee `x` in [it](q.md#a) for 1,500 s.\n\n| a | b |\n| --- | --- |\n\
                            | `k` | `v` or 1 |\n\n1. one\n\n   ```sh\n   run it # why\n   ```\n\n```text\nwords\n```\n";
-    const CHINESE: &str = "# 题\n\n[en](p.md)\n\n## 甲\n\n见[它](q.zh-CN.md#甲)的 `x`。\n\n| 甲 | 乙 |\n| --- | --- |\n\
+    const CHINESE: &str = "# 题\n\n[en](p.md)\n\n## 甲\n\n见[它](q.zh-CN.md#甲)的 `x`，1500 秒。\n\n| 甲 | 乙 |\n| --- | --- |\n\
                            | `k` | 1 或 `v` |\n\n1. 一\n\n   ```sh\n   run it # 为何\n   ```\n\n```text\n字\n```\n";
     let differing = |chinese: &str| differences(&Page::parse(ENGLISH), &Page::parse(chinese), "docs/p.md");
     assert_eq!(differing(CHINESE), [""; 0]);
@@ -164,6 +168,9 @@ fn a_change_of_one_language_is_noticed() {
         ("links: ", "q.zh-CN.md#甲", "r.zh-CN.md"),
         ("words: ", "的 `x`", "的 `y`"),
         ("words: ", "的 `x`", ""),
+        ("numbers: ", "1500 秒", "1600 秒"),
+        ("numbers: ", "1 或", "10 或"),
+        ("paragraphs: ", "，1500", "。\n\n1500"),
         ("rows of tables", "| `k` |", "| `j` | |\n| `k` |"),
         ("rows of tables", "| 1 或", "| 1 或 `v` |\n\n| 1 或"),
         ("row: ", "`v` |", "`w` |"),
