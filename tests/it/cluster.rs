@@ -30,6 +30,7 @@ mod kill;
 mod legacy;
 mod life;
 mod looks;
+mod modes;
 mod openid;
 mod placing;
 mod placing_kills;

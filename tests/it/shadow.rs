@@ -30,12 +30,16 @@ fn handler() -> Receiver {
     receiver
 }
 
-/// Stops the service and starts it in the other mode on the same data.
+/// Stops the service and starts it in the other mode on the same data. The mode of a cluster is its ledger's.
 #[track_caller]
 fn switch(shop: &mut Shop, from: &str, to: &str) {
     if shop.service.process.is_running() {
         shop.service.process.signal("TERM");
         assert_eq!(shop.service.process.ended().0.code(), Some(0));
+    }
+    if crate::ENGINE.is_cluster() {
+        let mode = if to == LIVE { "live" } else { "shadow" };
+        run(&["mode", mode, "--config", &shop.config().display().to_string()]).expect(0, &[mode]);
     }
     let text = std::fs::read_to_string(shop.config()).unwrap();
     assert!(text.contains(from), "{text}");

@@ -141,7 +141,8 @@ impl Job<'_> {
             Brought::Kept(_) => self.given().unwrap_or_default().to_owned(),
         };
         let at = self.bills.now().await?;
-        let data = data(&result, mch_id, self.day, self.bills.wants.mode == Mode::Shadow);
+        let is_shadow = self.bills.modes.settled().await? == Mode::Shadow;
+        let data = data(&result, mch_id, self.day, is_shadow);
         let reconciled = Reconciled { at, event: data.event(at), told: None, file: Some(name.clone()) };
         self.shelf.keep(&Kept::of(self.day, at, &result)?).await?;
         self.change(|entry| entry.reconcile(reconciled.clone())).await?;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use paybell_core::ports::{CheckQueue, EventLog, Ledger, Notes, PortError, Records};
 use paybell_core::time::Millis;
-use paybell_core::{Day, MchId, Mode, Timestamp};
+use paybell_core::{Day, MchId, ModeKeeper, Timestamp};
 use reconcile::{Pattern, Scope};
 use tokio_util::sync::CancellationToken;
 
@@ -65,7 +65,6 @@ pub struct Wants {
     pub opening: Opening,
     /// Payments older than this are reported only.
     pub retention: Millis,
-    pub mode: Mode,
 }
 
 /// Paces and bounds.
@@ -101,6 +100,8 @@ pub struct Bills {
     /// As they are configured at this moment.
     pub merchants: Arc<dyn Fn() -> Vec<Merchant> + Send + Sync>,
     pub wants: Wants,
+    /// Says whether results are told outside.
+    pub modes: Arc<ModeKeeper>,
     pub timing: Timing,
     pub company: Company,
     /// Serves the requests of this number and nothing else; `None` serves everybody's.

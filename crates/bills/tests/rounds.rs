@@ -20,7 +20,7 @@ use bills::book::State;
 use bills::{Asked, Company, Merchant, Wish};
 use paybell_core::event::EventType;
 use paybell_core::ports::{Cursor, EventFilter, EventLog, LogRead, PortError};
-use paybell_core::{Event, Mode, Reason};
+use paybell_core::{Event, Mode, ModeKeeper, Reason};
 use support::*;
 
 const BEFORE: &str = "2026-11-18T08:00:00";
@@ -121,7 +121,7 @@ async fn what_was_paid_before_the_installation_or_outside_the_scope_is_reported_
     let pattern = Some(reconcile::Pattern::parse("T00000?").unwrap());
     let narrow = Merchant { active_since: Some(at("2026-11-19T23:00:00")), pattern, ..merchant() };
     bills.merchants = Arc::new(move || vec![narrow.clone()]);
-    bills.wants.mode = Mode::Shadow;
+    bills.modes = Arc::new(ModeKeeper::fixed(Mode::Shadow));
     let process = Process::start(bills);
     place.met().await;
     place.desk().ask(&Wish { mch_id: mch_id(), day: day("2026-11-17"), file: None }).await.unwrap();

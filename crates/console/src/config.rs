@@ -3,8 +3,9 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use paybell_core::Mode;
+use paybell_core::{Mode, ModeKeeper};
 
 use crate::known::KnownMerchants;
 use crate::rate::Rate;
@@ -21,7 +22,7 @@ pub struct ConsoleConfig {
     /// The configured merchants: orders of others are not registered and not checked.
     pub mch_ids: KnownMerchants,
     /// Told by the index, so that nobody waits for events that nobody tells.
-    pub mode: Mode,
+    pub modes: Arc<ModeKeeper>,
     /// The names under which the API may be called.
     pub allowed_hosts: AllowedHosts,
     /// What an API without tokens serves: one rate for all who call it.
@@ -35,7 +36,7 @@ impl Default for ConsoleConfig {
         Self {
             tokens: Vec::new(),
             mch_ids: KnownMerchants::default(),
-            mode: Mode::Live,
+            modes: Arc::new(ModeKeeper::fixed(Mode::Live)),
             allowed_hosts: AllowedHosts::loopback(),
             rate: Rate::DEFAULT,
             streams_max: STREAMS_MAX,

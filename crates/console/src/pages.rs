@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Response, StatusCode};
 use paybell_core::ports::PortError;
-use paybell_core::{Lane, Mode};
+use paybell_core::Lane;
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -56,10 +56,7 @@ pub(crate) fn index(shared: &Shared) -> Response<Body> {
     let index = Index {
         service: "paybell",
         version: env!("CARGO_PKG_VERSION"),
-        mode: match shared.config.mode {
-            Mode::Live => "live",
-            Mode::Shadow => "shadow",
-        },
+        mode: shared.config.modes.current().as_str(),
         description: "Private API; GET /openapi.json describes every route",
         routes: ENDPOINTS.iter().map(route).collect(),
     };

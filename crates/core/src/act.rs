@@ -41,11 +41,13 @@ pub enum Action {
     EndpointEnable,
     /// Had a day's bill reconciled.
     BillReconcile,
+    /// Changed the mode of the whole installation.
+    ModeChange,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 11] = [
+    pub const ALL: [Action; 12] = [
         Action::Accept,
         Action::Reject,
         Action::Check,
@@ -57,6 +59,7 @@ impl Action {
         Action::EndpointResend,
         Action::EndpointEnable,
         Action::BillReconcile,
+        Action::ModeChange,
     ];
 
     /// The word used in documents and logs.
@@ -73,6 +76,7 @@ impl Action {
             Action::EndpointResend => "endpoint.resend",
             Action::EndpointEnable => "endpoint.enable",
             Action::BillReconcile => "bill.reconcile",
+            Action::ModeChange => "mode.change",
         }
     }
 

@@ -7,6 +7,7 @@
 //! Knows nothing of XML, HTTP, SQL, RabbitMQ or Redis.
 
 pub mod act;
+pub mod agreed;
 pub mod cadence;
 pub mod check;
 pub mod claim;
@@ -37,6 +38,7 @@ pub mod verdict;
 
 pub use act::{Act, Action};
 pub use cadence::Cadence;
+pub use agreed::{AgreedMode, ModeKeeper};
 pub use check::{Check, Lane, Reason};
 pub use day::Day;
 pub use dead::{DeadLetter, DeadReason};

@@ -19,11 +19,22 @@ use crate::record::{Cause, Due, Record};
 use crate::register::Registration;
 
 /// Whether what is decided is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     #[default]
     Live,
     Shadow,
+}
+
+impl Mode {
+    /// The word of configuration and listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Live => "live",
+            Mode::Shadow => "shadow",
+        }
+    }
 }
 
 /// What a check means for the telling.

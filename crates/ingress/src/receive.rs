@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use paybell_core::ports::{CheckQueue, PortError};
 use paybell_core::record::SeenAs;
-use paybell_core::{AppId, Check, MchId, Mode, OrderKey, Telling, TransactionId};
+use paybell_core::{AppId, Check, MchId, Mode, ModeKeeper, OrderKey, Telling, TransactionId};
 use tokio::time::Instant;
 use wechat_pay::notification::{Notification, NotificationError, Unverified};
 use wechat_pay::xml::XmlError;
@@ -27,7 +27,7 @@ pub struct Reception {
 pub struct Ingress {
     merchants: ArcSwap<Merchants>,
     queue: Arc<dyn CheckQueue>,
-    mode: Mode,
+    modes: Arc<ModeKeeper>,
     pub(crate) metrics: IngressMetrics,
     seldom: Seldom,
     pub(crate) limits: crate::service::IngressLimits,
@@ -42,7 +42,7 @@ impl Ingress {
         Self {
             merchants: ArcSwap::new(merchants),
             queue,
-            mode: Mode::Live,
+            modes: Arc::new(ModeKeeper::fixed(Mode::Live)),
             metrics,
             seldom: Seldom::default(),
             limits: crate::service::IngressLimits::default(),
@@ -58,7 +58,12 @@ impl Ingress {
     /// In shadow mode it takes copies: WeChat's answer comes from the shop's own handler, and is never SUCCESS here,
     /// so that a notification which reaches us alone by mistake comes again until somebody tells of it.
     pub fn with_mode(self, mode: Mode) -> Self {
-        Self { mode, ..self }
+        self.following(Arc::new(ModeKeeper::fixed(mode)))
+    }
+
+    /// In the mode that is known at the moment of each notification.
+    pub fn following(self, modes: Arc<ModeKeeper>) -> Self {
+        Self { modes, ..self }
     }
 
     /// With other limits than the default ones.
@@ -115,7 +120,7 @@ impl Ingress {
     }
 
     async fn store(&self, kind: Kind, check: Check) -> Reception {
-        let (check, answer) = match self.mode {
+        let (check, answer) = match self.modes.current() {
             Mode::Live => (check, Answer::Success),
             Mode::Shadow => (check.with_telling(Telling::Copied), Answer::Shadow),
         };

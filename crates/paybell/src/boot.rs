@@ -17,6 +17,7 @@ mod cashier;
 mod deliveries;
 pub(crate) mod listeners;
 pub(crate) mod merchants;
+pub(crate) mod mode;
 mod proxy;
 mod registrations;
 mod reload;
@@ -37,10 +38,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::in_runtime,
     command::config::ConfigFile,
-    config::{Config, EngineKind, Mode},
+    config::{Config, EngineKind},
     engine::{Engine, Needs},
     error::Error,
-    metrics::{self, Gauges},
+    metrics::{Gauges, ModeGauges},
 };
 use admin::{Admin, Readiness};
 use listeners::Listeners;
@@ -109,7 +110,6 @@ pub fn run(args: Args) -> Result<(), Error> {
         return Err(Error::Usage(what.to_owned()));
     }
     warn_of_split_roles(&config, &roles);
-    say_if_in_shadow(config.mode);
     in_runtime(serve(config, roles, beginning, args.print_addresses))
 }
 
@@ -123,6 +123,7 @@ async fn serve(
     // First the engine: of two processes on one folder the second learns who holds it, not whose port it is.
     let engine = Arc::new(Engine::open(&config, Needs::of(&roles, &config)).await?);
     let start = async {
+        mode::agree(&engine.modes, &beginning.file_name()).await?;
         let listeners = Listeners::bind(&config, &roles).await?;
         let addresses = listeners.addresses();
         let process = Process::start(&config, &roles, &engine, listeners, Some((beginning, hangups)))?;
@@ -197,7 +198,6 @@ impl Process {
         let (mut working, mut telling) = (Tasks::default(), Tasks::default());
         let mut registry = Registry::default();
         let merchants = merchants::live(&config.merchants);
-        metrics::register_mode(&mut registry, config.mode);
         let gauges = Gauges::register(&mut registry, merchants.clone());
         let standing = Standing::register(&mut registry);
         let wiring = Wiring { engine, registry: &mut registry, merchants: &merchants, drain: &drain };
@@ -206,6 +206,8 @@ impl Process {
             let reload = Reload::new(beginning, config, hangups, targets, standing.clone());
             working.spawn("reload", reload.run(drain.clone()));
         }
+        let shown = ModeGauges::register(&mut registry);
+        telling.spawn("mode", mode::follow(engine.modes.clone(), shown, end.clone()));
         telling.spawn("gauges", gauges.keep_current(engine.clone(), end.clone()));
         let readiness = Readiness::of(roles);
         let admin = Arc::new(Admin::new(engine.clone(), registry, readiness, standing, drain.clone()));
@@ -227,16 +229,6 @@ impl Process {
         self.working.wait(DRAIN_TIMEOUT).await;
         self.end.cancel();
         self.telling.wait(END_TIMEOUT).await;
-    }
-}
-
-/// Whoever waits for events must find out why none come.
-fn say_if_in_shadow(mode: Mode) {
-    if mode == Mode::Shadow {
-        tracing::warn!(
-            "mode = \"shadow\": everything is decided and nothing is told; notifications are answered FAIL, because \
-             WeChat's answer must come from your own handler"
-        );
     }
 }
 

@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     bench, boot,
     command::{
-        audit, config, dead, doctor, endpoint, events, healthcheck, operations, order, reconcile, rehearse,
-        shadow, sign, simulate, topology, verify,
+        audit, config, dead, doctor, endpoint, events, healthcheck, mode, operations, order, reconcile,
+        rehearse, shadow, sign, simulate, topology, verify,
     },
     demo,
     error::Error,
@@ -48,6 +48,8 @@ enum Command {
     /// See what operators did: who, when, what, why
     #[command(subcommand)]
     Operations(operations::Command),
+    /// Show the mode of the whole installation, or change it for all its processes at once
+    Mode(mode::Args),
     /// Compare with the old handler, and tell what shadow mode withheld
     #[command(subcommand)]
     Shadow(shadow::Command),
@@ -87,6 +89,7 @@ impl Cli {
             Command::Events(command) => in_runtime(events::run(command)),
             Command::Endpoint(command) => in_runtime(endpoint::run(command)),
             Command::Operations(command) => in_runtime(operations::run(command)),
+            Command::Mode(args) => in_runtime(mode::run(args)),
             Command::Shadow(command) => in_runtime(shadow::run(command)),
             Command::Audit(args) => audit::run(args),
             Command::Reconcile(args) => reconcile::run(args),

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod endpoint;
 pub mod events;
 pub mod healthcheck;
+pub mod mode;
 pub mod operations;
 pub mod order;
 pub mod placing;

@@ -5,7 +5,7 @@ mod embedded;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use paybell_core::Lane;
+use paybell_core::{Lane, ModeKeeper};
 use paybell_core::ports::{
     Acts, Businesses, CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Notes, PortError,
     Records, Registry,
@@ -18,7 +18,7 @@ use crate::{
     error::Error,
 };
 
-pub use cluster::{rabbit_config, redis_config};
+pub use cluster::{open_ledger, rabbit_config, redis_config};
 
 /// How long an engine may take to say that it is there.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -71,6 +71,8 @@ pub struct Engine {
     source: Option<Arc<dyn CheckSource>>,
     given_up: Option<Arc<dyn CheckSource>>,
     registrations: Option<Arc<rabbitmq::Orders>>,
+    /// Whether what is decided is told: for the whole installation.
+    pub modes: Arc<ModeKeeper>,
     backing: Backing,
 }
 

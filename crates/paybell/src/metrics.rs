@@ -22,15 +22,35 @@ const SAMPLE_GAP: Duration = Duration::from_secs(2);
 
 type Labels = Vec<(&'static str, String)>;
 
-/// `paybell_shadow`: 1 where nothing is told.
-pub fn register_mode(registry: &mut Registry, mode: Mode) {
-    let shadow = Gauge::<i64>::default();
-    shadow.set(i64::from(mode == Mode::Shadow));
-    registry.register(
-        "paybell_shadow",
-        "1 in shadow mode: everything is decided and nothing is told",
-        shadow,
-    );
+/// The mode that this process runs in, and whether its configuration says so.
+#[derive(Debug, Clone)]
+pub struct ModeGauges {
+    shadow: Gauge,
+    differs: Gauge,
+}
+
+impl ModeGauges {
+    /// Registers them; they say nothing before [`ModeGauges::show`].
+    pub fn register(registry: &mut Registry) -> Self {
+        let gauges = Self { shadow: Gauge::default(), differs: Gauge::default() };
+        registry.register(
+            "paybell_shadow",
+            "1 in shadow mode: everything is decided and nothing is told",
+            gauges.shadow.clone(),
+        );
+        registry.register(
+            "paybell_mode_differs",
+            "1 while the configuration names another mode than the installation is in, which is the one that holds",
+            gauges.differs.clone(),
+        );
+        gauges
+    }
+
+    /// Shows what holds now, beside what was configured.
+    pub fn show(&self, current: Mode, configured: Mode) {
+        self.shadow.set(i64::from(current == Mode::Shadow));
+        self.differs.set(i64::from(current != configured));
+    }
 }
 
 /// Sampled gauges.

@@ -258,7 +258,7 @@ impl Worker {
         done: &Done,
     ) -> Result<Decision, PortError> {
         let reading = self.parts.ledger.clock().await?;
-        let policy = self.parts.policies.of(&record.key.mch_id);
+        let policy = self.parts.policies.now(&record.key.mch_id).await?;
         let look = Look {
             check,
             policy: &policy,

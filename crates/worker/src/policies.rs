@@ -1,10 +1,11 @@
-//! What the operator decided, per merchant.
+//! What the operator decided, per merchant, and the mode that the whole installation is in.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use paybell_core::{MchId, Policy};
+use paybell_core::ports::PortError;
+use paybell_core::{MchId, ModeKeeper, Policy};
 
 /// The policies of all merchants.
 #[derive(Debug)]
@@ -12,14 +13,21 @@ pub struct Policies {
     by_mch_id: ArcSwap<HashMap<MchId, Arc<Policy>>>,
     /// For orders of a merchant that is no longer configured.
     otherwise: Arc<Policy>,
+    /// Whose word on the mode counts, where it is not the configuration's.
+    modes: Option<Arc<ModeKeeper>>,
 }
 
 impl Policies {
     /// One policy per merchant, and one for the orders of merchants that are no longer configured.
     pub fn new(by_mch_id: HashMap<MchId, Policy>, otherwise: Policy) -> Self {
-        let policies = Self { by_mch_id: ArcSwap::default(), otherwise: Arc::new(otherwise) };
+        let policies = Self { by_mch_id: ArcSwap::default(), otherwise: Arc::new(otherwise), modes: None };
         policies.replace(by_mch_id);
         policies
+    }
+
+    /// Follows the mode of the installation, whatever these policies say of it.
+    pub fn following(self, modes: Arc<ModeKeeper>) -> Self {
+        Self { modes: Some(modes), ..self }
     }
 
     /// Other policies from the next decision on.
@@ -28,8 +36,12 @@ impl Policies {
         self.by_mch_id.store(Arc::new(by_mch_id));
     }
 
-    /// The policy of one merchant.
-    pub fn of(&self, mch_id: &MchId) -> Arc<Policy> {
-        self.by_mch_id.load().get(mch_id).cloned().unwrap_or_else(|| self.otherwise.clone())
+    /// The policy of one merchant for a decision that is made now. In shadow the ledger is asked each time: nothing is
+    /// withheld that a live installation would tell.
+    pub async fn now(&self, mch_id: &MchId) -> Result<Arc<Policy>, PortError> {
+        let policy = self.by_mch_id.load().get(mch_id).cloned().unwrap_or_else(|| self.otherwise.clone());
+        let Some(modes) = &self.modes else { return Ok(policy) };
+        let mode = modes.settled().await?;
+        Ok(if policy.mode == mode { policy } else { Arc::new(Policy { mode, ..(*policy).clone() }) })
     }
 }

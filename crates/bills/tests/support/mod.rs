@@ -14,7 +14,7 @@ use embedded::{Engine, EngineConfig, WallClock};
 use flate2::{Compression, write::GzEncoder};
 use paybell_core::ports::{CheckSource, EventFilter, EventLog, LogRead, Notes};
 use paybell_core::time::Millis;
-use paybell_core::{Check, Day, Event, Lane, MchId, Mode, Timestamp};
+use paybell_core::{Check, Day, Event, Lane, MchId, Mode, ModeKeeper, Timestamp};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -167,8 +167,8 @@ impl Place {
             wants: Wants {
                 opening: Opening { after: Millis::seconds(10 * 3600), by_itself: true },
                 retention: Millis::seconds(35 * 86_400),
-                mode: Mode::Live,
             },
+            modes: Arc::new(ModeKeeper::fixed(Mode::Live)),
             timing: Timing {
                 pace: Duration::from_millis(10),
                 renewal: Duration::from_millis(20),

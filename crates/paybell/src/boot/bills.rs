@@ -53,8 +53,8 @@ pub fn build(
                 by_itself: config.reconcile.automatic,
             },
             retention: config.retention.orders,
-            mode: config.mode,
         },
+        modes: engine.modes.clone(),
         timing: Timing::default(),
         company: match config.engine {
             EngineKind::Embedded => Company::Alone,

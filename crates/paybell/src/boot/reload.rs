@@ -54,6 +54,13 @@ pub struct Beginning {
     printer: Printer,
 }
 
+impl Beginning {
+    /// The file that was read, for messages.
+    pub fn file_name(&self) -> String {
+        self.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE)).display().to_string()
+    }
+}
+
 /// Keeps a running process up to its configuration.
 pub struct Reload {
     file: Option<PathBuf>,

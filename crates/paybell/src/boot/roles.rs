@@ -126,7 +126,7 @@ fn build_ingress(
 ) -> Result<Ingress, Error> {
     let metrics = IngressMetrics::register(registry, mch_ids(config), &keys.notifications);
     Ok(Ingress::new(Arc::new(ingress_merchants(config)?), engine.queue.clone(), metrics)
-        .with_mode(config.mode))
+        .following(engine.modes.clone()))
 }
 
 async fn serve_ingress(listener: Listener, ingress: Arc<Ingress>, drain: CancellationToken) {
@@ -155,7 +155,7 @@ fn build_console(
     let console_config = ConsoleConfig {
         tokens: tokens(config)?,
         mch_ids: known.clone(),
-        mode: config.mode,
+        modes: engine.modes.clone(),
         allowed_hosts,
         rate: Rate::per_second(config.console.rate),
         streams_max: usize::try_from(config.console.streams).unwrap_or(usize::MAX),
@@ -213,7 +213,8 @@ fn build_worker(
     asker: &Arc<Asker>,
     metrics: WorkerMetrics,
 ) -> Result<(Worker, reload::Worker), Error> {
-    let policies = Arc::new(Policies::new(policies(config), policy_of_others(config)));
+    let policies = Policies::new(policies(config), policy_of_others(config)).following(engine.modes.clone());
+    let policies = Arc::new(policies);
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)
         .map_err(|error| Error::Failed(format!("the system gives no random numbers: {error}")))?;

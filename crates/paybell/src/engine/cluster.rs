@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use paybell_core::{
-    Lane,
+    Lane, ModeKeeper,
     ports::{CheckSource, Delivery, PortError},
 };
 use rabbitmq::{Letters, RabbitConfig, RabbitMq};
@@ -87,6 +87,9 @@ pub async fn open(config: &Config, needs: Needs) -> Result<Engine, Error> {
         acts: shared.clone(),
         businesses: shared,
     });
+    let modes = ports.as_ref().map(|ports| {
+        ModeKeeper::shared(config.mode, ports.notes.clone(), ports.ledger.clone())
+    });
     let letters =
         ports.as_ref().map(|ports| Letters { dead: ports.dead.clone(), ledger: ports.ledger.clone() });
     let needs = rabbitmq::Needs {
@@ -109,11 +112,14 @@ pub async fn open(config: &Config, needs: Needs) -> Result<Engine, Error> {
         source: guarded(rabbitmq.source()),
         given_up: guarded(rabbitmq.dead_source()),
         registrations: rabbitmq.orders(),
+        // An ingress alone withholds nothing: who answered WeChat says so in the check.
+        modes: Arc::new(modes.unwrap_or_else(|| ModeKeeper::fixed(config.mode))),
         backing: Backing::Cluster(Servers { rabbitmq, ledger }),
     })
 }
 
-async fn open_ledger(config: &Config) -> Result<RedisLedger, Error> {
+/// The ledger alone.
+pub async fn open_ledger(config: &Config) -> Result<RedisLedger, Error> {
     let mut redis = redis_config(config).map_err(refused)?;
     redis.cadence = config.cadence.clone();
     redis.retention = Retention { orders: config.retention.orders, ..Retention::default() };

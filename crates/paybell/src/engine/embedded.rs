@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use embedded::{EngineConfig, OpenError, Retention, SystemClock};
+use paybell_core::ModeKeeper;
 use tokio::task::spawn_blocking;
 
 use super::{Backing, Engine, LedgerPorts};
@@ -50,6 +51,8 @@ pub(super) async fn open(config: &Config) -> Result<Engine, Error> {
         source: Some(shared),
         given_up: None,
         registrations: None,
+        // One process has the file to itself: nobody can be in another mode.
+        modes: Arc::new(ModeKeeper::fixed(config.mode)),
         backing: Backing::Embedded(store),
     })
 }

@@ -28,7 +28,7 @@ impl Worker {
         let found = RefundLook { number: &refund.out_refund_no, hints: refund.hints, answer: &answer };
         loop {
             let reading = self.parts.ledger.clock().await?;
-            let policy = self.parts.policies.of(&record.key.mch_id);
+            let policy = self.parts.policies.now(&record.key.mch_id).await?;
             let look = Look {
                 check,
                 policy: &policy,
