@@ -125,6 +125,42 @@ fn every_alert_says_what_to_do() {
     }
 }
 
+/// Whoever is called may read Chinese. The texts name the same labels, metrics, alerts, commands and documents.
+#[test]
+fn every_alert_speaks_both_languages() {
+    for rule in yaml("deploy/prometheus/rules.yml")[0]["groups"][0]["rules"].as_array().unwrap() {
+        let name = rule["alert"].as_str().unwrap();
+        for key in ["summary", "runbook"] {
+            let text = |key: &str| {
+                rule["annotations"][key].as_str().unwrap_or_else(|| panic!("{name} has no {key}"))
+            };
+            let (english, chinese) = (text(key), text(&format!("{key}_zh")));
+            let is_chinese = |letter: char| ('\u{4e00}'..='\u{9fff}').contains(&letter);
+            assert!(chinese.contains(is_chinese), "{name}: {chinese}");
+            assert_eq!(named_in(english), named_in(chinese), "{name}: {chinese}");
+        }
+    }
+}
+
+/// What a text names that is the same in every language.
+fn named_in(text: &str) -> BTreeSet<String> {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || "_-/.".contains(letter);
+    let words: Vec<&str> =
+        text.split(|letter: char| !is_part(letter)).filter(|word| !word.is_empty()).collect();
+    let is_name =
+        |word: &&&str| word.starts_with("paybell_") || word.len() > 7 && word.starts_with("Paybell");
+    let plain = |word: &str| word.trim_end_matches('.').to_owned();
+    let names = words.iter().filter(is_name).map(|word| plain(word));
+    let commands = words
+        .windows(2)
+        .filter(|pair| pair[0] == "paybell")
+        .map(|pair| format!("paybell {}", plain(pair[1])));
+    let documents =
+        words.iter().filter(|word| word.starts_with("docs/")).map(|word| plain(word).replace(".zh-CN", ""));
+    let values = text.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap().trim().to_owned());
+    names.chain(commands).chain(documents).chain(values).collect()
+}
+
 /// rules.test.yml has a case in which each alert fires.
 #[test]
 fn every_alert_is_played() {
