@@ -70,9 +70,13 @@ impl IngressMetrics {
             refund_notifications.clone(),
         );
         let ack = AckHistogram::default();
-        registry.register("paybell_ack_seconds", "From the request's head to our answer", ack.clone());
+        let help = "From an authentic notification's head to our answer";
+        registry.register("paybell_ack_seconds", help, ack.clone());
         let (key_used, known) = (key_used.clone(), Arc::default());
         let metrics = Self { notifications, refund_notifications, key_used, known, ack };
+        for result in ["not_durable", "overloaded"] {
+            metrics.begin("unknown", result);
+        }
         metrics.know(mch_ids);
         metrics
     }
@@ -88,10 +92,18 @@ impl IngressMetrics {
             let labels = vec![("mch_id", mch_id.to_owned()), ("key", key.to_owned())];
             self.key_used.get_or_create_owned(&labels)
         };
+        for result in ["bad_signature", "not_durable"] {
+            self.begin(mch_id, result);
+        }
         OfMerchant {
             accepted: self.notifications.get_or_create_owned(&labels(mch_id, "accepted")),
             keys: [of_key("current"), of_key("previous")],
         }
+    }
+
+    /// What an alert counts begins at 0, so that its first count is a rise.
+    fn begin(&self, mch_id: &str, result: &str) {
+        self.notifications.get_or_create(&labels(mch_id, result)).inc_by(0);
     }
 
     pub(crate) fn accepted(&self, kind: Kind, mch_id: &str) {

@@ -23,6 +23,14 @@ pub struct Reception {
     pub result: &'static str,
 }
 
+impl Reception {
+    /// Whether it was authentic and waited for the durable step. What is refused is answered at once, and anybody can
+    /// have it refused: it would hide how long the others wait.
+    pub(crate) fn came_to_be_stored(self) -> bool {
+        matches!(self.result, "accepted" | "not_durable")
+    }
+}
+
 /// Takes notifications.
 pub struct Ingress {
     merchants: ArcSwap<Merchants>,

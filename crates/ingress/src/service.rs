@@ -14,7 +14,7 @@ use wechat_pay::xml::BODY_BYTES_MAX;
 
 use crate::answer::Answer;
 use crate::metrics::Kind;
-use crate::receive::Ingress;
+use crate::receive::{Ingress, Reception};
 
 const NOTIFY_PATHS: [(&str, Kind); 2] = [("/notify/pay", Kind::Payment), ("/notify/refund", Kind::Refund)];
 const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
@@ -82,9 +82,11 @@ impl Ingress {
             Ok(place) => place,
             Err(answer) => return respond(answer, None),
         };
-        let answer = self.notified(kind, path_mch_id, &body).await;
-        self.metrics.answered(begun.elapsed());
-        respond(answer, None)
+        let reception = self.notified(kind, path_mch_id, &body).await;
+        if reception.came_to_be_stored() {
+            self.metrics.answered(begun.elapsed());
+        }
+        respond(reception.answer, None)
     }
 
     fn place(&self, kind: Kind, is_draining: IsDraining) -> Result<Place<'_>, Answer> {
@@ -97,7 +99,7 @@ impl Ingress {
         Ok(place)
     }
 
-    async fn notified(&self, kind: Kind, path_mch_id: Option<&str>, body: &[u8]) -> Answer {
+    async fn notified(&self, kind: Kind, path_mch_id: Option<&str>, body: &[u8]) -> Reception {
         let patience = Duration::from_millis(self.limits.durable_timeout_ms);
         let received = async {
             match kind {
@@ -106,10 +108,10 @@ impl Ingress {
             }
         };
         match tokio::time::timeout(patience, received).await {
-            Ok(reception) => reception.answer,
+            Ok(reception) => reception,
             Err(_) => {
                 self.metrics.refused(kind, None, "not_durable");
-                Answer::Unavailable
+                Reception { answer: Answer::Unavailable, result: "not_durable" }
             }
         }
     }

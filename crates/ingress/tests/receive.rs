@@ -20,6 +20,8 @@ use wechat_pay::sign::{AcceptedAlgorithm, Algorithm, ApiKey, sign};
 
 const KEY: &str = "192006250b4c09247ec02edce69f6a2d";
 const PREVIOUS: &str = "K6YzxuySxxaXJLpwoBFdUAxcN3HHu1ED";
+/// Known to nobody here, yet.
+const NEXT: &str = "0123456789abcdef0123456789abcdef";
 const SUCCESS: &[u8] =
     b"<xml><return_code><![CDATA[SUCCESS]]></return_code><return_msg><![CDATA[OK]]></return_msg></xml>";
 
@@ -192,7 +194,11 @@ async fn i1_what_could_not_be_stored_is_not_acknowledged() {
 }
 
 async fn post(desk: &Desk, is_draining: bool) -> (StatusCode, Bytes) {
-    let body = Full::new(Bytes::from(notification(KEY, &[])));
+    post_signed(desk, KEY, is_draining).await
+}
+
+async fn post_signed(desk: &Desk, key: &str, is_draining: bool) -> (StatusCode, Bytes) {
+    let body = Full::new(Bytes::from(notification(key, &[])));
     let request = Request::builder().method(Method::POST).uri("/notify/pay").body(body).unwrap();
     let request_deadline = Instant::now() + Duration::from_secs(15);
     let peer = Peer { address: ([127, 0, 0, 1], 1).into(), request_deadline, encrypted: false };
@@ -221,6 +227,45 @@ async fn a_draining_or_overloaded_ingress_sends_wechat_away() {
     assert!(full.queue.stored.lock().unwrap().is_empty());
 }
 
+fn metrics(desk: &Desk) -> String {
+    let mut text = String::new();
+    encode(&mut text, &desk.registry).unwrap();
+    text
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_does_not_hide_how_long_authentic_notifications_wait() {
+    for (mood, status) in
+        [(Mood::Hangs, StatusCode::SERVICE_UNAVAILABLE), (Mood::Fails, StatusCode::SERVICE_UNAVAILABLE)]
+    {
+        let desk = desk(mood);
+        for _ in 0..9 {
+            assert_eq!(post_signed(&desk, NEXT, false).await.0, StatusCode::UNAUTHORIZED);
+        }
+        assert!(metrics(&desk).contains("paybell_ack_seconds_count 0\n"), "{}", metrics(&desk));
+        assert_eq!(post(&desk, false).await.0, status);
+        assert!(metrics(&desk).contains("paybell_ack_seconds_count 1\n"), "{}", metrics(&desk));
+    }
+    let desk = desk(Mood::Stores);
+    post(&desk, false).await;
+    assert!(metrics(&desk).contains("paybell_ack_seconds_count 1\n"), "{}", metrics(&desk));
+}
+
+#[test]
+fn what_an_alert_counts_begins_at_zero() {
+    let text = metrics(&desk(Mood::Stores));
+    for (mch_id, result) in [
+        ("1900000109", "accepted"),
+        ("1900000109", "bad_signature"),
+        ("1900000109", "not_durable"),
+        ("unknown", "not_durable"),
+        ("unknown", "overloaded"),
+    ] {
+        let line = format!("paybell_notifications_total{{mch_id=\"{mch_id}\",result=\"{result}\"}} 0\n");
+        assert!(text.contains(&line), "{line}{text}");
+    }
+}
+
 fn merchant(mch_id: &str, keys: &[&str]) -> Merchant {
     Merchant {
         mch_id: mch_id.to_owned(),
@@ -233,7 +278,6 @@ fn merchant(mch_id: &str, keys: &[&str]) -> Merchant {
 
 #[tokio::test]
 async fn merchants_come_go_and_change_their_keys_while_notifications_come() {
-    const NEXT: &str = "0123456789abcdef0123456789abcdef";
     let desk = desk(Mood::Stores);
     let result = async |key: &str, mch_id: &'static str| {
         let body = notification(key, &[("mch_id", mch_id)]);
