@@ -44,6 +44,7 @@ pub struct Desk {
 impl Desk {
     /// A desk over these parts.
     pub fn new(parts: Parts) -> Self {
+        parts.metrics.begin(&parts.settings);
         let settings = ArcSwap::from_pointee(parts.settings.clone());
         let random = Mutex::new(StdRng::from_seed(parts.seed));
         Self { parts, settings, random }
@@ -51,6 +52,7 @@ impl Desk {
 
     /// Other settings from the next demand on.
     pub fn replace(&self, settings: Settings) {
+        self.parts.metrics.begin(&settings);
         self.settings.store(Arc::new(settings));
     }
 

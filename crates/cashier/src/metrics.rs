@@ -7,6 +7,22 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use crate::settings::Settings;
+
+/// What keeps every payer of a shop from paying, as the alert `PaybellPlacingFails` has it.
+const NOT_PLACED: [RefusalKind; 6] = [
+    RefusalKind::OutcomeUnknown,
+    RefusalKind::WechatAway,
+    RefusalKind::KeysRefused,
+    RefusalKind::RefusedByWechat,
+    RefusalKind::RefusedUnsigned,
+    RefusalKind::NoNotifyUrl,
+];
+
+/// The same of an app's payers, as the alert `PaybellOpenidsFail` has it.
+const NOT_EXCHANGED: [RefusalKind; 3] =
+    [RefusalKind::CodeRefused, RefusalKind::WechatBusy, RefusalKind::WechatAway];
+
 type Labels = [(&'static str, String); 3];
 
 /// `paybell_cashier_calls_total{mch_id,call,outcome}` and `paybell_openid_calls_total{appid,call,outcome}`.
@@ -17,17 +33,32 @@ pub struct CashierMetrics {
 }
 
 impl CashierMetrics {
-    /// Registers the metrics. What is sure to be counted one day begins at 0.
-    pub fn register<'m>(registry: &mut Registry, mch_ids: impl IntoIterator<Item = &'m str>) -> Self {
+    /// Registers the metrics.
+    pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let help = "Demands of shops to place and close orders, by what came of them";
         registry.register("paybell_cashier_calls", help, metrics.calls.clone());
         let help = "Demands of shops for openids, by what came of them";
         registry.register("paybell_openid_calls", help, metrics.openids.clone());
-        for mch_id in mch_ids {
-            metrics.count(mch_id, "place", "placed", 0);
-        }
         metrics
+    }
+
+    /// What alerts count of these shops and apps begins at 0, so that a first failure is a rise.
+    pub(crate) fn begin(&self, settings: &Settings) {
+        for shop in &settings.shops {
+            for kind in NOT_PLACED {
+                self.count(shop.mch_id.as_str(), "place", kind.slug(), 0);
+            }
+            self.count(shop.mch_id.as_str(), "place", "placed", 0);
+        }
+        for app in &settings.apps {
+            for call in ["code", "jscode"] {
+                for kind in NOT_EXCHANGED {
+                    self.exchange(app.appid.as_str(), call, kind.slug(), 0);
+                }
+                self.exchange(app.appid.as_str(), call, "given", 0);
+            }
+        }
     }
 
     pub(crate) fn placed(&self, mch_id: &MchId, outcome: &Result<Placed, CashierError>) {
@@ -57,8 +88,13 @@ impl CashierMetrics {
             CodeOf::Page => "code",
             CodeOf::MiniProgram => "jscode",
         };
-        let labels = [("appid", appid.to_owned()), ("call", call.to_owned()), ("outcome", word.to_owned())];
-        self.openids.get_or_create(&labels).inc();
+        self.exchange(appid, call, word, 1);
+    }
+
+    fn exchange(&self, appid: &str, call: &str, outcome: &str, by: u64) {
+        let labels =
+            [("appid", appid.to_owned()), ("call", call.to_owned()), ("outcome", outcome.to_owned())];
+        self.openids.get_or_create(&labels).inc_by(by);
     }
 
     fn count(&self, mch_id: &str, call: &str, outcome: &str, by: u64) {

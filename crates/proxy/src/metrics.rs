@@ -100,7 +100,10 @@ impl ProxyMetrics {
         let registrations = Family::<Labels, Counter>::default();
         let help = "What became of the orders that calls placed";
         registry.register("paybell_proxy_registrations", help, registrations.clone());
-        let unverified = Family::default();
+        let unverified = Family::<Labels, Counter>::default();
+        for reason in ["bad_signature", "unknown_merchant"] {
+            unverified.get_or_create(&labels([("reason", reason)])).inc_by(0);
+        }
         let help = "Orders that were forwarded but not registered, by reason";
         registry.register("paybell_proxy_unverified", help, unverified.clone());
         let waiting = Gauge::default();

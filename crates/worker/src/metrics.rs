@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// Where a refund waits for something. One in doubt is asked for as well.
 const UNSETTLED: [&str; 5] = ["asked", "doubt", "notified", "processing", "abnormal"];
+const LEARNED_BY: [LearnedBy; 4] =
+    [LearnedBy::Notification, LearnedBy::Poll, LearnedBy::Bill, LearnedBy::Manual];
 const AGES: [&str; 4] = ["under_1h", "under_1d", "under_7d", "over_7d"];
 
 type Labels = Vec<(&'static str, String)>;
@@ -100,12 +102,17 @@ impl WorkerMetrics {
     }
 
     fn begin_at_zero<'m>(&self, mch_ids: impl IntoIterator<Item = &'m str>) {
-        for reason in [Reason::Notified, Reason::Due, Reason::Manual] {
-            self.checks.get_or_create(&[("reason", reason.as_str()), ("outcome", "paid")]).inc_by(0);
+        for reason in [Reason::Notified, Reason::Due, Reason::Billed, Reason::Manual] {
+            for outcome in ["paid", "transient", "given_back"] {
+                self.checks.get_or_create(&[("reason", reason.as_str()), ("outcome", outcome)]).inc_by(0);
+            }
         }
+        // Counts every check, whatever comes of it: an alert asks whether any worker takes one.
+        drop(self.step_seconds.get_or_create(&[("step", "take")]));
         for kind in EventType::ALL {
-            for learned_by in [LearnedBy::Notification, LearnedBy::Poll] {
+            for learned_by in LEARNED_BY {
                 self.events.get_or_create(&event_labels(kind, learned_by)).inc_by(0);
+                self.withheld.get_or_create(&event_labels(kind, learned_by)).inc_by(0);
             }
         }
         for state in UNSETTLED {
@@ -130,7 +137,10 @@ impl WorkerMetrics {
     pub(crate) fn begin_merchant(&self, mch_id: &str) {
         let merchant = ("mch_id", mch_id.to_owned());
         drop(self.query_seconds.get_or_create(&vec![merchant.clone()]));
-        self.queries.get_or_create(&vec![merchant, ("result", "answered".to_owned())]).inc_by(0);
+        for result in ["answered", "key_refused"] {
+            let labels = vec![merchant.clone(), ("result", result.to_owned())];
+            self.queries.get_or_create(&labels).inc_by(0);
+        }
         for key in ["current", "previous"] {
             let labels = vec![("mch_id", mch_id.to_owned()), ("key", key.to_owned())];
             self.key_used.get_or_create(&labels).inc_by(0);
@@ -209,6 +219,29 @@ mod tests {
     fn refusal() -> Refusal {
         let [code, said, cause, remedy, cause_zh, remedy_zh] = [(); 6].map(|()| String::new());
         Refusal { code, said, cause, remedy, cause_zh, remedy_zh }
+    }
+
+    /// A series that appears with its first count shows no rise, and its alert never fires.
+    #[test]
+    fn what_an_alert_counts_begins_at_zero() {
+        let mut registry = Registry::default();
+        WorkerMetrics::register(&mut registry, ["1"], &KeyUsed::default());
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let is_there = |line: String| assert!(text.contains(&format!("{line} 0\n")), "{line} in\n{text}");
+        for learned_by in ["notification", "poll", "bill", "manual"] {
+            for kind in ["order.paid", "order.duplicate_payment"] {
+                let labels = format!("{{type=\"{kind}\",learned_by=\"{learned_by}\"}}");
+                is_there(format!("paybell_events_total{labels}"));
+                is_there(format!("paybell_shadow_events_total{labels}"));
+            }
+        }
+        for reason in ["notified", "due", "billed", "manual"] {
+            is_there(format!("paybell_checks_total{{reason=\"{reason}\",outcome=\"transient\"}}"));
+            is_there(format!("paybell_checks_total{{reason=\"{reason}\",outcome=\"given_back\"}}"));
+        }
+        is_there("paybell_check_step_seconds_count{step=\"take\"}".to_owned());
+        is_there("paybell_queries_total{mch_id=\"1\",result=\"key_refused\"}".to_owned());
     }
 
     #[test]

@@ -360,7 +360,7 @@ async fn a_code_brings_its_openid_once() {
 async fn every_exchange_of_a_code_is_counted_by_what_came_of_it() {
     let mut street = street(Algorithm::Md5).await;
     let mut registry = Registry::default();
-    let metrics = CashierMetrics::register(&mut registry, []);
+    let metrics = CashierMetrics::register(&mut registry);
     street.desk = counting_desk_over(&street.world, &street.base, (Algorithm::Md5, &[KEY]), metrics);
     let (ours, other) = (AppId::new("wx1").unwrap(), AppId::new("wx2").unwrap());
     let code = street.wechat.login("wx1", "alice").unwrap();
@@ -380,6 +380,11 @@ async fn every_exchange_of_a_code_is_counted_by_what_came_of_it() {
             "paybell_openid_calls_total{{appid=\"{appid}\",call=\"{call}\",outcome=\"{outcome}\"}} 1\n"
         );
         assert!(text.contains(&line), "{line}{text}");
+    }
+    // What did not happen yet is there all the same: its first time is a rise.
+    for outcome in ["code-refused", "wechat-busy", "wechat-away", "given"] {
+        let line = format!("appid=\"wx1\",call=\"code\",outcome=\"{outcome}\"");
+        assert!(text.contains(&line), "{line} in\n{text}");
     }
     assert!(!text.contains(&code), "a code is a secret while it is good");
 }

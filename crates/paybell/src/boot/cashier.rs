@@ -9,7 +9,6 @@ use prometheus_client::registry::Registry;
 use wechat_pay::{client::OpenIdClient, openid::AppSecret};
 use worker::Asker;
 
-use super::views::mch_ids;
 use crate::{
     config::{Config, ListenAddress, Merchant},
     engine::Engine,
@@ -43,7 +42,7 @@ pub fn build(
         openids,
         settings: settings(&config.merchants, notify_base),
         lives: Lives { prepay: config.prepay_life, mweb: config.mweb_life },
-        metrics: CashierMetrics::register(registry, mch_ids(config)),
+        metrics: CashierMetrics::register(registry),
         seed,
     }))
 }
