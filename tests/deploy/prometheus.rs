@@ -35,7 +35,11 @@ fn expressions() -> Vec<(String, String)> {
 fn metrics_in(expression: &str) -> BTreeSet<String> {
     let words = expression.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     let ours = words.filter(|word| word.starts_with("paybell_"));
-    ours.map(|word| word.strip_suffix("_bucket").unwrap_or(word).to_owned()).collect()
+    let of_histogram = |word: &str| {
+        let name = word.strip_suffix("_bucket").or_else(|| word.strip_suffix("_count"));
+        name.unwrap_or(word).to_owned()
+    };
+    ours.map(of_histogram).collect()
 }
 
 /// `label="value"` and `label=~"a|b"` of an expression.
@@ -58,7 +62,6 @@ fn matchers_in(expression: &str) -> Vec<(String, String)> {
 /// Metrics that neither alert nor panel needs: what the binary does not show yet, and what the alert for dead letters
 /// covers, or the one for a configuration that differs, or the one for previous keys.
 const NOT_WATCHED: &[&str] = &[
-    "paybell_shadow_events_total",
     "paybell_posted_registrations_total",
     "paybell_reloads_total",
     "paybell_config_loaded_timestamp_seconds",
