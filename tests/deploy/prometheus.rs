@@ -154,10 +154,17 @@ fn named_in(text: &str) -> BTreeSet<String> {
         |word: &&&str| word.starts_with("paybell_") || word.len() > 7 && word.starts_with("Paybell");
     let plain = |word: &str| word.trim_end_matches('.').to_owned();
     let names = words.iter().filter(is_name).map(|word| plain(word));
-    let commands = words
-        .windows(2)
-        .filter(|pair| pair[0] == "paybell")
-        .map(|pair| format!("paybell {}", plain(pair[1])));
+    let has_parts = |word: &str| {
+        ["config", "dead", "endpoint", "events", "operations", "order", "shadow", "topology"].contains(&word)
+    };
+    let behind = words.split(|word| *word == "paybell").skip(1);
+    let commands = behind.map(|words| {
+        let parts = words.first().map_or(0, |first| 1 + usize::from(has_parts(first)));
+        words
+            .iter()
+            .take(parts)
+            .fold("paybell".to_owned(), |command, word| format!("{command} {}", plain(word)))
+    });
     let documents =
         words.iter().filter(|word| word.starts_with("docs/")).map(|word| plain(word).replace(".zh-CN", ""));
     let values = text.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap().trim().to_owned());
