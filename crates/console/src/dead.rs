@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyper::{Response, StatusCode};
 use paybell_core::act::Action;
+use paybell_core::dead::Removed;
 use paybell_core::lease::FRESH;
 use paybell_core::{DeadLetter, MchId, OrderKey};
 use serde::Serialize;
@@ -51,7 +52,8 @@ pub(crate) async fn show(shared: &Shared, call: &Call) -> Result<Response<Body>,
     Ok(json(StatusCode::OK, &letter(shared, call).await?))
 }
 
-/// `POST /v1/dead/{id}/replay`. The check is stored before the letter goes: a crash between them leaves both.
+/// `POST /v1/dead/{id}/replay`. The check is stored before the letter goes: a crash between them leaves both. What another
+/// look leaves under the letter's id meanwhile stays: it is news that nobody has read.
 pub(crate) async fn replay(shared: &Shared, call: &Call) -> Result<Response<Body>, Error> {
     let (letter, deed) = deed(shared, call, Action::DeadReplay).await?;
     shared.audited(call, deed, handle_again(shared, &letter)).await?;
@@ -59,6 +61,9 @@ pub(crate) async fn replay(shared: &Shared, call: &Call) -> Result<Response<Body
 }
 
 async fn handle_again(shared: &Shared, letter: &DeadLetter) -> Result<(), Error> {
+    if letter.is_unreadable() {
+        return Err(Error::UnreadableLetter { reason: letter.reason.clone() });
+    }
     if let Some(document) = &letter.document {
         let taken =
             posted::register(shared.ports.registry.as_ref(), &shared.config.mch_ids, document.as_bytes());
@@ -71,7 +76,7 @@ async fn handle_again(shared: &Shared, letter: &DeadLetter) -> Result<(), Error>
         }
         shared.ports.queue.publish(&[check]).await?;
     }
-    shared.ports.dead.remove(letter.id).await?;
+    shared.ports.dead.remove(letter).await?;
     Ok(())
 }
 
@@ -79,9 +84,10 @@ async fn handle_again(shared: &Shared, letter: &DeadLetter) -> Result<(), Error>
 pub(crate) async fn discard(shared: &Shared, call: &Call) -> Result<Response<Body>, Error> {
     let (letter, deed) = deed(shared, call, Action::DeadDrop).await?;
     let drop = async {
-        match shared.ports.dead.remove(letter.id).await? {
-            true => Ok(()),
-            false => Err(Error::UnknownLetter),
+        match shared.ports.dead.remove(&letter).await? {
+            Removed::Gone => Ok(()),
+            Removed::Absent => Err(Error::UnknownLetter),
+            Removed::Repeated => Err(Error::RepeatedLetter),
         }
     };
     shared.audited(call, deed, drop).await?;

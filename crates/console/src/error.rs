@@ -102,6 +102,13 @@ pub(crate) enum Error {
     OtherTransaction,
     #[error("the letter ({}) names no order of a configured merchant, so there is nothing to check; DELETE drops it", .reason.as_str())]
     NoReplay { reason: DeadReason },
+    #[error(
+        "this version of paybell cannot read the letter ({}): a newer version wrote it, or it is damaged; replay it with \
+         that version, or look at the order and DELETE the letter", .reason.as_str()
+    )]
+    UnreadableLetter { reason: DeadReason },
+    #[error("the problem came again while the letter was being dropped: read it once more, then drop it")]
+    RepeatedLetter,
     #[error("the registration cannot be taken this time either: {cause}; DELETE drops the letter")]
     RefusedAgain { cause: String },
     #[error(
@@ -182,6 +189,8 @@ impl Error {
             Error::NothingWithheld => (S::CONFLICT, "nothing-withheld", "Nothing to release"),
             Error::OtherTransaction => (S::CONFLICT, "other-transaction", "Another payment"),
             Error::NoReplay { .. } => (S::CONFLICT, "no-replay", "Nothing to replay"),
+            Error::UnreadableLetter { .. } => (S::CONFLICT, "no-replay", "Nothing to replay"),
+            Error::RepeatedLetter => (S::CONFLICT, "repeated-dead-letter", "It came again"),
             Error::RefusedAgain { .. } => (S::CONFLICT, "refused-again", "Refused again"),
             Error::Gone { .. } => (S::GONE, "cursor-gone", "The place is gone"),
             Error::ShutOut { .. } => (S::TOO_MANY_REQUESTS, "shut-out", "Too many wrong tokens"),

@@ -139,8 +139,11 @@ pub static PROBLEMS: &[Explained] = &[
         "Shadow mode withheld nothing of this order", "Nothing to do: it was told already, or there is nothing to tell yet",
         "影子模式没有扣留该订单的事件", "无需处理：事件已发出，或尚无事件"]),
     row("no-replay", "409", [
-        "The dead letter names no order of a configured merchant", "Configure the merchant and replay again, or drop the letter",
-        "死信没有对应已配置商户的订单", "配置该商户后重放，或删除死信"]),
+        "The dead letter names no order of a configured merchant, or this version cannot read it", "Configure the merchant or run the newer version, and replay again; or drop the letter",
+        "死信没有对应已配置商户的订单，或本版本读不了它", "配置该商户，或换回更新的版本，然后重放；或删除死信"]),
+    row("repeated-dead-letter", "409", [
+        "The problem came again while the letter was being dropped; the new occurrence is kept", "Read the letter once more, then drop it",
+        "删除死信时同一问题再次发生；新的一次已保留", "重新查看该死信，再删除"]),
     row("refused-again", "409", [
         "The registration in the dead letter cannot be taken this time either", "Correct it at its sender and drop the letter",
         "死信中的登记这次仍无法受理", "在发送方更正后删除死信"]),

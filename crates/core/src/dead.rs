@@ -1,6 +1,10 @@
 //! Dead letters: checks that cannot be handled, kept with their reason until a person replays or drops them.
+//!
+//! A letter that this version cannot read, because a newer one wrote it or it is damaged, is shown as it stands among the
+//! others, so that it hides none of them. Nothing is replayed on the strength of what could not be read.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::check::Check;
@@ -34,11 +38,17 @@ pub enum DeadReason {
     Registration,
     /// A record that this version cannot read: a newer one wrote it, or it is damaged. It stays as it is.
     Unreadable,
+    /// A word that this version does not know; [`UNKNOWN`] where not even a word is to be had.
+    #[serde(untagged)]
+    Unknown(String),
 }
+
+/// The reason of a letter whose reason cannot be read.
+const UNKNOWN: &str = "unknown";
 
 impl DeadReason {
     /// The word used in documents, logs and metrics.
-    pub fn as_str(&self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             DeadReason::WrongOrder => "wrong_order",
             DeadReason::UnknownTradeState => "unknown_trade_state",
@@ -51,6 +61,7 @@ impl DeadReason {
             DeadReason::RefundDiffers => "refund_differs",
             DeadReason::Registration => "registration",
             DeadReason::Unreadable => "unreadable",
+            DeadReason::Unknown(word) => word,
         }
     }
 }
@@ -140,8 +151,36 @@ impl DeadLetter {
         Self { id, mch_id, out_trade_no, reason, detail, count, first_at, last_at, document, refund }
     }
 
-    /// The stored letter after one more occurrence.
+    /// What is shown in the place of a letter that cannot be read: its id, its text as it stands, and what of it can be
+    /// made out.
+    pub fn unreadable(id: Uuid, text: &str, cause: impl std::fmt::Display) -> Self {
+        let found: Value = serde_json::from_str(text).unwrap_or_default();
+        let word = |name: &str| found.get(name).and_then(Value::as_str).unwrap_or_default();
+        let at = |name| Timestamp::parse_rfc3339(word(name)).unwrap_or(Timestamp::from_millis(0));
+        Self {
+            id,
+            mch_id: word("mch_id").to_owned(),
+            out_trade_no: word("out_trade_no").to_owned(),
+            reason: DeadReason::Unknown(UNKNOWN.to_owned()),
+            detail: format!("this version of paybell cannot read the letter ({cause}), which is: {text}"),
+            count: found.get("count").and_then(Value::as_u64).unwrap_or(1),
+            first_at: at("first_at"),
+            last_at: at("last_at"),
+            document: None,
+            refund: None,
+        }
+    }
+
+    /// Whether a newer version wrote it, or it is damaged: what it asks for is not known.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self.reason, DeadReason::Unknown(_))
+    }
+
+    /// The stored letter after one more occurrence. One that cannot be read has nothing to add to.
     pub fn repeated(mut self, again: DeadLetter) -> Self {
+        if self.is_unreadable() {
+            return again;
+        }
         self.count = self.count.saturating_add(again.count);
         self.detail = again.detail;
         self.last_at = again.last_at;
@@ -154,10 +193,34 @@ impl DeadLetter {
         OrderKey::new(self.mch_id.as_str(), self.out_trade_no.as_str()).ok()
     }
 
-    /// The check that a replay publishes. One of a refund leaves an order that only its refund made known as it is.
+    /// The check that a replay publishes. One of a refund leaves an order that only its refund made known as it is. A
+    /// letter that cannot be read has none: it may be about something that this version knows nothing of.
     pub fn check(&self) -> Option<Check> {
+        if self.is_unreadable() {
+            return None;
+        }
         let check = Check::manual(self.key()?);
         Some(Check { refund: self.refund.clone(), ..check })
+    }
+}
+
+/// What came of forgetting a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// It is gone.
+    Gone,
+    /// There was none of its id.
+    Absent,
+    /// It is not the letter that was read: another occurrence was stored since, and waits for somebody to read it.
+    Repeated,
+}
+
+/// What is to become of the letter that stands under the id of one that was read. [`Removed::Gone`]: it may go.
+pub fn removal(stored: Option<&DeadLetter>, read: &DeadLetter) -> Removed {
+    match stored {
+        None => Removed::Absent,
+        Some(stored) if stored == read => Removed::Gone,
+        Some(_) => Removed::Repeated,
     }
 }
 
@@ -220,5 +283,51 @@ mod tests {
         let json = serde_json::to_string(&letter).unwrap();
         assert!(!json.contains("refund"), "{json}");
         assert_eq!(serde_json::from_str::<DeadLetter>(&json).unwrap(), letter);
+    }
+    #[test]
+    fn a_reason_of_a_newer_version_stays_the_word_it_is_and_asks_for_nothing() {
+        let key = OrderKey::new("1", "T").unwrap();
+        let letter = DeadLetter::about(&key, DeadReason::Poison, "a", Timestamp::from_millis(0));
+        let json = serde_json::to_string(&letter).unwrap();
+        let newer = json.replace("\"poison\"", "\"moon_phase\"");
+        let read: DeadLetter = serde_json::from_str(&newer).unwrap();
+        assert_eq!(read.reason, DeadReason::Unknown("moon_phase".to_owned()));
+        assert_eq!(serde_json::to_string(&read).unwrap(), newer, "and is written as it came");
+        assert!(read.key().is_some());
+        assert_eq!(read.check(), None, "it may be about something that this version knows nothing of");
+        assert!(letter.check().is_some());
+        let known: DeadReason = serde_json::from_str("\"refund_differs\"").unwrap();
+        assert_eq!(known, DeadReason::RefundDiffers);
+    }
+
+    #[test]
+    fn what_can_be_made_out_of_an_unreadable_letter_is_shown_with_its_text() {
+        let text =
+            r#"{"mch_id":"1","out_trade_no":"T","count":{"since":3},"last_at":"2026-11-20T12:00:00+08:00"}"#;
+        let shown = DeadLetter::unreadable(Uuid::from_u128(7), text, "count is no number");
+        assert_eq!((shown.id, shown.key()), (Uuid::from_u128(7), OrderKey::new("1", "T").ok()));
+        assert_eq!((shown.reason.as_str(), shown.count), ("unknown", 1));
+        assert_eq!(shown.last_at.rfc3339(), "2026-11-20T12:00:00+08:00");
+        assert!(
+            shown.detail.contains(text) && shown.detail.contains("count is no number"),
+            "{}",
+            shown.detail
+        );
+        assert_eq!(shown.check(), None);
+        let damaged = DeadLetter::unreadable(Uuid::from_u128(7), "{", "no end");
+        assert_eq!((damaged.key(), damaged.mch_id.as_str(), damaged.count), (None, "", 1));
+        let key = OrderKey::new("1", "T").unwrap();
+        let again = DeadLetter::about(&key, DeadReason::Poison, "a", Timestamp::from_millis(5));
+        assert_eq!(shown.repeated(again.clone()), again, "a commit must not fail because of it");
+    }
+
+    #[test]
+    fn only_the_letter_that_was_read_is_forgotten() {
+        let key = OrderKey::new("1", "T").unwrap();
+        let read = DeadLetter::about(&key, DeadReason::Poison, "a", Timestamp::from_millis(1));
+        let again = read.clone().repeated(read.clone());
+        assert_eq!(removal(Some(&read), &read), Removed::Gone);
+        assert_eq!(removal(Some(&again), &read), Removed::Repeated);
+        assert_eq!(removal(None, &read), Removed::Absent);
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::act::{Act, ActEntry, Action};
 use crate::check::{Check, Lane};
-use crate::dead::DeadLetter;
+use crate::dead::{DeadLetter, Removed};
 use crate::event::{Event, EventType};
 use crate::ids::{AppId, BusinessNo, LeaseToken, MchId, OrderKey, OutTradeNo};
 use crate::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
@@ -255,12 +255,14 @@ pub trait Records: Send + Sync {
 pub trait DeadLetters: Send + Sync {
     /// Stores a letter, or raises the count of the one with its id.
     async fn bury(&self, letter: &DeadLetter) -> Result<(), PortError>;
-    /// In the order of their ids, after `after`.
+    /// In the order of their ids, after `after`; fewer than `limit` only where there are no more. One that cannot be read
+    /// is there as [`DeadLetter::unreadable`].
     async fn list(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<DeadLetter>, PortError>;
     /// One letter.
     async fn get(&self, id: Uuid) -> Result<Option<DeadLetter>, PortError>;
-    /// Forgets a letter; `false` if there was none.
-    async fn remove(&self, id: Uuid) -> Result<bool, PortError>;
+    /// [`crate::dead::removal`]: forgets a letter that was read. What was buried under its id since then stays, or an
+    /// order would wait with nobody told.
+    async fn remove(&self, read: &DeadLetter) -> Result<Removed, PortError>;
 }
 
 /// A place in the event log: a position and the id of the event there. Opaque to everybody outside an engine.

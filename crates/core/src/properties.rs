@@ -244,7 +244,11 @@ impl World {
                 assert!(again.notified.is_some() || check.reason != Reason::Notified);
                 let due = before.unwrap().due.unwrap();
                 let due = Due { cause: due.cause.or(check.cause()), ..due };
-                assert_eq!(record.due, Some(due), "somebody else's lease end stands, and is as urgent as this");
+                assert_eq!(
+                    record.due,
+                    Some(due),
+                    "somebody else's lease end stands, and is as urgent as this"
+                );
             }
             Taken::Duplicate => {
                 let record = before.unwrap();

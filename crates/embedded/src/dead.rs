@@ -1,7 +1,7 @@
 //! The dead letters port.
 
 use async_trait::async_trait;
-use paybell_core::dead::DeadLetter;
+use paybell_core::dead::{DeadLetter, Removed, removal};
 use paybell_core::ports::{DeadLetters, PAGE_ROWS_MAX, PortError};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
@@ -26,10 +26,16 @@ impl DeadLetters for Engine {
         self.inner.readers.call(move |connection| store::dead_letter(connection, id)).await
     }
 
-    async fn remove(&self, id: Uuid) -> Result<bool, PortError> {
+    async fn remove(&self, read: &DeadLetter) -> Result<Removed, PortError> {
+        let read = read.clone();
         let remove = move |store: &mut store::Store<'_>| {
-            let sql = "DELETE FROM dead_letters WHERE id = ?1";
-            Ok(store.connection.prepare_cached(sql)?.execute([id.to_string()])? > 0)
+            let stored = store::dead_letter(store.connection, read.id)?;
+            let removed = removal(stored.as_ref(), &read);
+            if removed == Removed::Gone {
+                let sql = "DELETE FROM dead_letters WHERE id = ?1";
+                store.connection.prepare_cached(sql)?.execute([read.id.to_string()])?;
+            }
+            Ok(removed)
         };
         self.inner.writer.call(remove).await
     }
@@ -43,7 +49,15 @@ fn list(connection: &Connection, after: Option<Uuid>, limit: i64) -> Result<Vec<
     let mut rows = statement.query(params![after, limit])?;
     let mut letters = Vec::new();
     while let Some(row) = rows.next()? {
-        letters.push(store::letter_of(row)?);
+        match store::letter_of(row) {
+            Err(error) if error.is_unreadable() => {
+                tracing::warn!(
+                    "a dead letter without an id of ours is left out: {}",
+                    PortError::from(&error)
+                );
+            }
+            letter => letters.push(letter?),
+        }
     }
     Ok(letters)
 }

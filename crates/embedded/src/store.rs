@@ -6,8 +6,10 @@ use paybell_core::check::Lane;
 use paybell_core::dead::DeadLetter;
 use paybell_core::ids::{OrderKey, OutRefundNo};
 use paybell_core::lease::Write;
+use paybell_core::ports::PortError;
 use paybell_core::record::{Record, State};
 use paybell_core::time::Timestamp;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
@@ -157,13 +159,25 @@ pub(crate) fn dead_letter(connection: &Connection, id: Uuid) -> Result<Option<De
     rows.next()?.map(letter_of).transpose()
 }
 
-/// The letter of a row of [`LETTER_COLUMNS`].
+/// The letter of a row of [`LETTER_COLUMNS`], or what is shown in the place of one that cannot be read: it must not hide
+/// the others.
 pub(crate) fn letter_of(row: &Row<'_>) -> Result<DeadLetter, StoreError> {
+    let id: String = row.get(0)?;
+    let id = Uuid::parse_str(&id).map_err(|error| StoreError::Corrupt(format!("dead letter: {error}")))?;
+    match whole_letter_of(row, id) {
+        Err(error) if error.is_unreadable() => {
+            Ok(DeadLetter::unreadable(id, &text_of(row)?, PortError::from(&error)))
+        }
+        letter => letter,
+    }
+}
+
+fn whole_letter_of(row: &Row<'_>, id: Uuid) -> Result<DeadLetter, StoreError> {
     let corrupt = |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("dead letter: {error}"));
-    let (id, reason): (String, String) = (row.get(0)?, row.get(3)?);
+    let reason: String = row.get(3)?;
     let refund: Option<String> = row.get(9)?;
     Ok(DeadLetter {
-        id: Uuid::parse_str(&id).map_err(|error| corrupt(&error))?,
+        id,
         mch_id: row.get(1)?,
         out_trade_no: row.get(2)?,
         reason: serde_json::from_value(reason.into()).map_err(|error| corrupt(&error))?,
@@ -174,4 +188,22 @@ pub(crate) fn letter_of(row: &Row<'_>) -> Result<DeadLetter, StoreError> {
         document: row.get(8)?,
         refund: refund.map(OutRefundNo::new).transpose().map_err(|error| corrupt(&error))?,
     })
+}
+
+/// A row as it stands, as a JSON text.
+fn text_of(row: &Row<'_>) -> Result<String, StoreError> {
+    let mut fields = serde_json::Map::new();
+    for (place, name) in LETTER_COLUMNS.split(", ").enumerate() {
+        let value = match row.get_ref(place)? {
+            ValueRef::Null => continue,
+            ValueRef::Integer(number) if name.ends_with("_at") => {
+                Timestamp::from_millis(number).rfc3339().into()
+            }
+            ValueRef::Integer(number) => number.into(),
+            ValueRef::Real(number) => number.into(),
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into(),
+        };
+        fields.insert(name.to_owned(), value);
+    }
+    Ok(serde_json::Value::Object(fields).to_string())
 }

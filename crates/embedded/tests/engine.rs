@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use embedded::{Engine, EngineConfig, OpenError, Pruned};
 use paybell_core::check::{Check, Lane};
-use paybell_core::dead::DeadReason;
+use paybell_core::dead::{DeadLetter, DeadReason, Removed};
 use paybell_core::lease::{Cleared, Commit, LeaseRequest, Taken};
 use paybell_core::ports::{
     Businesses, CheckQueue, CheckSource, Cursor, DeadLetters, EventFilter, EventLog, Ledger, LogRead,
@@ -25,7 +25,7 @@ use tokio::time::timeout;
 
 use common::{Hands, asks, event, key};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const DAY: Millis = Millis::seconds(86_400);
 
 fn open(dir: &Path, hands: &Arc<Hands>) -> Engine {
@@ -389,5 +389,45 @@ async fn an_unreadable_record_keeps_no_other_from_coming_due_or_being_listed() {
         .unwrap();
     hands.pass(Millis::seconds(60));
     assert!(claimed(Lane::Cadence).await.contains(&key(1)), "whoever can read it finds it due");
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn an_unreadable_letter_is_shown_among_the_others_and_keeps_nothing_from_being_stored() {
+    let (dir, hands) = (tempfile::tempdir().unwrap(), Arc::new(Hands::new()));
+    let engine = open(dir.path(), &hands);
+    let now = engine.clock().await.unwrap().now;
+    let about = |number| DeadLetter::about(&key(number), DeadReason::WrongOrder, "appid", now);
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        engine.bury(&about(number)).await.unwrap();
+        ids.push(about(number).id);
+    }
+    ids.sort();
+    let spoiled = (0..5).map(about).find(|letter| letter.id == ids[1]).unwrap();
+    let spoil = || {
+        let sql = "UPDATE dead_letters SET count = 'many' WHERE id = ?1";
+        assert_eq!(sqlite(dir.path()).execute(sql, [spoiled.id.to_string()]).unwrap(), 1);
+    };
+    spoil();
+    let (mut met, mut after) = (Vec::new(), None);
+    loop {
+        let page = DeadLetters::list(&engine, after, 1).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        met.extend(page.into_iter().map(|letter| letter.id));
+    }
+    assert_eq!(met, ids, "page by page, behind it too");
+    let shown = DeadLetters::get(&engine, spoiled.id).await.unwrap().unwrap();
+    assert_eq!((shown.id, shown.key(), shown.reason.as_str()), (spoiled.id, spoiled.key(), "unknown"));
+    assert_eq!(shown.last_at, spoiled.last_at);
+    assert!(shown.detail.contains(r#""count":"many""#), "{}", shown.detail);
+    assert_eq!(shown.check(), None, "and is never replayed");
+    // A person drops it; or the same problem comes again, whose letter can be read.
+    assert_eq!(DeadLetters::remove(&engine, &shown).await.unwrap(), Removed::Gone);
+    engine.bury(&spoiled).await.unwrap();
+    spoil();
+    engine.bury(&spoiled).await.unwrap();
+    assert_eq!(DeadLetters::get(&engine, spoiled.id).await.unwrap(), Some(spoiled.clone()));
     engine.close().await;
 }

@@ -166,7 +166,7 @@ impl LetterStep {
     pub fn merge(letter: &DeadLetter, stored: Vec<u8>) -> Result<Self, Fault> {
         let merged = match stored.as_slice() {
             [] => letter.clone(),
-            json => letter_of(json)?.repeated(letter.clone()),
+            text => letter_of(letter.id, text).repeated(letter.clone()),
         };
         let new = serde_json::to_vec(&merged).map_err(|error| {
             Fault::Corrupt(format!("dead letter {} cannot be written: {error}", letter.id))
@@ -175,9 +175,10 @@ impl LetterStep {
     }
 }
 
-/// A letter as it is stored.
-pub(crate) fn letter_of(json: &[u8]) -> Result<DeadLetter, Fault> {
-    serde_json::from_slice(json).map_err(|error| Fault::Corrupt(format!("a dead letter: {error}")))
+/// A letter from its stored text, or what is shown in the place of one that cannot be read.
+pub(crate) fn letter_of(id: Uuid, text: &[u8]) -> DeadLetter {
+    let read: Result<DeadLetter, _> = serde_json::from_slice(text);
+    read.unwrap_or_else(|error| DeadLetter::unreadable(id, &String::from_utf8_lossy(text), error))
 }
 
 impl Step {

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 use common::*;
 use paybell_core::check::{Check, Lane};
-use paybell_core::dead::DeadReason;
+use paybell_core::dead::{DeadLetter, DeadReason, Removed};
 use paybell_core::ids::OrderKey;
 use paybell_core::ports::{DeadLetters, DueSet, Ledger, OrderFilter, PortError, Records, Registry};
 use redis_ledger::RedisLedger;
@@ -144,4 +144,52 @@ async fn ledger_page(
 async fn letters_of(ledger: &RedisLedger) -> Vec<(Option<OrderKey>, DeadReason, u64)> {
     let letters = DeadLetters::list(ledger, None, 10).await.unwrap();
     letters.into_iter().map(|letter| (letter.key(), letter.reason.clone(), letter.count)).collect()
+}
+
+/// Gives a letter a text that no version of ours reads.
+async fn spoil_letter(server: &Redis, letter: &DeadLetter) -> String {
+    let (mch_id, out_trade_no) = (&letter.mch_id, &letter.out_trade_no);
+    let text = format!(r#"{{"mch_id":"{mch_id}","out_trade_no":"{out_trade_no}","count":{{"since":1}}}}"#);
+    for name in server.cli(&["--scan", "--pattern", "*dead"]).await.split_whitespace() {
+        if server.cli(&["HEXISTS", name, &letter.id.to_string()]).await.trim() == "1" {
+            server.cli(&["HSET", name, &letter.id.to_string(), &text]).await;
+            return text;
+        }
+    }
+    panic!("the letter is nowhere");
+}
+
+#[tokio::test]
+async fn an_unreadable_letter_is_shown_among_the_others_and_keeps_nothing_from_being_stored() {
+    let server = Redis::start().await;
+    let ledger = open(&server).await;
+    let now = ledger.clock().await.unwrap().now;
+    let about = |number| DeadLetter::about(&key(number), DeadReason::WrongOrder, "appid", now);
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        ledger.bury(&about(number)).await.unwrap();
+        ids.push(about(number).id);
+    }
+    ids.sort();
+    let spoiled = (0..5).map(about).find(|letter| letter.id == ids[1]).unwrap();
+    let text = spoil_letter(&server, &spoiled).await;
+    let (mut met, mut after) = (Vec::new(), None);
+    loop {
+        let page = DeadLetters::list(&ledger, after, 1).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        met.extend(page.into_iter().map(|letter| letter.id));
+    }
+    assert_eq!(met, ids, "page by page, behind it too");
+    let shown = DeadLetters::get(&ledger, spoiled.id).await.unwrap().unwrap();
+    assert_eq!((shown.id, shown.key(), shown.reason.as_str()), (spoiled.id, spoiled.key(), "unknown"));
+    assert!(shown.detail.contains(&text), "{}", shown.detail);
+    assert_eq!(shown.check(), None, "and is never replayed");
+    // A person drops it; or the same problem comes again, whose letter can be read.
+    assert_eq!(DeadLetters::remove(&ledger, &shown).await.unwrap(), Removed::Gone);
+    ledger.bury(&spoiled).await.unwrap();
+    spoil_letter(&server, &spoiled).await;
+    ledger.bury(&spoiled).await.unwrap();
+    let stored = DeadLetters::get(&ledger, spoiled.id).await.unwrap().unwrap();
+    assert_eq!((stored.reason, stored.count), (DeadReason::WrongOrder, 1));
 }

@@ -5,14 +5,16 @@
 //! cluster this also mends the seconds in which one process knows a new merchant already and another does not yet.
 //! Touches no letter of another reason.
 
+use paybell_core::dead::Removed;
 use paybell_core::ports::{CheckQueue, DeadLetters, PortError};
 use paybell_core::{Check, DeadLetter, DeadReason};
 
 /// Letters read at once.
 const PAGE: usize = 256;
 
-/// Replays the letters of merchants that `is_configured` knows; says how many. A check is stored before its letter goes:
-/// an end between them leaves both.
+/// Replays the letters of merchants that `is_configured` knows; says how many went. A check is stored before its letter
+/// goes: an end between them leaves both. Where a process that does not know the merchant yet takes that check, the letter
+/// that it leaves stays for the next time.
 pub async fn revive(
     dead: &dyn DeadLetters,
     queue: &dyn CheckQueue,
@@ -32,7 +34,7 @@ pub async fn revive(
             queue.publish(&checks).await?;
         }
         for letter in back {
-            revived += usize::from(dead.remove(letter.id).await?);
+            revived += usize::from(dead.remove(letter).await? == Removed::Gone);
         }
     }
 }
@@ -43,6 +45,7 @@ mod tests {
     use std::sync::Mutex;
 
     use async_trait::async_trait;
+    use paybell_core::dead::removal;
     use paybell_core::{Lane, OrderKey, OutRefundNo, Timestamp};
     use uuid::Uuid;
 
@@ -53,12 +56,19 @@ mod tests {
         letters: Mutex<BTreeMap<Uuid, DeadLetter>>,
         checks: Mutex<Vec<Check>>,
         is_queue_away: bool,
+        /// What a worker that does not know the merchant yet buries before the letter is removed.
+        left_by_the_check: Option<DeadLetter>,
     }
 
     #[async_trait]
     impl DeadLetters for Store {
         async fn bury(&self, letter: &DeadLetter) -> Result<(), PortError> {
-            self.letters.lock().unwrap().insert(letter.id, letter.clone());
+            let mut letters = self.letters.lock().unwrap();
+            let letter = match letters.remove(&letter.id) {
+                Some(earlier) => earlier.repeated(letter.clone()),
+                None => letter.clone(),
+            };
+            letters.insert(letter.id, letter);
             Ok(())
         }
 
@@ -72,8 +82,13 @@ mod tests {
             Ok(self.letters.lock().unwrap().get(&id).cloned())
         }
 
-        async fn remove(&self, id: Uuid) -> Result<bool, PortError> {
-            Ok(self.letters.lock().unwrap().remove(&id).is_some())
+        async fn remove(&self, read: &DeadLetter) -> Result<Removed, PortError> {
+            let mut letters = self.letters.lock().unwrap();
+            let removed = removal(letters.get(&read.id), read);
+            if removed == Removed::Gone {
+                letters.remove(&read.id);
+            }
+            Ok(removed)
         }
     }
 
@@ -84,6 +99,9 @@ mod tests {
                 return Err(PortError::Unavailable { part: "queue", cause: "away".to_owned() });
             }
             self.checks.lock().unwrap().extend_from_slice(checks);
+            if let Some(letter) = &self.left_by_the_check {
+                self.bury(letter).await?;
+            }
             Ok(())
         }
 
@@ -124,6 +142,23 @@ mod tests {
         assert_eq!(revive(&store, &store, |_| true).await.unwrap(), 1);
         let checks: Vec<_> = store.checks.lock().unwrap().iter().map(|check| check.refund.clone()).collect();
         assert_eq!(checks, [Some(number)]);
+    }
+
+    #[tokio::test]
+    async fn what_the_check_itself_leaves_is_not_taken_for_the_letter_that_was_replayed() {
+        let key = OrderKey::new("1900000109", "T0").unwrap();
+        let again =
+            DeadLetter::about(&key, DeadReason::UnknownMerchant, "unknown yet", Timestamp::from_millis(2));
+        let store = Store { left_by_the_check: Some(again.clone()), ..Store::default() };
+        bury(&store, "1900000109", 0, DeadReason::UnknownMerchant).await;
+        assert_eq!(revive(&store, &store, |_| true).await.unwrap(), 0);
+        let stored = store.get(again.id).await.unwrap().unwrap();
+        assert_eq!(
+            (stored.count, stored.detail.as_str()),
+            (2, "unknown yet"),
+            "the order waits for its next replay"
+        );
+        assert_eq!(store.checks.lock().unwrap().len(), 1, "and is not replayed without end");
     }
 
     #[tokio::test]

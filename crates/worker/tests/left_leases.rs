@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use paybell_core::dead::Removed;
 use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken, Write};
 use paybell_core::money::{Currency, Fen};
 use paybell_core::policy::{OpenidPolicy, Unregistered};
@@ -240,7 +241,7 @@ impl DeadLetters for World {
         panic!("a worker reads no letters")
     }
 
-    async fn remove(&self, _: Uuid) -> Result<bool, PortError> {
+    async fn remove(&self, _: &DeadLetter) -> Result<Removed, PortError> {
         panic!("a worker removes no letters")
     }
 }

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
+use paybell_core::dead::Removed;
 use paybell_core::claim::claim;
 use paybell_core::decide::REFUND_DENIAL_SPAN;
 use paybell_core::event::EventType;
@@ -295,7 +296,7 @@ impl DeadLetters for World {
         panic!("a worker reads no letters")
     }
 
-    async fn remove(&self, _: Uuid) -> Result<bool, PortError> {
+    async fn remove(&self, _: &DeadLetter) -> Result<Removed, PortError> {
         panic!("a worker removes no letters")
     }
 }

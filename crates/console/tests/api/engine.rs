@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use paybell_core::act::{Act, ActEntry};
+use paybell_core::dead::{Removed, removal};
 use paybell_core::decide::{Change, RefundLook, decide_refund};
 use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken, Write};
 use paybell_core::ports::*;
@@ -46,6 +47,10 @@ pub struct Stored {
     pub claims: BTreeMap<BusinessNo, OutTradeNo>,
     /// The trail takes no entry.
     pub trail_is_full: bool,
+    /// What a look buries while a person's act begins.
+    pub buried_meanwhile: Option<DeadLetter>,
+    /// What is stored is known to one server only, and no replica confirms it.
+    pub is_unsettled: bool,
     /// How many of the oldest events are gone.
     pub pruned: usize,
 }
@@ -306,9 +311,14 @@ impl DeadLetters for Engine {
         Ok(self.stored.lock().unwrap().letters.get(&id).cloned())
     }
 
-    async fn remove(&self, id: Uuid) -> Result<bool, PortError> {
+    async fn remove(&self, read: &DeadLetter) -> Result<Removed, PortError> {
         self.up("ledger")?;
-        Ok(self.stored.lock().unwrap().letters.remove(&id).is_some())
+        let mut stored = self.stored.lock().unwrap();
+        let removed = removal(stored.letters.get(&read.id), read);
+        if removed == Removed::Gone {
+            stored.letters.remove(&read.id);
+        }
+        Ok(removed)
     }
 }
 
@@ -411,6 +421,9 @@ impl Acts for Engine {
         }
         let number = u64::try_from(stored.acts.len()).unwrap() + 1;
         stored.acts.push(ActEntry { number, act: act.clone(), outcome: None });
+        let buried = stored.buried_meanwhile.take();
+        drop(stored);
+        buried.into_iter().for_each(|letter| self.bury_now(letter));
         Ok(number)
     }
 

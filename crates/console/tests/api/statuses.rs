@@ -266,6 +266,67 @@ async fn dead_letters() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_letter_that_comes_again_while_it_is_handled_stays() {
+    let desk = Desk::open();
+    let letter = |detail: &str| {
+        let key = OrderKey::new(MCH, "T1").unwrap();
+        DeadLetter::about(&key, DeadReason::WrongOrder, detail, Timestamp::from_millis(0))
+    };
+    let path = format!("/v1/dead/{}", letter("").id);
+    desk.engine.bury_now(letter("first"));
+    desk.engine.stored.lock().unwrap().buried_meanwhile = Some(letter("second"));
+    assert_eq!(desk.ask(&format!("POST {path}/replay")).await.status, 202);
+    assert_eq!(desk.engine.published(), 1);
+    let shown = desk.ask(&format!("GET {path}")).await.json();
+    assert_eq!(
+        (&shown["count"], &shown["detail"]),
+        (&2.into(), &"second".into()),
+        "nobody has read that one"
+    );
+    desk.engine.stored.lock().unwrap().buried_meanwhile = Some(letter("third"));
+    let dropped = desk.ask(&format!("DELETE {path}")).await;
+    assert_eq!(
+        (dropped.status, dropped.text.contains("repeated-dead-letter")),
+        (409, true),
+        "{}",
+        dropped.text
+    );
+    assert_eq!(desk.ask(&format!("DELETE {path}")).await.status, 204);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_this_version_cannot_read_is_shown_and_dropped_but_never_replayed() {
+    let desk = Desk::open();
+    let text =
+        format!("{{\"mch_id\":\"{MCH}\",\"out_trade_no\":\"T1\",\"document\":\"{{}}\",\"moon\":\"full\"}}");
+    let damaged = DeadLetter::unreadable(Uuid::from_u128(1), &text, "missing field");
+    let newer = DeadLetter {
+        reason: DeadReason::Unknown("moon_phase".to_owned()),
+        document: Some("{}".to_owned()),
+        id: Uuid::from_u128(2),
+        ..damaged.clone()
+    };
+    for letter in [&damaged, &newer] {
+        desk.engine.bury_now(letter.clone());
+    }
+    hold(
+        &desk,
+        &[
+            ("GET /v1/dead", 200, &["\"unknown\"", "\"moon_phase\"", "full"]),
+            (
+                "POST /v1/dead/00000000-0000-0000-0000-000000000001/replay",
+                409,
+                &["no-replay", "cannot read", "DELETE"],
+            ),
+            ("POST /v1/dead/00000000-0000-0000-0000-000000000002/replay", 409, &["no-replay", "moon_phase"]),
+            ("DELETE /v1/dead/00000000-0000-0000-0000-000000000001", 204, &[]),
+        ],
+    )
+    .await;
+    assert_eq!(desk.engine.published(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_posted_registration_is_taken_or_buried_and_can_be_replayed() {
     let desk = Desk::open();
     let posted = desk.posted();

@@ -113,7 +113,8 @@ fn a_put_off_takes_the_wake_up_along() {
 /// WeChat has its SUCCESS by then, and behind a million polls the order would wait for hours.
 #[test]
 fn a_wake_up_of_a_leased_poll_makes_its_due_time_urgent_should_the_holder_die() {
-    let wishes: [(Cause, fn(&mut Desk)); 5] = [
+    type Wish = fn(&mut Desk);
+    let wishes: [(Cause, Wish); 5] = [
         (Cause::Notified, |desk| comes(notified(TX))(desk)),
         (Cause::Billed, |desk| comes(billed(TX))(desk)),
         (Cause::Manual, |desk| comes(manual())(desk)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use paybell_core::check::Lane;
-use paybell_core::dead::{DeadLetter, DeadReason};
+use paybell_core::dead::{DeadLetter, DeadReason, Removed};
 use paybell_core::ids::{LeaseToken, OrderKey};
 use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
 use paybell_core::ports::{DeadLetters, Ledger, PortError, Reading};
@@ -54,7 +54,7 @@ impl DeadLetters for Desk {
     async fn get(&self, _: Uuid) -> Result<Option<DeadLetter>, PortError> {
         away()
     }
-    async fn remove(&self, _: Uuid) -> Result<bool, PortError> {
+    async fn remove(&self, _: &DeadLetter) -> Result<Removed, PortError> {
         away()
     }
 }

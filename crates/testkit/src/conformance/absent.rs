@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use paybell_core::act::Act;
 use paybell_core::check::{Check, Lane};
-use paybell_core::dead::DeadLetter;
+use paybell_core::dead::{DeadLetter, Removed};
 use paybell_core::event::Event;
 use paybell_core::ids::{BusinessNo, LeaseToken, MchId, OrderKey, OutTradeNo};
 use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
@@ -145,7 +145,7 @@ impl DeadLetters for Absent {
     async fn get(&self, _: Uuid) -> Result<Option<DeadLetter>, PortError> {
         nothing()
     }
-    async fn remove(&self, _: Uuid) -> Result<bool, PortError> {
+    async fn remove(&self, _: &DeadLetter) -> Result<Removed, PortError> {
         nothing()
     }
 }

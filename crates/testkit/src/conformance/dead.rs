@@ -1,7 +1,7 @@
 //! Dead letters.
 
 use paybell_core::OutRefundNo;
-use paybell_core::dead::DeadLetter;
+use paybell_core::dead::{DeadLetter, DeadReason, Removed};
 use paybell_core::time::Timestamp;
 use uuid::Uuid;
 
@@ -16,6 +16,11 @@ pub const CASES: &[Case] = &[
     Case { name: "a dead registration keeps its document", run: |desk| Box::pin(with_its_document(desk)) },
     Case { name: "a refund's letter keeps its refund", run: |desk| Box::pin(of_a_refund(desk)) },
     Case { name: "a removed letter is gone", run: |desk| Box::pin(removed(desk)) },
+    Case { name: "only the letter that was read is removed", run: |desk| Box::pin(as_it_was_read(desk)) },
+    Case {
+        name: "a letter of a newer version hides no other",
+        run: |desk| Box::pin(of_a_newer_version(desk)),
+    },
 ];
 
 async fn comes_back(mut desk: Desk) {
@@ -84,10 +89,43 @@ async fn pages(desk: Desk) {
 async fn removed(mut desk: Desk) {
     desk.on.dead.bury(&letter(1, "")).await.unwrap();
     desk.on.dead.bury(&letter(2, "")).await.unwrap();
-    assert!(desk.on.dead.remove(letter(1, "").id).await.unwrap());
-    assert!(!desk.on.dead.remove(letter(1, "").id).await.unwrap());
+    assert_eq!(desk.on.dead.remove(&letter(1, "")).await.unwrap(), Removed::Gone);
+    assert_eq!(desk.on.dead.remove(&letter(1, "")).await.unwrap(), Removed::Absent);
     desk.reopen().await;
     assert_eq!(desk.on.dead.list(None, 10).await.unwrap(), [letter(2, "")]);
     desk.on.dead.bury(&letter(1, "anew")).await.unwrap();
     assert_eq!(desk.on.dead.get(letter(1, "").id).await.unwrap().unwrap().count, 1);
+}
+
+/// Somebody reads a letter and has its order looked at again; that look leaves the same letter before the first is gone.
+async fn as_it_was_read(mut desk: Desk) {
+    let read = letter(1, "first");
+    desk.on.dead.bury(&read).await.unwrap();
+    let again = DeadLetter { last_at: Timestamp::from_millis(1_795_147_260_000), ..letter(1, "again") };
+    desk.on.dead.bury(&again).await.unwrap();
+    assert_eq!(desk.on.dead.remove(&read).await.unwrap(), Removed::Repeated);
+    desk.reopen().await;
+    let stored = desk.on.dead.get(read.id).await.unwrap().unwrap();
+    assert_eq!(stored, read.repeated(again));
+    assert_eq!(desk.on.dead.remove(&stored).await.unwrap(), Removed::Gone);
+    assert_eq!(desk.on.dead.get(stored.id).await.unwrap(), None);
+    // The same text again is another letter only by its time.
+    let late = DeadLetter { first_at: again_at(), last_at: again_at(), ..letter(1, "first") };
+    desk.on.dead.bury(&late).await.unwrap();
+    assert_eq!(desk.on.dead.remove(&letter(1, "first")).await.unwrap(), Removed::Repeated);
+}
+
+fn again_at() -> Timestamp {
+    Timestamp::from_millis(1_795_147_320_000)
+}
+
+async fn of_a_newer_version(mut desk: Desk) {
+    let newer = DeadLetter { reason: DeadReason::Unknown("moon_phase".to_owned()), ..letter(2, "full") };
+    for buried in [&letter(1, ""), &newer, &letter(3, "")] {
+        desk.on.dead.bury(buried).await.unwrap();
+    }
+    desk.reopen().await;
+    assert_eq!(desk.on.dead.list(None, 10).await.unwrap().len(), 3);
+    assert_eq!(desk.on.dead.get(newer.id).await.unwrap(), Some(newer.clone()), "as it stands");
+    assert_eq!(desk.on.dead.remove(&newer).await.unwrap(), Removed::Gone, "a person may drop it");
 }
