@@ -28,15 +28,19 @@ impl Posted {
     /// Registers the order of a body, or buries it with the reason; either is stored when this returns `Ok` with a
     /// word for the count.
     pub async fn take_in(&self, body: &[u8]) -> Result<&'static str, PortError> {
-        match register(self.registry.as_ref(), &self.mch_ids, body).await? {
-            Ok(word) => Ok(word),
-            Err((key, cause)) => {
-                let document = document(body);
-                let now = self.ledger.clock().await?.now;
-                self.dead.bury(&DeadLetter::registration(key.as_ref(), document, cause, now)).await?;
-                Ok("refused")
+        let (key, cause) = match register(self.registry.as_ref(), &self.mch_ids, body).await {
+            Ok(Ok(word)) => return Ok(word),
+            Ok(Err(refused)) => refused,
+            // It would come again for ever, and nobody hears of it.
+            Err(error @ PortError::Corrupt { .. }) => {
+                (registration::read_posted(body).ok().map(|(key, _)| key), error.to_string())
             }
-        }
+            Err(error) => return Err(error),
+        };
+        let document = document(body);
+        let now = self.ledger.clock().await?.now;
+        self.dead.bury(&DeadLetter::registration(key.as_ref(), document, cause, now)).await?;
+        Ok("refused")
     }
 }
 

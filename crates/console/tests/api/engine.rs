@@ -1,6 +1,6 @@
 //! An engine in memory: maps behind one lock, changed by core's transitions only, and a worker that a test drives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -27,6 +27,8 @@ pub struct Engine {
     pub stored: Mutex<Stored>,
     grown: Notify,
     pub is_away: AtomicBool,
+    /// Other processes have checks in hand that nobody counts.
+    pub has_hands_elsewhere: AtomicBool,
     /// How often the event log was read.
     pub log_reads: AtomicU64,
     tokens: AtomicU64,
@@ -51,6 +53,8 @@ pub struct Stored {
     pub buried_meanwhile: Option<DeadLetter>,
     /// What is stored is known to one server only, and no replica confirms it.
     pub is_unsettled: bool,
+    /// Orders whose records cannot be read.
+    pub unreadable: BTreeSet<OrderKey>,
     /// How many of the oldest events are gone.
     pub pruned: usize,
 }
@@ -62,6 +66,7 @@ impl Engine {
             stored: Mutex::default(),
             grown: Notify::new(),
             is_away: AtomicBool::new(false),
+            has_hands_elsewhere: AtomicBool::new(false),
             log_reads: AtomicU64::new(0),
             tokens: AtomicU64::new(1),
         })
@@ -218,12 +223,19 @@ impl CheckQueue for Engine {
         let waiting = stored.checks.iter().filter(|check| check.lane() == lane).count();
         Ok(u64::try_from(waiting).unwrap() + stored.in_hand)
     }
+
+    fn counts_all_hands(&self) -> bool {
+        !self.has_hands_elsewhere.load(Ordering::SeqCst)
+    }
 }
 
 #[async_trait]
 impl Registry for Engine {
     async fn register(&self, key: &OrderKey, application: &Application) -> Result<Registered, PortError> {
         self.up("ledger")?;
+        if self.stored.lock().unwrap().unreadable.contains(key) {
+            return Err(PortError::Corrupt { part: "ledger", cause: format!("the record of order {key}") });
+        }
         let now = self.now();
         Ok(self.change(key, |stored| {
             let (record, outcome) = register(stored, key, application, &Cadence::wechat(), now);

@@ -52,10 +52,48 @@ pub async fn take_in(orders: Arc<Orders>, posted: Posted, count: PostedCount, dr
 
 /// What is given back by an error comes again; registering it twice is registering it once.
 async fn some(orders: &Orders, posted: &Posted, count: &PostedCount) -> Result<(), PortError> {
-    for registration in orders.receive(BATCH).await? {
-        let result = posted.take_in(registration.body()).await?;
-        count.get_or_create(&[("result", result)]).inc();
-        registration.done().await;
-    }
+    let batch = orders.receive(BATCH).await?;
+    each(batch.into_iter().map(|registration| one(registration, posted, count))).await
+}
+
+async fn one(registration: rabbitmq::Posted, posted: &Posted, count: &PostedCount) -> Result<(), PortError> {
+    let result = posted.take_in(registration.body()).await?;
+    count.get_or_create(&[("result", result)]).inc();
+    registration.done().await;
     Ok(())
+}
+
+/// One that fails keeps no other from its turn, or it would always come first and the others never.
+async fn each<T: Future<Output = Result<(), PortError>>>(
+    turns: impl Iterator<Item = T>,
+) -> Result<(), PortError> {
+    let mut ended = Ok(());
+    for turn in turns {
+        if let Err(error) = turn.await {
+            ended = Err(error);
+        }
+    }
+    ended
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_that_fails_keeps_no_other_from_its_turn() {
+        let taken = Mutex::new(Vec::new());
+        let turn = async |number: u32| {
+            if number == 1 {
+                return Err(PortError::Unavailable { part: "ledger", cause: "this one".to_owned() });
+            }
+            taken.lock().unwrap().push(number);
+            Ok(())
+        };
+        let ended = each([1, 2, 3].into_iter().map(turn));
+        assert!(ended.await.is_err(), "it is told, and comes again");
+        assert_eq!(*taken.lock().unwrap(), [2, 3]);
+    }
 }
