@@ -27,6 +27,7 @@ use crate::gate::Caller;
 use crate::limits::{NoPlace, StreamPlace};
 use crate::metrics::{ConsoleMetrics, OpenStream};
 use crate::query::{Query, id_error};
+use crate::readiness::Readiness;
 use crate::routes::{Access, Found, Operation, Routes};
 use crate::ruling::Word;
 use crate::token::Token;
@@ -72,6 +73,7 @@ pub(crate) struct Shared {
     pub ports: Ports,
     pub config: ConsoleConfig,
     pub waits: Waits,
+    pub readiness: Readiness,
     admission: ArcSwap<Admission>,
     routes: Routes,
     metrics: ConsoleMetrics,
@@ -98,8 +100,8 @@ impl Console {
     /// Over the given engines.
     pub fn new(ports: Ports, config: ConsoleConfig, metrics: ConsoleMetrics) -> Self {
         let admission = ArcSwap::from_pointee(Admission::new(&config, Instant::now()));
-        let (waits, routes) = (Waits::default(), Routes::new());
-        Self { shared: Arc::new(Shared { ports, config, waits, admission, routes, metrics }) }
+        let (waits, readiness, routes) = (Waits::default(), Readiness::default(), Routes::new());
+        Self { shared: Arc::new(Shared { ports, config, waits, readiness, admission, routes, metrics }) }
     }
 
     /// Lets in whoever has one of these tokens from the next request on. What is in hand ends as it began, but for the

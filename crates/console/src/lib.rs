@@ -31,6 +31,7 @@ mod posted;
 mod problem;
 mod query;
 mod rate;
+mod readiness;
 mod refund_body;
 mod refund_view;
 mod refunds;

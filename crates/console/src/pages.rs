@@ -1,14 +1,9 @@
 //! The routes about the API itself: index, OpenAPI document, liveness, readiness.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Response, StatusCode};
-use paybell_core::ports::PortError;
-use paybell_core::Lane;
 use serde::Serialize;
-use tokio::time::timeout;
 
 use crate::answer::{Body, json, with_type};
 use crate::console::{Call, Shared};
@@ -17,9 +12,6 @@ use crate::routes::{Access, ENDPOINTS};
 
 /// The API's description, kept by hand; a test holds it against the route table.
 const OPENAPI: &str = include_str!("openapi.json");
-
-/// How long the engines may take to say that they are there.
-const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Serialize)]
 struct Index {
@@ -77,23 +69,11 @@ pub(crate) fn healthz() -> Response<Body> {
     json(StatusCode::OK, &Status { status: "ok" })
 }
 
-/// `GET /readyz`: the engines answer too.
+/// `GET /readyz`: the engines answer too, or did less than a second ago.
 pub(crate) async fn readyz(shared: &Shared, call: &Call) -> Result<Response<Body>, Error> {
     if call.drain.is_cancelled() {
         return Err(Error::Draining);
     }
-    let ports = &shared.ports;
-    let engines = async {
-        ports.ledger.clock().await?;
-        ports.log.end().await?;
-        ports.queue.backlog(Lane::Urgent).await
-    };
-    match timeout(READY_TIMEOUT, engines).await {
-        Ok(answered) => answered?,
-        Err(_) => {
-            let cause = format!("no answer within {} s", READY_TIMEOUT.as_secs());
-            return Err(PortError::Unavailable { part: "engine", cause }.into());
-        }
-    };
+    shared.readiness.ask(&shared.ports).await?;
     Ok(json(StatusCode::OK, &Status { status: "ready" }))
 }

@@ -20,7 +20,8 @@ use crate::console::Ports;
 /// Between two readings of the ledger.
 const READ_GAP: Duration = Duration::from_millis(50);
 
-/// Readings in a row that find neither a record nor any urgent check: then ours was handled and left nothing.
+/// Readings in a row that find neither a record nor any urgent check: then ours was handled and left nothing, if no hand
+/// is out of sight.
 const ABSENT_READINGS: u32 = 4;
 
 /// What came of waiting.
@@ -125,6 +126,8 @@ async fn look(
             Some(record) if is_answered(&record, at) => return Ok(Looked::Record(Arc::new(record))),
             Some(_) => (was_known, absent) = (true, 0),
             None if was_known => return Ok(Looked::Unknown),
+            // The check may be in the hand of another process: nothing tells that from one that left no record.
+            None if !ports.queue.counts_all_hands() => {}
             None if ports.queue.backlog(Lane::Urgent).await? > 0 => absent = 0,
             None => absent += 1,
         }

@@ -42,6 +42,11 @@ pub trait CheckQueue: Send + Sync {
     async fn publish(&self, checks: &[Check]) -> Result<(), PortError>;
     /// Checks of the lane that wait or are in hand.
     async fn backlog(&self, lane: Lane) -> Result<u64, PortError>;
+    /// Whether the backlog counts what is in hand of any process. Where it does not, an empty one is no proof that a check
+    /// was handled.
+    fn counts_all_hands(&self) -> bool {
+        false
+    }
 }
 
 /// Where deliveries come from.

@@ -38,6 +38,11 @@ impl CheckQueue for Engine {
     async fn backlog(&self, lane: Lane) -> Result<u64, PortError> {
         Ok(self.inner.shared.lane(lane).backlog())
     }
+
+    /// One process has the file.
+    fn counts_all_hands(&self) -> bool {
+        true
+    }
 }
 
 #[async_trait]

@@ -1,6 +1,7 @@
 //! How much a caller may ask: a rate per token, a few tries without a right one per address, streams per token.
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 
 use console::{Rate, Scope, Secret, Token};
 use http_body_util::BodyExt;
@@ -56,6 +57,24 @@ async fn a_token_has_its_rate_and_its_burst_and_slows_no_other() {
     let mut text = String::new();
     encode(&mut text, &desk.metrics).unwrap();
     assert!(text.contains(r#"paybell_console_limited_total{caller="batch",limit="rate"} 5"#), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_costs_the_engines_one_look_a_second_whoever_asks() {
+    let desk = limited();
+    let ask = async || desk.ask("GET /readyz").await.status;
+    assert_eq!(ask().await, 200);
+    desk.engine.is_away.store(true, Ordering::SeqCst);
+    pass(999).await;
+    assert_eq!(ask().await, 200, "nobody looked again");
+    pass(1).await;
+    assert_eq!(ask().await, 503);
+    desk.engine.is_away.store(false, Ordering::SeqCst);
+    assert_eq!(ask().await, 503);
+    pass(1_000).await;
+    assert_eq!(ask().await, 200);
+    desk.drain.cancel();
+    assert_eq!(ask().await, 503, "a process that stops says so at once");
 }
 
 #[tokio::test(start_paused = true)]

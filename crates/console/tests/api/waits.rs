@@ -1,5 +1,6 @@
 //! Waiting for a look: who shares a check, what ends a wait, and what it is answered with.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use paybell_core::Answer;
@@ -137,6 +138,30 @@ async fn a_check_that_nobody_took_is_no_proof_of_absence() {
     stored.lock().unwrap().checks.clear();
     stored.lock().unwrap().in_hand = 1;
     assert_eq!(timed(&desk, &check("T8", "3s")).await.0.status, 202, "a worker has it in hand");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_queue_is_no_proof_of_absence_where_other_processes_have_checks_in_hand() {
+    let desk = Desk::open();
+    desk.engine.has_hands_elsewhere.store(true, Ordering::SeqCst);
+    let request = check("T9", "10s");
+    let another_process = async {
+        pass(20).await;
+        let taken = std::mem::take(&mut desk.engine.stored.lock().unwrap().checks);
+        pass(6_000).await;
+        desk.engine.stored.lock().unwrap().checks = taken;
+        desk.engine.work(&paid(100));
+    };
+    let ((answered, took), ()) = join!(timed(&desk, &request), another_process);
+    assert_eq!((answered.status, answered.json()["state"].as_str()), (200, Some("paid")));
+    assert!((6_000..6_500).contains(&took), "{took}");
+    let request = check("T8", "3s");
+    let work = async {
+        pass(500).await;
+        desk.engine.work(&not_exist());
+    };
+    let ((answered, took), ()) = join!(timed(&desk, &request), work);
+    assert_eq!((answered.status, took), (202, 3_000), "nobody can tell");
 }
 
 #[tokio::test(start_paused = true)]
