@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use paybell_core::{
-    Event, MchId, Timestamp,
+    Event, MchId, OrderKey, Timestamp,
     event::EventType,
     ports::{OrderFilter, PAGE_ROWS_MAX, PortError},
     record::Entry,
@@ -63,6 +63,8 @@ pub struct Republish {
 #[derive(Debug, Default)]
 struct Tally {
     orders: u64,
+    /// Orders of which nothing was emitted, because their records cannot be read.
+    unreadable: Vec<OrderKey>,
     events: BTreeMap<&'static str, u64>,
 }
 
@@ -80,16 +82,36 @@ pub async fn republish(args: Republish) -> Result<(), Error> {
         Engine::open(&config, Needs { ledger: true, appends: true, reads: false, deliveries: false }).await?;
     let done = walk(&args, &engine, &bills::desk(&config, &engine)).await;
     engine.close().await;
-    let Tally { orders, events } = done?;
+    let tally = done?;
+    tell(&args, &tally)?;
+    match tally.unreadable.len() {
+        0 => Ok(()),
+        count => Err(Error::Failed(left_out(count))),
+    }
+}
+
+fn tell(args: &Republish, Tally { orders, unreadable, events }: &Tally) -> Result<(), Error> {
     let total: u64 = events.values().sum();
+    for key in unreadable {
+        output::remark(&format!("left out: order {key} (its record cannot be read)"));
+    }
     if args.json {
-        let document =
-            json!({ "orders": orders, "events": total, "by_type": events, "dry_run": args.dry_run });
+        let document = json!({
+            "orders": orders, "events": total, "by_type": events, "unreadable": unreadable, "dry_run": args.dry_run
+        });
         return output::json(&document);
     }
     let verb = if args.dry_run { "would be emitted again" } else { "emitted again" };
     output::line(&format!("{total} events {verb}, of {orders} orders looked at"))?;
     events.iter().try_for_each(|(kind, count)| output::line(&format!("  {kind}  {count}")))
+}
+
+fn left_out(count: usize) -> String {
+    let what = if count == 1 { "1 order was".to_owned() } else { format!("{count} orders were") };
+    format!(
+        "{what} left out (named above): a newer version wrote their records, or they are damaged; repeat this with the \
+         newest version that runs here, or find their payments by the bill: paybell reconcile"
+    )
 }
 
 async fn walk(args: &Republish, engine: &Engine, bills: &::bills::Desk) -> Result<Tally, Error> {
@@ -126,6 +148,7 @@ async fn walk_orders(
         let history = page.records.iter().flat_map(|record| &record.history);
         let meant: Vec<Event> = history.filter_map(|entry| args.meant(entry, until)).cloned().collect();
         emit(args, engine, &meant, tally).await?;
+        tally.unreadable.extend(page.unreadable);
         tally.orders += u64::try_from(page.records.len()).unwrap_or(u64::MAX);
         progress.set_position(tally.orders);
         if !page.has_more {
@@ -227,6 +250,12 @@ mod tests {
             }
         });
         Entry::emitted(at(emitted), serde_json::from_value(event).unwrap())
+    }
+
+    #[test]
+    fn orders_that_were_left_out_are_counted() {
+        assert!(left_out(1).starts_with("1 order was left out"));
+        assert!(left_out(2).starts_with("2 orders were left out"));
     }
 
     #[test]
