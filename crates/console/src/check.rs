@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper::{Response, StatusCode};
 use paybell_core::act::Action;
-use paybell_core::{Check, OrderKey};
+use paybell_core::{Check, OrderKey, Record};
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
@@ -54,13 +54,21 @@ async fn look(
         return Ok(asked(key));
     };
     match look_until(Instant::now() + wait, key, shared, call).await? {
-        Looked::Record(record) => shared.show_record(StatusCode::OK, &record).await,
+        Looked::Record(looked) => settled(shared, key, &looked).await,
         Looked::Unknown => Err(Error::OrderNotFound),
         Looked::NotYet => match shared.ports.records.read(key).await? {
             Some(record) => shared.show_record(StatusCode::ACCEPTED, &record).await,
             None => Ok(asked(key)),
         },
     }
+}
+
+/// What the look found, once that outlives the loss of the server that said it: a shop rests on it for good.
+async fn settled(shared: &Shared, key: &OrderKey, looked: &Record) -> Result<Response<Body>, Error> {
+    let record = shared.ports.records.read_settled(key).await?.ok_or(Error::OrderNotFound)?;
+    let is_looked_at = record.progress.looked_at >= looked.progress.looked_at;
+    let status = if is_looked_at { StatusCode::OK } else { StatusCode::ACCEPTED };
+    shared.show_record(status, &record).await
 }
 
 /// Waits for the order's look in hand, and joins the next one if that one gave up before this request's time.

@@ -4,6 +4,7 @@
 use hyper::{Response, StatusCode};
 use paybell_core::ports::OrderFilter;
 use paybell_core::record::Record;
+use paybell_core::refund::RefundState;
 use paybell_core::register::Registered;
 use paybell_core::{OrderKey, State};
 use serde::Serialize;
@@ -60,8 +61,18 @@ pub(crate) async fn list(shared: &Shared, call: &Call) -> Result<Response<Body>,
 impl Shared {
     /// The stored record as the answer.
     pub(crate) async fn show(&self, status: StatusCode, key: &OrderKey) -> Result<Response<Body>, Error> {
-        let record = self.ports.records.read(key).await?.ok_or(Error::UnknownOrder)?;
+        let record = self.record(key).await?;
         self.show_record(status, &record).await
+    }
+
+    /// The record. One that shows a refusal is read so that it outlives the loss of the server that said it: the shop pays
+    /// back another way then, and a ledger that had forgotten the refusal would have the same refund sent once more.
+    pub(crate) async fn record(&self, key: &OrderKey) -> Result<Record, Error> {
+        let record = self.ports.records.read(key).await?.ok_or(Error::UnknownOrder)?;
+        if record.refunds.iter().all(|refund| refund.state != RefundState::Refused) {
+            return Ok(record);
+        }
+        self.ports.records.read_settled(key).await?.ok_or(Error::UnknownOrder)
     }
 
     /// A record in hand as the answer.

@@ -7,7 +7,6 @@ use hyper::{Response, StatusCode};
 use paybell_core::OrderKey;
 use paybell_core::act::Action;
 use paybell_core::ids::OutRefundNo;
-use paybell_core::record::Record;
 use paybell_core::refund::{Refund, RefundApplication, RefundAsked, RefundDenial, RefundState};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
@@ -98,7 +97,7 @@ async fn taken_or_refused(
 ) -> Result<Response<Body>, Error> {
     let deadline = Instant::now() + wait;
     loop {
-        let record = shared.ports.records.read(key).await?.ok_or(Error::UnknownRefund)?;
+        let record = shared.record(key).await?;
         let refund = record.refund(number).ok_or(Error::UnknownRefund)?;
         match refund.state {
             RefundState::Refused => return Err(refused(refund)),
@@ -126,7 +125,7 @@ fn refused(refund: &Refund) -> Error {
 /// `GET /v1/orders/{mch_id}/{out_trade_no}/refunds`.
 pub(crate) async fn list(shared: &Shared, call: &Call) -> Result<Response<Body>, Error> {
     call.query(&[])?;
-    let record = record(shared, &call.key()?).await?;
+    let record = shared.record(&call.key()?).await?;
     let refunds = record.refunds.iter().map(|refund| RefundView::of(&record.key, refund)).collect();
     Ok(json(StatusCode::OK, &Listing { refunds }))
 }
@@ -145,11 +144,7 @@ async fn show(
     key: &OrderKey,
     number: &OutRefundNo,
 ) -> Result<Response<Body>, Error> {
-    let record = record(shared, key).await?;
+    let record = shared.record(key).await?;
     let refund = record.refund(number).ok_or(Error::UnknownRefund)?;
     Ok(json(status, &RefundView::of(key, refund)))
-}
-
-async fn record(shared: &Shared, key: &OrderKey) -> Result<Record, Error> {
-    shared.ports.records.read(key).await?.ok_or(Error::UnknownOrder)
 }

@@ -228,6 +228,11 @@ pub trait Records: Send + Sync {
     /// meet some twice. A page may be short, even empty, while there is more.
     async fn list(
         &self,
+    /// The same for an answer that somebody rests on for good, such as that a refund will never be made: what it shows
+    /// outlives whatever an acknowledged write outlives.
+    async fn read_settled(&self, key: &OrderKey) -> Result<Option<Record>, PortError> {
+        self.read(key).await
+    }
         filter: &OrderFilter,
         after: Option<&str>,
         limit: usize,

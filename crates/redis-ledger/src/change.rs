@@ -156,6 +156,15 @@ impl Inner {
         Ok(Known { stored: stored_of(key, bytes_of(answer)?)?, is_guess: false, read_on: Some(session) })
     }
 
+    /// The record as a replica that is there has it, too.
+    pub async fn settled(&self, key: &OrderKey) -> Result<Option<Record>, PortError> {
+        let known = self.load(key).await?;
+        if let Some(session) = &known.read_on {
+            self.confirm(session).await?;
+        }
+        Ok(known.stored.map(|stored| stored.record))
+    }
+
     /// The record that is stored.
     pub async fn stored(&self, key: &OrderKey) -> Result<Option<Stored>, PortError> {
         let mut question = Pipeline::new();

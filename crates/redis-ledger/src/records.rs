@@ -9,7 +9,7 @@ use redis::Pipeline;
 
 use crate::change::bytes_of;
 use crate::cursor::Place;
-use crate::engine::RedisLedger;
+use crate::engine::{RedisLedger, within};
 use crate::paid;
 use crate::unreadable::{Read, read_of};
 use crate::walk::Walk;
@@ -18,6 +18,10 @@ use crate::walk::Walk;
 impl Records for RedisLedger {
     async fn read(&self, key: &OrderKey) -> Result<Option<Record>, PortError> {
         Ok(self.inner.stored(key).await?.map(|stored| stored.record))
+    }
+
+    async fn read_settled(&self, key: &OrderKey) -> Result<Option<Record>, PortError> {
+        within(self.inner.settled(key)).await
     }
 
     async fn list(

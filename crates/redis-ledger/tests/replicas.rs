@@ -48,9 +48,14 @@ async fn nothing_is_answered_that_the_replica_has_not_confirmed() {
     assert!(ledger.probe().await.is_err());
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     assert!(ledger.read(&key(3)).await.unwrap().is_some(), "reading goes on");
+    assert!(
+        ledger.read_settled(&key(3)).await.is_err(),
+        "but not for an answer that somebody rests on for good"
+    );
     replica.resume().await;
     eventually("the replica confirms again", || async { ledger.register(&key(5), &write).await.is_ok() })
         .await;
+    assert!(ledger.read_settled(&key(3)).await.unwrap().is_some());
     replica.kill().await;
     eventually("without it the server counts", || async { ledger.register(&key(6), &write).await.is_ok() })
         .await;

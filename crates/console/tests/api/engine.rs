@@ -279,6 +279,13 @@ impl Records for Engine {
     }
 
     async fn list(
+    async fn read_settled(&self, key: &OrderKey) -> Result<Option<Record>, PortError> {
+        if self.stored.lock().unwrap().is_unsettled {
+            return Err(PortError::Unavailable { part: "ledger", cause: "no replica confirms".to_owned() });
+        }
+        Records::read(self, key).await
+    }
+
         &self,
         filter: &OrderFilter,
         after: Option<&str>,

@@ -152,7 +152,8 @@ async fn a_waiting_caller_hears_as_soon_as_wechat_took_or_refused_it() {
         (&json!("NOTENOUGH"), &json!("未结算资金不足以退款"))
     );
     assert!(document["detail"].as_str().unwrap().contains("未结算资金不足"), "{document}");
-    let shown = desk.ask(&format!("GET /v1/orders/{MCH}/REFUSED/refunds/R1")).await.json();
+    let one = format!("GET /v1/orders/{MCH}/REFUSED/refunds/R1");
+    let shown = desk.ask(&one).await.json();
     assert_eq!(
         (&shown["state"], &shown["refusal"]["remedy"]["zh"]),
         (&json!("refused"), &json!("充值后用原单号"))
@@ -221,4 +222,40 @@ async fn nothing_is_asked_for_that_the_trail_does_not_hold() {
     let refused = ask(&desk, "T1", "", &json!({ "out_refund_no": "R1", "refund_fee": 40 })).await;
     assert_eq!(refused.status, 503);
     assert!(desk.engine.record(&key("T1")).unwrap().refunds.is_empty());
+}
+
+/// After a failover within that moment the worker would send the refund again, while the shop pays back another way.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_told_of_a_refusal_that_one_server_alone_knows() {
+    let desk = Desk::open();
+    desk.order("T1", Some(&paid(100))).await;
+    let wish = json!({ "out_refund_no": "R1", "refund_fee": 40 });
+    assert_eq!(ask(&desk, "T1", "", &wish).await.status, 201);
+    desk.engine.stored.lock().unwrap().is_unsettled = true;
+    let order = format!("GET /v1/orders/{MCH}/T1");
+    let (one, all) =
+        (format!("GET /v1/orders/{MCH}/T1/refunds/R1"), format!("GET /v1/orders/{MCH}/T1/refunds"));
+    assert_eq!(desk.ask(&one).await.status, 200, "nobody rests on a refund that is under way");
+    becomes(&desk, "T1", |refund| {
+        (refund.state, refund.refusal) = (RefundState::Refused, Some(not_enough()));
+    });
+    for request in [&one, &all, &order] {
+        assert_eq!(problem(&desk.ask(request).await), (503, "engine-away".to_owned()));
+    }
+    desk.engine.stored.lock().unwrap().is_unsettled = false;
+    for request in [&one, &all, &order] {
+        let shown = desk.ask(request).await;
+        assert_eq!(shown.status, 200);
+        assert!(shown.text.contains("refused"), "{}", shown.text);
+    }
+    desk.order("T2", Some(&paid(100))).await;
+    let work = async {
+        pass(400).await;
+        desk.engine.stored.lock().unwrap().is_unsettled = true;
+        becomes(&desk, "T2", |refund| {
+            (refund.state, refund.refusal) = (RefundState::Refused, Some(not_enough()));
+        });
+    };
+    let (waited, ()) = join!(ask(&desk, "T2", "?wait=5s", &wish), work);
+    assert_eq!(problem(&waited), (503, "engine-away".to_owned()));
 }
