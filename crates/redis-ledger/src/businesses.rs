@@ -1,7 +1,7 @@
 //! The businesses port: the numbers of a shop's own order, and which of them was paid first, in one hash each.
 //!
-//! A number is added before the registration that names it ([`Inner::link`]): one that is never registered after all
-//! does no harm, an order that nobody finds would.
+//! A number is added before the registration that names it ([`Inner::link`]), if that is not refused as things stand:
+//! one that is never registered after all does no harm, an order that nobody finds would.
 
 use async_trait::async_trait;
 use paybell_core::ids::{BusinessNo, MchId, OrderKey, OutTradeNo};

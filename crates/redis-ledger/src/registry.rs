@@ -15,15 +15,22 @@ use crate::engine::RedisLedger;
 
 #[async_trait]
 impl Registry for RedisLedger {
-    /// Nearly every registration is the first thing heard of its order: one round trip.
+    /// Nearly every registration is the first thing heard of its order: one round trip, unless it names a business order.
     async fn register(&self, key: &OrderKey, application: &Application) -> Result<Registered, PortError> {
-        if let Some(business_no) = &application.business_no {
-            self.inner.link(key, business_no).await?;
-        }
         let run = |stored: Option<&_>, now| {
             let (record, registered) = register::register(stored, key, application, &self.inner.cadence, now);
             Decided { write: write_of(record), letter: None, answer: registered }
         };
+        let Some(business_no) = &application.business_no else {
+            return self.inner.change(key, Begin::Absent, run).await;
+        };
+        // A mistaken number would lie among those of a business order for months: none is added that would be refused.
+        let foreseen = |stored: Option<&_>, now| Decided { write: Write::Keep, ..run(stored, now) };
+        let foreseen = self.inner.change(key, Begin::Read, foreseen).await?;
+        if !matches!(foreseen, Registered::Added | Registered::Same) {
+            return Ok(foreseen);
+        }
+        self.inner.link(key, business_no).await?;
         self.inner.change(key, Begin::Absent, run).await
     }
 

@@ -7,7 +7,7 @@ use paybell_core::lease::Committed;
 use paybell_core::place::{CALL_MAX, Ending, FIRST_LOOK, Offer, Step, Stepped, TradeType, Wish};
 use paybell_core::ports::BUSINESS_NUMBERS_MAX;
 use paybell_core::record::{Record, State};
-use paybell_core::register::{Application, Registered};
+use paybell_core::register::{Application, CREATED_AHEAD_MAX, Registered};
 use paybell_core::time::Millis;
 use tokio::task::JoinSet;
 
@@ -167,8 +167,13 @@ async fn linked(mut desk: Desk) {
     assert_eq!(register(key_of("1900000110", 4), of("B/1")).await, Registered::Added);
     let other = register(key(1), of("B/2")).await;
     assert_eq!(other, Registered::Different(vec!["business_no"]));
+    let ahead = Some(desk.now().await + CREATED_AHEAD_MAX + Millis::seconds(60));
+    let early = register(key(5), Application { created_at: ahead, ..of("B/2") }).await;
+    assert_eq!(early, Registered::Ahead);
     desk.reopen().await;
     let mch_id = key(1).mch_id;
+    let numbers = desk.on.businesses.numbers(&mch_id, &business("B/2")).await.unwrap();
+    assert_eq!(numbers, [key(3).out_trade_no], "what is refused enters no business order");
     let numbers = desk.on.businesses.numbers(&mch_id, &business("B/1")).await.unwrap();
     assert_eq!(numbers, [key(2).out_trade_no, key(1).out_trade_no], "in their order, each once");
     assert_eq!(desk.on.businesses.numbers(&mch_id, &business("B/3")).await.unwrap(), []);
