@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use rabbitmq::probe::{Denied, Facts, Publishing, Unasked};
 use rabbitmq::topology::{Finding as Difference, Kind};
+use rabbitmq::{Trouble, Words};
 
 use crate::finding::Finding;
 
@@ -33,26 +34,24 @@ pub fn judge(outcome: &Result<Facts, Unasked>, prefix: &str, subscribers: &[Stri
 
 fn unasked(error: &Unasked) -> Finding {
     match error {
-        Unasked::Config(error) => Finding::error("rabbitmq-unreachable", "rabbitmq.url").seen(error.to_string(), format!("配置有误：{error}")),
-        Unasked::Away(cause) => Finding::error("rabbitmq-unreachable", "rabbitmq.url")
-            .seen(cause, format!("无法连接：{cause}"))
-            .remedy(
-                "start the broker (systemctl status rabbitmq-server), open port 5672 (5671 for TLS) from here, compare host and port in rabbitmq.url",
-                "启动 RabbitMQ（systemctl status rabbitmq-server），放行 5672 端口（TLS 为 5671），核对 rabbitmq.url 的主机和端口",
-            ),
-        Unasked::Login(cause) => Finding::error("rabbitmq-login-refused", "rabbitmq.url")
-            .seen(format!("user or password is refused: {cause}"), format!("用户名或密码被拒绝：{cause}"))
-            .remedy(
-                "rabbitmqctl add_user paybell …, and put it into rabbitmq.url; the user guest works from the broker's own machine only",
-                "执行 rabbitmqctl add_user paybell … 并写入 rabbitmq.url；guest 用户只能在 RabbitMQ 本机使用",
-            ),
-        Unasked::VirtualHost(cause) => Finding::error("rabbitmq-vhost-refused", "rabbitmq.url")
-            .seen(format!("the virtual host is not there, or not for this user: {cause}"), format!("虚拟主机不存在或无权访问：{cause}"))
-            .remedy(
-                "rabbitmqctl add_vhost NAME; rabbitmqctl set_permissions -p NAME USER '.*' '.*' '.*'. In the URL / is written %2f",
-                "执行 rabbitmqctl add_vhost 名称；rabbitmqctl set_permissions -p 名称 用户 '.*' '.*' '.*'。URL 中 / 写作 %2f",
-            ),
+        Unasked::Config(error) => Finding::error("rabbitmq-unreachable", "rabbitmq.url")
+            .seen(error.to_string(), format!("配置有误：{error}")),
+        Unasked::Away { trouble, cause } => {
+            let key = trouble.words().key;
+            let finding = match trouble {
+                Trouble::Login => Finding::error("rabbitmq-login-refused", key),
+                Trouble::VirtualHost => Finding::error("rabbitmq-vhost-refused", key),
+                _ => Finding::error("rabbitmq-unreachable", key),
+            };
+            said(finding, *trouble, cause)
+        }
     }
+}
+
+/// A trouble in the words of everybody who tells it.
+fn said(finding: Finding, trouble: Trouble, cause: &str) -> Finding {
+    let Words { seen: [en, zh], remedy: [do_en, do_zh], .. } = trouble.words();
+    finding.seen(format!("{en}: {cause}"), format!("{zh}：{cause}")).remedy(do_en, do_zh)
 }
 
 fn version(facts: &Facts) -> Finding {
@@ -227,22 +226,12 @@ fn difference(one: &Difference) -> Option<Finding> {
 }
 
 fn undeclared(denied: &Denied, prefix: &str) -> Finding {
-    let cause = &denied.cause;
     if denied.is_permission {
         // A prefix may hold dots, which mean any character in a pattern.
         let ours = prefix.replace('.', "\\.");
-        let command = format!(
-            "rabbitmqctl set_permissions -p VHOST USER '^{ours}\\.' '^({ours}\\..*|amq\\.default)$' '^{ours}\\.' \
-             (the first pattern may be '^$' once everything is there)"
-        );
-        return Finding::error("rabbitmq-permission", "rabbitmq.url")
-            .seen(format!("the user may not do what it has to: {cause}"), format!("用户权限不足：{cause}"))
-            .remedy(
-                format!(
-                    "give it configure, write and read on its prefix, and write on amq.default: {command}"
-                ),
-                format!("授予其前缀的 configure、write、read 权限和 amq.default 的 write 权限：{command}"),
-            );
+        let [en, zh] = Trouble::Permission.words().remedy.map(|remedy| remedy.replace("PREFIX", &ours));
+        let finding = Finding::error("rabbitmq-permission", "rabbitmq.url");
+        return said(finding, Trouble::Permission, &denied.cause).remedy(en, zh);
     }
     Finding::unseen("rabbitmq-topology-unseen", "rabbitmq.url")
         .seen(denied.cause.clone(), format!("无法检查：{}", denied.cause))

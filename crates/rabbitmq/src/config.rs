@@ -116,6 +116,11 @@ pub(crate) struct Told {
 }
 
 impl Settings {
+    /// Where the broker is: nothing else of its URL.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.uri.authority.host, self.uri.authority.port)
+    }
+
     pub fn judged(config: &RabbitConfig) -> Result<Self, ConfigError> {
         let is_named = |prefix: &str| {
             (1..=PREFIX_CHARS_MAX).contains(&prefix.len())

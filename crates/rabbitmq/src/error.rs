@@ -7,6 +7,7 @@ use std::time::Duration;
 use paybell_core::ports::PortError;
 
 use crate::stage::Place;
+use crate::trouble::Trouble;
 
 /// A setting with which nothing can ever be connected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +52,7 @@ pub enum StageError {
 
 impl From<LinkError> for StageError {
     fn from(error: LinkError) -> Self {
-        Self::Away(error.to_string())
+        Self::Away(error.told())
     }
 }
 
@@ -100,8 +101,31 @@ pub(crate) enum LinkError {
 }
 
 impl LinkError {
+    /// Whether a publish that may be repeated is worth another attempt: a refusal, which another queue may not give, no
+    /// such queue, which the next connection declares, or a connection that ended, which another one replaces.
+    pub fn is_for_another_attempt(&self) -> bool {
+        match self {
+            LinkError::Refused(_) | LinkError::Unroutable(_) => true,
+            // What ended only the channel is said about the publish, and will be said of the next one.
+            LinkError::Amqp { cause, .. } => !cause.is_amqp_soft_error(),
+            _ => false,
+        }
+    }
+
+    /// What is wrong, beginning with the setting to look at where there is one.
+    pub fn named(&self) -> String {
+        let cause = self.to_string();
+        Trouble::of(self).map_or(cause.clone(), |trouble| trouble.named(&cause))
+    }
+
+    /// The same, and what to do.
+    pub fn told(&self) -> String {
+        let remedy = Trouble::of(self).map_or(String::new(), |trouble| format!(". {}", trouble.remedy()));
+        self.named() + &remedy
+    }
+
     /// As the ports say it.
     pub fn unavailable(&self, part: &'static str) -> PortError {
-        PortError::Unavailable { part, cause: self.to_string() }
+        PortError::Unavailable { part, cause: self.named() }
     }
 }

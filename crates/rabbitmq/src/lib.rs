@@ -22,6 +22,7 @@ mod rabbit;
 mod source;
 mod stage;
 pub mod topology;
+mod trouble;
 
 pub use baseline::{Baseline, erase};
 pub use config::{RabbitConfig, judge_url};
@@ -30,3 +31,4 @@ pub use error::{ConfigError, StageError};
 pub use orders::{Orders, Posted};
 pub use rabbit::{Needs, RabbitMq};
 pub use stage::{Performed, Place, REHEARSAL_EXCHANGE, Stage};
+pub use trouble::{Trouble, Words};

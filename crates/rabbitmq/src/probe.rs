@@ -16,6 +16,7 @@ use crate::config::{RabbitConfig, Settings};
 use crate::error::ConfigError;
 use crate::link::{LinkError, Session, bounded, once};
 use crate::topology::{Finding, Kind, NOTHING_THERE, compare, plan};
+use crate::trouble::Trouble;
 
 /// How long a broker that is well may take to confirm.
 const CONFIRM_MAX: Duration = Duration::from_secs(2);
@@ -36,7 +37,6 @@ const NOWHERE: &str = "paybell-doctor-nobody";
 const ACCESS_REFUSED: u16 = 403;
 const NOT_FOUND: u16 = 404;
 const RESOURCE_LOCKED: u16 = 405;
-const NOT_ALLOWED: u16 = 530;
 
 /// A broker as it was found.
 #[derive(Debug, Clone)]
@@ -103,18 +103,14 @@ pub enum Publishing {
 pub enum Unasked {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error("{0}")]
-    Away(String),
-    #[error("{0}")]
-    Login(String),
-    #[error("{0}")]
-    VirtualHost(String),
+    #[error("{cause}")]
+    Away { trouble: Trouble, cause: String },
 }
 
 /// Looks once. `subscribers` are queues that are not ours.
 pub async fn probe(config: &RabbitConfig, subscribers: &[String]) -> Result<Facts, Unasked> {
     let settings = Settings::judged(config)?;
-    let session = once(&settings, "doctor").await.map_err(unasked)?;
+    let session = once(&settings, "doctor").await.map_err(|error| unasked(&error))?;
     let (version, (topology, queues), publishing) =
         tokio::join!(greeting::version(&settings), standing(&session, &settings, subscribers), async {
             // On a connection of its own: an alarm stops everything on it.
@@ -220,12 +216,8 @@ fn denied(error: &LinkError) -> Denied {
     Denied { cause: error.to_string(), is_permission: code_of(error) == Some(ACCESS_REFUSED) }
 }
 
-fn unasked(error: LinkError) -> Unasked {
-    match code_of(&error) {
-        Some(ACCESS_REFUSED) => Unasked::Login(error.to_string()),
-        Some(NOT_ALLOWED) => Unasked::VirtualHost(error.to_string()),
-        _ => Unasked::Away(error.to_string()),
-    }
+fn unasked(error: &LinkError) -> Unasked {
+    Unasked::Away { trouble: Trouble::of(error).unwrap_or(Trouble::Away), cause: error.to_string() }
 }
 
 #[cfg(test)]

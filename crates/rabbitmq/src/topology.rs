@@ -230,7 +230,7 @@ async fn ignored(
 
 impl From<LinkError> for Unasked {
     fn from(cause: LinkError) -> Self {
-        Unasked::Away(cause.to_string())
+        Unasked::Away(cause.told())
     }
 }
 

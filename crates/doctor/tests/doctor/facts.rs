@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use doctor::{rabbit, redis};
+use rabbitmq::Trouble;
 use rabbitmq::probe::{self as amqp, Denied, Load, Publishing, Queue, Unseen};
 use rabbitmq::topology::{Finding as Difference, Kind};
 use redis_ledger::probe as ledger;
@@ -67,9 +68,11 @@ fn a_broker_that_cannot_be_asked_says_why() {
         complete(&findings);
         findings[0].code
     };
-    assert_eq!(code(amqp::Unasked::Away("connection refused".to_owned())), "rabbitmq-unreachable");
-    assert_eq!(code(amqp::Unasked::Login("ACCESS_REFUSED".to_owned())), "rabbitmq-login-refused");
-    assert_eq!(code(amqp::Unasked::VirtualHost("NOT_ALLOWED".to_owned())), "rabbitmq-vhost-refused");
+    let away = |trouble| amqp::Unasked::Away { trouble, cause: "the broker's words".to_owned() };
+    assert_eq!(code(away(Trouble::Port)), "rabbitmq-unreachable");
+    assert_eq!(code(away(Trouble::Certificate)), "rabbitmq-unreachable");
+    assert_eq!(code(away(Trouble::Login)), "rabbitmq-login-refused");
+    assert_eq!(code(away(Trouble::VirtualHost)), "rabbitmq-vhost-refused");
 }
 
 #[test]

@@ -172,7 +172,7 @@ impl<T: Send + 'static> Tap<T> {
                 Ok(consumer) => consumer,
                 Err(error) => {
                     if is_queues_fault(&error, flowing.session).await {
-                        self.shared.aside.put(&queue, &error.to_string());
+                        self.shared.aside.put(&queue, &error.told());
                     }
                     // While it is our turn, so that no other tap takes this end for its own queue's fault.
                     self.shared.link.broken(flowing.session, &error);

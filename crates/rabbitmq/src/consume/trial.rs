@@ -38,7 +38,7 @@ async fn tried(shared: &Consuming, queue: &str) -> Verdict {
             Err(error) if is_nothing_there(&error) => return Verdict::Missing,
             Err(error) => {
                 tracing::debug!(queue, error = %error, "{queue} cannot be consumed yet: {error}");
-                shared.aside.still(queue, &error.to_string());
+                shared.aside.still(queue, &error.told());
                 failures = failures.saturating_add(1);
             }
         }

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::{LinkError, bounded};
 use crate::config::Settings;
+use crate::trouble::CONNECT;
 
 /// How long a connection may take, name resolution, TLS and login included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -25,7 +26,7 @@ pub(super) async fn dial(settings: &Settings, name: &str) -> Result<(Connection,
     let attempt = Attempt(Some(Plug::default()));
     let options = ConnectionProperties::default().with_connection_name(name.into());
     let connecting = connect(settings, options, attempt.plug());
-    let connection = bounded("connect", CONNECT_TIMEOUT, connecting).await?;
+    let connection = bounded(CONNECT, CONNECT_TIMEOUT, connecting).await?;
     Ok((connection, attempt.succeeded()))
 }
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::bounded;
 use super::dial::Plug;
 use crate::error::LinkError;
+use crate::trouble::Trouble;
 
 /// How long the broker may take to open a channel.
 const CHANNEL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,12 +31,15 @@ struct Inner {
     cause: OnceLock<Arc<str>>,
     /// The broker's reply code, if it ended the connection with one.
     code: OnceLock<u16>,
+    /// What an operator can do about its end.
+    trouble: OnceLock<Trouble>,
 }
 
 impl Session {
     pub(super) fn new(connection: Connection, plug: Plug, generation: u64) -> Self {
-        let (ended, cause, code) = (CancellationToken::new(), OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Inner { connection, plug, generation, ended, cause, code }))
+        let (cause, code, trouble) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let ended = CancellationToken::new();
+        Self(Arc::new(Inner { connection, plug, generation, ended, cause, code, trouble }))
     }
 
     /// A new channel.
@@ -80,7 +84,12 @@ impl Session {
             // The first one counts.
             let _ = self.0.code.set(told.get_id());
         }
-        self.end(error.to_string().into());
+        let trouble = Trouble::told(error, false);
+        if let Some(trouble) = trouble {
+            let _ = self.0.trouble.set(trouble);
+        }
+        let cause = error.to_string();
+        self.end(trouble.map_or(cause.clone(), |trouble| trouble.named(&cause)).into());
     }
 
     /// Ends it; the first cause is the one that counts.
@@ -103,6 +112,11 @@ impl Session {
     /// Whether the client library holds the connection to be well.
     pub(super) fn is_connected(&self) -> bool {
         self.0.connection.status().connected()
+    }
+
+    /// What an operator can do about its end.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        self.0.trouble.get().copied()
     }
 
     pub(super) fn cause(&self) -> Arc<str> {

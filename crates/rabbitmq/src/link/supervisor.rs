@@ -20,6 +20,7 @@ use super::dial::dial;
 use super::{LinkError, LinkState, Purpose, Session};
 use crate::config::Settings;
 use crate::topology::{Finding, TopologyError, ensure};
+use crate::trouble::Trouble;
 
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -69,6 +70,7 @@ type Events = BoxStream<'static, Event>;
 /// Why there is no session.
 struct Failure {
     cause: Arc<str>,
+    trouble: Option<Trouble>,
     /// It takes an operator.
     is_conflict: bool,
 }
@@ -97,7 +99,8 @@ impl Keeper {
     /// A connection on which the topology is as it should be.
     async fn connect(&mut self) -> Result<(Session, Events), Failure> {
         let name = format!("paybell {}", self.purpose.as_str());
-        let (connection, plug) = dial(&self.settings, &name).await.map_err(Failure::passing)?;
+        let (connection, plug) =
+            dial(&self.settings, &name).await.map_err(|error| Failure::passing(&error))?;
         // Listening begins before anything is asked, so nothing is missed.
         let events: Events = Box::pin(connection.events_listener());
         self.generation += 1;
@@ -110,8 +113,8 @@ impl Keeper {
                 self.tell(&borne);
                 Ok((session, events))
             }
-            Err(TopologyError::Link(error)) => Err(Failure::passing(error)),
-            Err(wrong) => Err(Failure { cause: wrong.to_string().into(), is_conflict: true }),
+            Err(TopologyError::Link(error)) => Err(Failure::passing(&error)),
+            Err(wrong) => Err(Failure { cause: wrong.to_string().into(), trouble: None, is_conflict: true }),
         }
     }
 
@@ -175,21 +178,24 @@ impl Keeper {
         let was_steady = self.since.elapsed() > STEADY;
         self.since = Instant::now();
         self.failures = if was_steady { 0 } else { self.failures.saturating_add(1) };
-        self.down(&session.cause());
+        self.down(&session.cause(), session.trouble());
         self.pause()
     }
 
     /// There was no session to be had: how long to wait before the next attempt.
     fn failed(&mut self, failure: &Failure) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        self.down(&failure.cause);
+        self.down(&failure.cause, failure.trouble);
         if failure.is_conflict { CONFLICT_PAUSE } else { self.pause() }
     }
 
-    fn down(&mut self, cause: &Arc<str>) {
+    fn down(&mut self, cause: &Arc<str>, trouble: Option<Trouble>) {
         if self.said.as_ref() != Some(cause) {
-            let purpose = self.purpose.as_str();
-            tracing::error!(purpose, cause = %cause, "RabbitMQ is away for {purpose}: {cause}");
+            let (purpose, address) = (self.purpose.as_str(), self.settings.address());
+            let remedy = trouble.map_or(String::new(), |trouble| format!(". {}", trouble.remedy()));
+            tracing::error!(
+                purpose, address, cause = %cause, "RabbitMQ at {address} is away for {purpose}: {cause}{remedy}"
+            );
             self.said = Some(cause.clone());
         }
         self.state.send_replace(LinkState::Down { since: self.since, cause: cause.clone() });
@@ -203,7 +209,7 @@ impl Keeper {
 }
 
 impl Failure {
-    fn passing(error: LinkError) -> Self {
-        Self { cause: error.to_string().into(), is_conflict: false }
+    fn passing(error: &LinkError) -> Self {
+        Self { cause: error.named().into(), trouble: Trouble::of(error), is_conflict: false }
     }
 }
