@@ -29,7 +29,7 @@ const IN_FLIGHT_MAX: u16 = 256;
 
 /// How long a publish may take, waiting for a place, a connection and the confirm included. The ingress answers within
 /// three seconds.
-const PUBLISH_TIMEOUT: Duration = Duration::from_millis(2_500);
+pub(crate) const PUBLISH_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// While a connection is away no longer than this, publishes wait for the next one instead of failing at once.
 const GRACE: Duration = Duration::from_secs(1);
@@ -93,10 +93,14 @@ impl Publisher {
     }
 
     /// Stores one message.
-    pub async fn publish(&self, message: Message<'_>) -> Result<(), LinkError> {
+    pub async fn publish(&self, message: Message<'_>) -> Stored {
+        self.publish_by(Instant::now() + PUBLISH_TIMEOUT, message).await
+    }
+
+    /// Stores one message before a deadline, which is at most [`PUBLISH_TIMEOUT`] away.
+    pub async fn publish_by(&self, deadline: Instant, message: Message<'_>) -> Stored {
         let mut under_way = UnderWay(None);
         let confirms = self.confirms.load(Ordering::Relaxed);
-        let deadline = Instant::now() + PUBLISH_TIMEOUT;
         match timeout_at(deadline, self.store(message, &mut under_way)).await {
             Ok(result) => {
                 under_way.0 = None;
@@ -155,14 +159,14 @@ impl Publisher {
 
     /// The channel to publish on. Waits for it only while the connection has hardly gone.
     async fn opened(&self) -> Result<Arc<Opened>, LinkError> {
-        if let Some(opened) = self.opened.borrow().as_ref() {
-            return Ok(opened.clone());
+        if let Some(opened) = lent(&self.opened.borrow()) {
+            return Ok(opened);
         }
         let (mut opened, mut state) = (self.opened.clone(), self.link.watch());
         let nothing = || LinkError::Timeout { what: "open a channel", limit: GRACE };
         loop {
-            if let Some(opened) = opened.borrow_and_update().as_ref() {
-                return Ok(opened.clone());
+            if let Some(opened) = lent(&opened.borrow_and_update()) {
+                return Ok(opened);
             }
             let patience = match state.borrow_and_update().session() {
                 Ok(_) => GRACE,
@@ -197,6 +201,11 @@ impl Publisher {
             Err(error) => error,
         }
     }
+}
+
+/// What the keeper lends, if it is of use still: the keeper hears of an end a little later than whoever published.
+fn lent(opened: &Option<Arc<Opened>>) -> Option<Arc<Opened>> {
+    opened.as_ref().filter(|opened| !opened.is_over()).cloned()
 }
 
 /// AMQP's delivery mode for what must survive a restart.

@@ -100,7 +100,8 @@ impl Opened {
         }
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether they are of no more use.
+    pub fn is_over(&self) -> bool {
         self.spent.is_cancelled() || self.session.has_ended()
     }
 }
