@@ -6,6 +6,7 @@
 mod ahead;
 pub(crate) mod entry;
 mod follower;
+mod mark;
 mod page;
 mod reading;
 mod recent;
@@ -32,6 +33,7 @@ use crate::topology::names;
 use ahead::{Ahead, CATCH_UP_TIMEOUT, Places};
 use entry::properties;
 use follower::{Asker, Follower};
+use mark::{Marker, Marks};
 use page::{Old, Wanted};
 use recent::Found;
 use tail::Tail;
@@ -100,8 +102,12 @@ impl StreamLog {
             Writer { stream: stream.clone(), publisher, fanout, appends: TaskTracker::new() }
         });
         let reader = access.reads.then(|| {
-            let (reader, follower) = Reader::new(link(Purpose::Read), stream.clone());
+            let (marks, asked, told) = Marks::new();
+            let (reader, follower) = Reader::new(link(Purpose::Read), stream.clone(), marks);
             settings.tasks.spawn(cancel.clone().run_until_cancelled_owned(follower));
+            let (settings, tail) = (settings.clone(), reader.tail.clone());
+            let marker = Marker { settings: settings.clone(), stream, tail }.run(asked, told);
+            settings.tasks.spawn(cancel.clone().run_until_cancelled_owned(marker));
             reader
         });
         Self { writer, reader }
@@ -133,7 +139,7 @@ impl StreamLog {
         self.writer.as_ref().map_or(0, |writer| writer.fanout.refused())
     }
 
-    /// Messages in the stream that are no events, as far as this process met them.
+    /// Messages in the stream that are not ours, as far as this process met them.
     pub fn foreign_messages(&self) -> u64 {
         self.reader.as_ref().map_or(0, |reader| reader.tail.foreign())
     }
@@ -202,12 +208,12 @@ impl Writer {
 
 impl Reader {
     /// Reads over one connection; the second value follows the end.
-    fn new(link: Link, stream: String) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    fn new(link: Link, stream: String, marks: Marks) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (askers, asked) = mpsc::channel(ASKERS_MAX);
         let tail = Arc::new(Tail::new());
         let follower =
             Follower { link: link.clone(), stream: stream.clone(), tail: tail.clone(), askers: asked };
-        let (places, old_pages) = (Places::default(), Semaphore::new(OLD_PAGES_MAX));
+        let (places, old_pages) = (Places::new(marks), Semaphore::new(OLD_PAGES_MAX));
         (Self { link, stream, tail, askers, places, old_pages }, follower.run())
     }
 
@@ -215,8 +221,7 @@ impl Reader {
         let mut end = self.end().await?;
         let mut is_gone = false;
         if let Some(after) = after.filter(|after| after.position > end.position) {
-            let generation = self.link.session()?.generation();
-            match self.places.wait(&self.tail, after, generation).await {
+            match self.places.wait(&self.tail, after).await {
                 Ahead::Reached(newer) => end = newer,
                 Ahead::Short => return Err(LinkError::Stream(SHORT)),
                 Ahead::Gone => is_gone = true,

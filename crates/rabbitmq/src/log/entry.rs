@@ -1,7 +1,7 @@
 //! One message of the stream, and how an event becomes one.
 //!
-//! The stream may hold what we did not write. Such a message is an entry without an event: it has a place, so that a
-//! reader gets past it, and is shown to nobody.
+//! The stream may hold what we did not write, and marks (`mark.rs`). Such a message is an entry without an event: it has
+//! a place, so that a reader gets past it, and is shown to nobody.
 
 use lapin::BasicProperties;
 use lapin::message::Delivery;
@@ -16,6 +16,9 @@ const OFFSET_HEADER: &str = "x-stream-offset";
 /// The content type of an event.
 pub(crate) const CONTENT_TYPE: &str = "application/cloudevents+json";
 
+/// The type of a message that is no event but a mark of ours.
+pub(super) const MARK_TYPE: &str = "paybell.mark";
+
 /// A message of the stream.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
@@ -23,6 +26,7 @@ pub(crate) struct Entry {
     pub id: Uuid,
     /// `None` if it is no event of ours.
     pub event: Option<Event>,
+    pub is_mark: bool,
     /// What it takes in memory, roughly.
     pub bytes: usize,
 }
@@ -32,8 +36,9 @@ impl Entry {
     pub fn of(delivery: &Delivery) -> Option<Self> {
         let offset = offset_of(delivery.properties.headers().as_ref()?)?;
         let event = serde_json::from_slice::<Event>(&delivery.data).ok();
-        let id = event.as_ref().map_or_else(|| foreign_id(delivery), |event| event.id);
-        Some(Self { offset, id, event, bytes: size_of::<Self>() + delivery.data.len() })
+        let id = event.as_ref().map_or_else(|| foreign_id(&delivery.data), |event| event.id);
+        let is_mark = delivery.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == MARK_TYPE);
+        Some(Self { offset, id, event, is_mark, bytes: size_of::<Self>() + delivery.data.len() })
     }
 
     /// The place after this entry. Offsets begin at 0, and 0 is the place before the first.
@@ -69,9 +74,14 @@ pub(crate) fn routing_key(event: &Event) -> String {
     format!("{}.{}", event.kind.as_str(), event.mch_id())
 }
 
+/// The id that the mark with these bytes will have.
+pub(super) fn mark_id(body: &[u8]) -> Uuid {
+    foreign_id(body)
+}
+
 /// The id of a message that is no event: the same bytes have the same id.
-fn foreign_id(delivery: &Delivery) -> Uuid {
-    Uuid::new_v5(&NAMESPACE, &delivery.data)
+fn foreign_id(body: &[u8]) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, body)
 }
 
 fn offset_of(headers: &FieldTable) -> Option<u64> {
@@ -106,7 +116,7 @@ pub(super) mod samples {
     /// That event at that offset.
     pub(in crate::log) fn entry(offset: u64, kind: &str) -> Entry {
         let event = event(offset, kind);
-        Entry { offset, id: event.id, event: Some(event), bytes: 1_000 }
+        Entry { offset, id: event.id, event: Some(event), is_mark: false, bytes: 1_000 }
     }
 }
 
@@ -151,5 +161,9 @@ mod tests {
         assert_eq!(one.id, same.id);
         assert_ne!(one.id, other.id);
         assert_eq!(Entry::of(&delivery(AMQPValue::Boolean(true), b"hello")), None);
+        let mut marked = delivery(AMQPValue::LongLongInt(3), b"hello");
+        marked.properties = marked.properties.with_type(MARK_TYPE.into());
+        let mark = Entry::of(&marked).unwrap();
+        assert_eq!((mark.is_mark, one.is_mark, mark.id), (true, false, mark_id(b"hello")));
     }
 }

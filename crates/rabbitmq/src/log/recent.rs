@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use paybell_core::ports::{Cursor, EventPage};
+use uuid::Uuid;
 
 use super::entry::Entry;
 use super::page::Wanted;
@@ -52,6 +53,11 @@ impl Recent {
         self.entries.back()
     }
 
+    /// Where the entry with that id lies.
+    pub fn position_of(&self, id: Uuid) -> Option<u64> {
+        self.entries.iter().rev().find(|entry| entry.id == id).map(|entry| entry.cursor().position)
+    }
+
     /// The page after the cursor.
     pub fn page(&self, after: Cursor, wanted: Wanted<'_>) -> Found {
         let Some(oldest) = self.entries.front() else { return Found::Older };
@@ -74,7 +80,6 @@ impl Recent {
 mod tests {
     use paybell_core::event::EventType;
     use paybell_core::ports::EventFilter;
-    use uuid::Uuid;
 
     use super::super::entry::samples::entry;
     use super::*;
@@ -146,5 +151,7 @@ mod tests {
         assert!(!recent.push(entry(14, "order.paid")));
         assert_eq!(recent.newest().map(|newest| newest.offset), Some(14));
         assert_eq!(recent.entries.len(), 4);
+        assert_eq!(recent.position_of(after(13).id), Some(14));
+        assert_eq!(recent.position_of(after(12).id), None);
     }
 }

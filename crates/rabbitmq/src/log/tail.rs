@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use paybell_core::ports::Cursor;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::entry::Entry;
 use super::page::Wanted;
@@ -29,7 +30,7 @@ impl Tail {
 
     /// The next entry came.
     pub fn push(&self, entry: Entry) {
-        let is_foreign = entry.event.is_none();
+        let is_foreign = entry.event.is_none() && !entry.is_mark;
         if self.with(|recent| recent.push(entry)) && is_foreign {
             self.foreign.fetch_add(1, Ordering::Relaxed);
         }
@@ -47,6 +48,11 @@ impl Tail {
         self.with(|recent| recent.newest().map(|newest| (newest.offset, newest.cursor())))
     }
 
+    /// Where the entry with that id lies, if it is one of the newest.
+    pub fn position_of(&self, id: Uuid) -> Option<u64> {
+        self.with(|recent| recent.position_of(id))
+    }
+
     /// What was read is not what the log holds.
     pub fn forget(&self) {
         self.with(|recent| *recent = Recent::default());
@@ -62,7 +68,7 @@ impl Tail {
         self.end.subscribe()
     }
 
-    /// Messages of the stream that are no events, as far as this process met them while following.
+    /// Messages of the stream that are neither events nor marks, as far as this process met them while following.
     pub fn foreign(&self) -> u64 {
         self.foreign.load(Ordering::Relaxed)
     }
