@@ -10,6 +10,7 @@
 
 pub mod book;
 mod desk;
+mod earlier;
 mod error;
 mod fetch;
 pub mod folder;

@@ -7,17 +7,20 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use paybell_core::memory::{self, Memory};
 use paybell_core::paid::PaidFilter;
 use paybell_core::ports::PortError;
 use paybell_core::{Check, Day, LeaseToken, Mode, Timestamp};
-use reconcile::{Reconciliation, Task};
+use reconcile::{Reconciliation, Scope, Task};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use wechat_pay::bill::{BillDate, BillRefusal, RefusalKind};
 
 use crate::book::{Entry, Failed, Lease, Reconciled, Stage, State};
+use crate::earlier::{self, Concerned};
 use crate::error::Error;
 use crate::fetch::{Fetched, word};
 use crate::folder::Part;
@@ -140,6 +143,7 @@ impl Job<'_> {
             Brought::New(part) => folder.keep(part, mch_id, self.day)?.as_str().to_owned(),
             Brought::Kept(_) => self.given().unwrap_or_default().to_owned(),
         };
+        earlier::warn(&result, self.concerned());
         let at = self.bills.now().await?;
         let is_shadow = self.bills.modes.settled().await? == Mode::Shadow;
         let data = data(&result, mch_id, self.day, is_shadow);
@@ -198,14 +202,25 @@ impl Job<'_> {
         let date =
             BillDate::parse(&self.day.to_string()).expect("every day of ours is one of WeChat's calendar");
         let before = self.shelf.kept(self.day.plus(-1)).await?;
+        let (ports, retention) = (&self.bills.ports, self.bills.wants.retention);
+        let kept = memory::kept(ports.notes.as_ref(), ports.ledger.as_ref(), retention).await?;
+        let memory = Memory { began: None, kept };
+        let scope = self.merchant.scope(self.since, memory.remembered_since(self.now, retention));
+        let earlier =
+            earlier::earlier(ports.ledger.as_ref(), ports.log.as_ref(), self.concerned(), &self.hand);
+        let scope = Scope { earlier: earlier.await?.map(Arc::new), ..scope };
         Ok(Task {
             mch_id: self.merchant.mch_id.clone(),
             first: date,
             last: date,
-            scope: Some(self.merchant.scope(self.since, self.now, self.bills.wants.retention)),
+            scope: Some(scope),
             carry: before.map(|kept| kept.carry()),
             now: self.now,
         })
+    }
+
+    fn concerned(&self) -> Concerned<'_> {
+        Concerned { mch_id: &self.merchant.mch_id, day: self.day, is_asked: self.entry.asked.is_some() }
     }
 
     async fn judged(&self, compared: Compared) -> Result<Result<Reconciliation, Failed>, Error> {

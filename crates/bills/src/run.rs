@@ -47,14 +47,15 @@ pub struct Merchant {
 }
 
 impl Merchant {
-    /// What may be healed now.
-    pub(crate) fn scope(&self, since: Timestamp, now: Timestamp, retention: Millis) -> Scope {
+    /// What may be healed, by a ledger that is younger than the merchant and one that forgets.
+    pub(crate) fn scope(&self, since: Timestamp, remembered_since: Timestamp) -> Scope {
         Scope {
             active_since: self.active_since.unwrap_or(since),
-            remembered_since: now - retention,
+            remembered_since,
             appids: self.app_ids.clone(),
             sub_mch_ids: self.sub_mch_ids.clone(),
             pattern: self.pattern.clone(),
+            earlier: None,
         }
     }
 }

@@ -8,6 +8,8 @@
     reason = "a test drives real time"
 )]
 
+#[path = "rounds/emptied.rs"]
+mod emptied;
 #[path = "rounds/failures.rs"]
 mod failures;
 mod support;

@@ -14,6 +14,7 @@ use crate::check::{Check, Reason};
 use crate::dead::DeadLetter;
 use crate::event::{Event, LearnedBy};
 use crate::ids::{OutRefundNo, OutTradeNo};
+use crate::memory::Memory;
 use crate::observation::{Answer, Observation, Payment};
 use crate::policy::Policy;
 use crate::record::{Cause, Due, Entry, Progress, QuickLooks, Record, State};
@@ -52,6 +53,8 @@ pub struct Look<'a> {
     pub closing: Closing,
     /// Which number of the order's business order was paid first, once that is claimed in this look.
     pub first_paid: Option<&'a OutTradeNo>,
+    /// How far back the ledger knows what was told.
+    pub memory: Memory,
 }
 
 /// How far `close_unpaid` has come.
@@ -146,6 +149,11 @@ pub fn decide(record: &Record, answer: &Answer, look: &Look<'_>) -> Decision {
 }
 
 impl Look<'_> {
+    /// Whether what happened at WeChat then may have been known here and forgotten before the record was made.
+    pub(crate) fn may_have_forgotten(&self, at: Timestamp, record: &Record) -> bool {
+        self.memory.may_have_expired(at, record.created_at, self.policy.retention)
+    }
+
     /// How we came to know, if this look's answer is the first to say so.
     pub(crate) fn learned_by(&self, record: &Record) -> LearnedBy {
         if record.progress.notified {

@@ -19,6 +19,7 @@ pub mod event;
 pub mod ids;
 pub mod lease;
 pub mod line;
+pub mod memory;
 pub mod money;
 pub mod observation;
 pub mod paid;
@@ -47,6 +48,7 @@ pub use event::Event;
 pub use ids::{
     AppId, BusinessNo, LeaseToken, MchId, OrderKey, OutRefundNo, OutTradeNo, RefundId, TransactionId,
 };
+pub use memory::{Memory, MemoryKeeper};
 pub use money::{Currency, Fen};
 pub use observation::{Answer, Observation, Payment};
 pub use policy::{OpenidPolicy, Policy, Unregistered};

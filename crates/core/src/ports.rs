@@ -108,6 +108,11 @@ pub trait Ledger: Send + Sync {
     async fn clear(&self, key: &OrderKey, token: LeaseToken) -> Result<Cleared, PortError>;
     /// [`crate::lease::put_off`].
     async fn put_off(&self, key: &OrderKey, token: LeaseToken, at: Timestamp) -> Result<Cleared, PortError>;
+    /// Since when there is this ledger, where one may be lost that the event log outlives: what was told before, nobody
+    /// here knows. `None` where ledger and log are lost together, and where an earlier version began it.
+    async fn began(&self) -> Result<Option<Timestamp>, PortError> {
+        Ok(None)
+    }
 }
 
 /// What schedulers do with records.

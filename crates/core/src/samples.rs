@@ -11,6 +11,7 @@ use crate::decide::{Change, Closing, Decision, Look, RefundLook, decide, decide_
 use crate::event::Event;
 use crate::ids::{AppId, LeaseToken, OrderKey, OutRefundNo, OutTradeNo, RefundId, TransactionId};
 use crate::lease::{Cleared, Commit, Committed, LeaseRequest, Taken, Write, clear, commit, put_off, take};
+use crate::memory::Memory;
 use crate::money::{Currency, Fen};
 use crate::observation::{Answer, ClosedAs, Coupon, NotPaid, Observation, Openid, Payment};
 use crate::policy::{OpenidPolicy, Policy, Unregistered};
@@ -225,6 +226,7 @@ pub(crate) fn look<'a>(check: &'a Check, policy: &'a Policy, now: Timestamp) -> 
         retry_delay: RETRY,
         closing: Closing::NotTried,
         first_paid: None,
+        memory: Memory::default(),
     }
 }
 
@@ -240,6 +242,8 @@ pub(crate) struct Desk {
     pub token: LeaseToken,
     /// The number of the order's business order that was paid first, unless it is its own.
     pub first_paid: Option<OutTradeNo>,
+    /// How far back the ledger knows what was told.
+    pub memory: Memory,
     takes: u128,
 }
 
@@ -255,6 +259,7 @@ impl Desk {
             dead: vec![],
             token,
             first_paid: None,
+            memory: Memory::default(),
             takes: 0,
         }
     }
@@ -338,7 +343,7 @@ impl Desk {
     }
 
     pub(crate) fn decide(&self, record: &Record, check: &Check, answer: &Answer) -> Change {
-        let mut look = look(check, &self.policy, self.now);
+        let mut look = Look { memory: self.memory, ..look(check, &self.policy, self.now) };
         let own = &record.key.out_trade_no;
         let mut decision = decide(record, answer, &look);
         if decision == Decision::ClaimFirst {
@@ -421,7 +426,7 @@ impl Desk {
     pub(crate) fn decide_refund(&self, record: &Record, check: &Check, answer: &RefundAnswer) -> Change {
         let refund = record.refund_in_hand().expect("the lease is for a refund");
         let found = RefundLook { number: &refund.out_refund_no, hints: refund.hints, answer };
-        decide_refund(record, &found, &look(check, &self.policy, self.now))
+        decide_refund(record, &found, &Look { memory: self.memory, ..look(check, &self.policy, self.now) })
     }
 
     /// One whole look at a refund: take, ask, decide, commit, publish, clear.

@@ -13,6 +13,7 @@
 mod carry;
 mod compare;
 mod difference;
+mod earlier;
 mod heal;
 mod judge;
 mod ledger;
@@ -28,6 +29,7 @@ mod words;
 pub use carry::{CARRIED_MAX, Carry, EDGE, Early};
 pub use compare::{Failure, Listener, Progress, Stage, Stopped, Task, compare};
 pub use difference::{Difference, Healing, Kind, RefundNumbers, Side};
+pub use earlier::{Earlier, Told};
 pub use ledger::{Held, HeldPage, Ledger, LedgerError, PAGE_ROWS};
 pub use result::{LISTED_MAX, Reconciliation, TotalOff};
 pub use scope::{OutOfScope, PATTERN_CHARS_MAX, Pattern, PatternError, Scope};

@@ -4,16 +4,19 @@
 //! reported and never asked about.
 
 use std::fmt;
+use std::sync::Arc;
 
 use paybell_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::earlier::Earlier;
 
 /// What this installation is responsible for, of one merchant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// Payments before this are somebody else's: `active_since`.
     pub active_since: Timestamp,
-    /// Payments before this are older than what the ledger remembers: now less `retention.orders`.
+    /// Payments before this are older than what the ledger remembers: now less `retention.orders`, or less what that was.
     pub remembered_since: Timestamp,
     /// Apps of the merchant that are served here; empty: all of them.
     pub appids: Vec<String>,
@@ -21,6 +24,8 @@ pub struct Scope {
     pub sub_mch_ids: Vec<String>,
     /// Order numbers that are served here: `out_trade_no_pattern`.
     pub pattern: Option<Pattern>,
+    /// The ledger in whose place there is another one now; `None` where it has been the same all the time.
+    pub earlier: Option<Arc<Earlier>>,
 }
 
 /// Why a payment is reported only.
@@ -37,6 +42,12 @@ pub enum OutOfScope {
     OtherSubMerchant,
     /// An order number that `out_trade_no_pattern` does not let through.
     OtherNumber,
+    /// Paid before the ledger began, and told then: an event of the log says so.
+    ToldBefore,
+    /// The same, told as a mismatch or as a second payment: a person has to look.
+    ToldOtherwise,
+    /// Paid before the ledger began, and the log does not reach back so far: it may have been told.
+    BeforeLedger,
 }
 
 impl OutOfScope {
@@ -49,6 +60,9 @@ impl OutOfScope {
             OutOfScope::OtherApp => "other_app",
             OutOfScope::OtherSubMerchant => "other_sub_merchant",
             OutOfScope::OtherNumber => "other_number",
+            OutOfScope::ToldBefore => "told_before",
+            OutOfScope::ToldOtherwise => "told_otherwise",
+            OutOfScope::BeforeLedger => "before_ledger",
         }
     }
 }
@@ -57,8 +71,8 @@ impl Scope {
     /// Everything from a moment on.
     #[must_use]
     pub fn since(active_since: Timestamp) -> Self {
-        let (appids, sub_mch_ids) = (Vec::new(), Vec::new());
-        Self { active_since, remembered_since: active_since, appids, sub_mch_ids, pattern: None }
+        let (appids, sub_mch_ids, remembered_since) = (Vec::new(), Vec::new(), active_since);
+        Self { active_since, remembered_since, appids, sub_mch_ids, pattern: None, earlier: None }
     }
 
     /// Why a payment is outside; `None` inside.
@@ -82,7 +96,7 @@ impl Scope {
         } else if self.pattern.as_ref().is_some_and(|pattern| !pattern.admits(out_trade_no)) {
             Some(OutOfScope::OtherNumber)
         } else {
-            None
+            self.earlier.as_ref().and_then(|earlier| earlier.excludes(out_trade_no, paid_at))
         }
     }
 }

@@ -32,8 +32,20 @@ impl From<Fault> for Trouble {
     }
 }
 
+/// Whether this process has used these keys before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acquaintance {
+    New,
+    Old,
+}
+
 /// Looks at the server, writes the layout if it is new, and tells it the scripts.
-pub(crate) async fn greet(session: &Session, keys: &Keys, clock: &LedgerClock) -> Result<(), Trouble> {
+pub(crate) async fn greet(
+    session: &Session,
+    keys: &Keys,
+    clock: &LedgerClock,
+    known: Acquaintance,
+) -> Result<(), Trouble> {
     let mut questions = Pipeline::new();
     questions.cmd("INFO").cmd("TIME").cmd("CONFIG").arg("GET").arg("save");
     let asked = clock.monotonic();
@@ -49,12 +61,12 @@ pub(crate) async fn greet(session: &Session, keys: &Keys, clock: &LedgerClock) -
     session.set_has_replicas(info.has_replicas());
     info.field("run_id").into_iter().for_each(|id| session.set_run(id));
     warn_of_forgetting(&info, &saves);
-    settle_in(session, keys).await
+    settle_in(session, keys, known).await
 }
 
-async fn settle_in(session: &Session, keys: &Keys) -> Result<(), Trouble> {
+async fn settle_in(session: &Session, keys: &Keys, known: Acquaintance) -> Result<(), Trouble> {
     let mut words = Pipeline::new();
-    words.add_command(claim_layout(keys)).cmd("GET").arg(&keys.layout);
+    words.add_command(claim_layout(keys, known)).cmd("GET").arg(&keys.layout);
     words.add_command(Name::Store.load());
     let mut answers = session.write(&words).await?.into_iter();
     // A full server refuses the first; what counts is what is there.
@@ -70,10 +82,11 @@ async fn settle_in(session: &Session, keys: &Keys) -> Result<(), Trouble> {
     answers.try_for_each(|answer| allowed(answer).map(drop))
 }
 
-/// Says which layout the keys have, unless something says so already.
-pub(crate) fn claim_layout(keys: &Keys) -> redis::Cmd {
-    let mut command = redis::cmd("SET");
-    command.arg(&keys.layout).arg(layout_text()).arg("NX");
+/// Says which layout the keys have, and since when there are any, unless something says so already.
+pub(crate) fn claim_layout(keys: &Keys, known: Acquaintance) -> redis::Cmd {
+    let mut command = Name::Begin.eval(2);
+    command.arg(&keys.layout).arg(&keys.began).arg(layout_text());
+    command.arg(usize::from(known == Acquaintance::New));
     command
 }
 

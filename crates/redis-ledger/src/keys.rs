@@ -140,6 +140,8 @@ pub(crate) struct Keys {
     prefix: String,
     /// Says which layout the keys have.
     pub layout: String,
+    /// Says since when there are any.
+    pub began: String,
     /// Written before a `WAIT`, so that it covers what others wrote.
     pub fence: String,
     /// The names of all notes.
@@ -160,6 +162,7 @@ impl Keys {
             notes: format!("{prefix}{{meta}}notes"),
             alive: format!("{prefix}{{meta}}alive"),
             acts: format!("{prefix}{{meta}}acts"),
+            began: format!("{prefix}{{meta}}began"),
         }
     }
 
@@ -259,6 +262,7 @@ mod tests {
             assert_ne!(*other, own);
         }
         let wrong_shard = own.replace('{', "{1");
+        let meta = meta.into_iter().chain([&keys.began]);
         assert_eq!(keys.order_of(wrong_shard.as_bytes()), None);
     }
 

@@ -7,9 +7,11 @@ use paybell_core::lease::{self, Cleared, Commit, Committed, Holder, LeaseRequest
 use paybell_core::ports::{Ledger, PortError, Reading};
 use paybell_core::record::Record;
 use paybell_core::time::Timestamp;
+use redis::Pipeline;
 
 use crate::change::{Begin, Decided};
 use crate::engine::RedisLedger;
+use crate::error::Fault;
 
 #[async_trait]
 impl Ledger for RedisLedger {
@@ -50,6 +52,20 @@ impl Ledger for RedisLedger {
             Decided { write, letter: None, answer: cleared }
         };
         self.inner.change(key, Begin::Recent, run).await
+    }
+
+    /// A beginning that nobody wrote yet is of this moment: the keys were lost just now.
+    async fn began(&self) -> Result<Option<Timestamp>, PortError> {
+        let inner = &self.inner;
+        let mut question = Pipeline::new();
+        question.cmd("GET").arg(&inner.keys.began);
+        let answer = inner.read(&question).await?.pop().unwrap_or_default();
+        let began: Result<Option<i64>, _> = redis::from_redis_value(answer);
+        match began.map_err(|_| Fault::Corrupt(format!("{} is no time", inner.keys.began)))? {
+            None => Ok(Some(inner.reading()?.now)),
+            Some(0) => Ok(None),
+            Some(at) => Ok(Some(Timestamp::from_millis(at.saturating_add(inner.clock.shift_ms())))),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) enum Name {
     Tally,
     Link,
     Claim,
+    Begin,
 }
 
 struct Known {
@@ -29,6 +30,7 @@ static ACT: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/act.l
 static OUTCOME: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/outcome.lua")));
 static LINK: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/link.lua")));
 static CLAIM: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/claim.lua")));
+static BEGIN: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/begin.lua")));
 static TALLY: LazyLock<Known> = LazyLock::new(|| known(include_str!("scripts/tally.lua")));
 
 fn known(text: &'static str) -> Known {
@@ -46,6 +48,7 @@ impl Name {
             Name::Tally => &TALLY,
             Name::Link => &LINK,
             Name::Claim => &CLAIM,
+            Name::Begin => &BEGIN,
         }
     }
 

@@ -2,6 +2,7 @@
 //! recovery are logged.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use paybell_core::ports::PortError;
@@ -16,7 +17,7 @@ use crate::address::{Address, Host};
 use crate::clock::LedgerClock;
 use crate::error::{Fault, OpenError, unavailable};
 use crate::find::find;
-use crate::greet::{Info, Trouble, claim_layout, greet, time_of, trouble};
+use crate::greet::{Acquaintance, Info, Trouble, claim_layout, greet, time_of, trouble};
 use crate::keys::Keys;
 use crate::pulse::Pulse;
 use crate::session::Session;
@@ -73,13 +74,16 @@ pub(crate) struct Supervisor {
     server: Server,
     pulse: Arc<Pulse>,
     state: watch::Sender<State>,
+    /// Whether the keys were ever met.
+    has_met: AtomicBool,
     random: StdRng,
 }
 
 impl Supervisor {
     pub fn new(server: Server, pulse: Arc<Pulse>, seed: u64) -> (Self, Link) {
         let (state, seen) = watch::channel(State::Connecting);
-        (Self { server, pulse, state, random: StdRng::seed_from_u64(seed) }, Link(seen))
+        let (has_met, random) = (AtomicBool::new(false), StdRng::seed_from_u64(seed));
+        (Self { server, pulse, state, has_met, random }, Link(seen))
     }
 
     /// Until it is stopped.
@@ -139,7 +143,10 @@ impl Supervisor {
         let host = find(&self.server.address).await?;
         let client = self.server.address.client_of_server(&host).map_err(Trouble::Refused)?;
         let (session, told) = Session::connect(&client).await.map_err(|error| trouble(&error))?;
-        greet(&session, &self.server.keys, &self.server.clock).await?;
+        let known =
+            if self.has_met.load(Ordering::Relaxed) { Acquaintance::Old } else { Acquaintance::New };
+        greet(&session, &self.server.keys, &self.server.clock, known).await?;
+        self.has_met.store(true, Ordering::Relaxed);
         // Before the first take, so that a lease found then is judged by what is there.
         self.pulse.begin(&session).await;
         Ok((Arc::new(session), told, host))
@@ -174,7 +181,7 @@ impl Supervisor {
         let mut questions = Pipeline::new();
         questions.cmd("TIME").cmd("INFO").arg("replication");
         let mut word = Pipeline::new();
-        word.add_command(claim_layout(&self.server.keys));
+        word.add_command(claim_layout(&self.server.keys, Acquaintance::Old));
         let asked = self.server.clock.monotonic();
         let questioned = async {
             let answers = session.read(&questions).await?;

@@ -158,6 +158,42 @@ async fn an_emptied_redis_is_used_as_a_new_one() {
 }
 
 #[tokio::test]
+async fn a_ledger_says_since_when_there_is_one() {
+    let server = Redis::start().await;
+    let ledger = open(&server).await;
+    let began = ledger.began().await.unwrap().expect("a new ledger knows");
+    let age = ledger.clock().await.unwrap().now.since(began).0;
+    assert!((0..60_000).contains(&age), "{age} ms");
+    let other = open(&server).await;
+    assert_eq!(other.began().await.unwrap(), Some(began), "one for all");
+    server.cli(&["flushall"]).await;
+    let anew = ledger.began().await.unwrap().expect("of this moment, if nobody wrote it yet");
+    assert!(anew > began);
+    eventually("it is written again", || async {
+        server.cli(&["exists", "test{meta}began"]).await.trim() == "1"
+    })
+    .await;
+    assert!(ledger.began().await.unwrap().unwrap() > began);
+    assert_eq!(open(&server).await.began().await.unwrap(), ledger.began().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_ledger_of_an_earlier_version_has_no_beginning_until_it_is_lost() {
+    let server = Redis::start().await;
+    server.cli(&["set", "test{meta}layout", "layout=1 shards=16"]).await;
+    let ledger = open(&server).await;
+    assert_eq!(ledger.began().await.unwrap(), None, "it may be as old as it likes");
+    server.cli(&["flushall"]).await;
+    // A process of the earlier version is the first to write.
+    server.cli(&["set", "test{meta}layout", "layout=1 shards=16"]).await;
+    eventually("it begins now", || async {
+        server.cli(&["get", "test{meta}began"]).await.trim().parse::<i64>().is_ok_and(|began| began > 0)
+    })
+    .await;
+    assert!(ledger.began().await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_restart_that_kept_nothing_is_survived() {
     let server = Redis::start_with(RedisOptions { is_volatile: true, ..RedisOptions::default() }).await;
     let ledger = open(&server).await;
@@ -254,6 +290,7 @@ async fn a_foreign_layout_is_refused() {
 }
 
 #[tokio::test]
+    assert_eq!(server.cli(&["dbsize"]).await.trim(), "1");
 async fn i10_a_wrong_password_is_refused_and_never_shown() {
     let server = Redis::start().await;
     server.cli(&["config", "set", "requirepass", "right"]).await;

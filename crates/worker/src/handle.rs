@@ -267,8 +267,18 @@ impl Worker {
             retry_delay: self.with_random(|random| self.retry.delay(record.progress.attempts, random)),
             closing: done.closing,
             first_paid: done.first_paid.as_ref(),
+            memory: self.parts.policies.memory(record, check).await?,
         };
-        Ok(decide(record, answer, &look))
+        let decision = decide(record, answer, &look);
+        if let Decision::Commit(change) = &decision
+            && change.outcome == "before_ledger"
+        {
+            let number = &record.key.out_trade_no;
+            tracing::warn!(mch_id = %record.key.mch_id, out_trade_no = %number,
+                "{number} was paid before the ledger began, and may have been told then: nothing is told; what the event log \
+                 does not know, the bill of its day brings (paybell reconcile), and a registration has it judged");
+        }
+        Ok(decision)
     }
 
     /// Claims the record's business order for its number; says whose it is. A crash after this claims the same again.

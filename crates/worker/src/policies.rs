@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use paybell_core::ports::PortError;
-use paybell_core::{MchId, ModeKeeper, Policy};
+use paybell_core::{Check, MchId, Memory, MemoryKeeper, ModeKeeper, Policy, Record};
 
 /// The policies of all merchants.
 #[derive(Debug)]
@@ -15,12 +15,15 @@ pub struct Policies {
     otherwise: Arc<Policy>,
     /// Whose word on the mode counts, where it is not the configuration's.
     modes: Option<Arc<ModeKeeper>>,
+    /// Knows what the ledger may have forgotten.
+    memory: Option<MemoryKeeper>,
 }
 
 impl Policies {
     /// One policy per merchant, and one for the orders of merchants that are no longer configured.
     pub fn new(by_mch_id: HashMap<MchId, Policy>, otherwise: Policy) -> Self {
-        let policies = Self { by_mch_id: ArcSwap::default(), otherwise: Arc::new(otherwise), modes: None };
+        let policies =
+            Self { by_mch_id: ArcSwap::default(), otherwise: Arc::new(otherwise), modes: None, memory: None };
         policies.replace(by_mch_id);
         policies
     }
@@ -28,6 +31,19 @@ impl Policies {
     /// Follows the mode of the installation, whatever these policies say of it.
     pub fn following(self, modes: Arc<ModeKeeper>) -> Self {
         Self { modes: Some(modes), ..self }
+    }
+
+    /// Withholds what the ledger may have told and forgotten.
+    pub fn remembering(self, memory: MemoryKeeper) -> Self {
+        Self { memory: Some(memory), ..self }
+    }
+
+    /// How far back the ledger knows what was told, for a decision about this record.
+    pub async fn memory(&self, record: &Record, check: &Check) -> Result<Memory, PortError> {
+        match &self.memory {
+            Some(memory) => memory.about(record, check).await,
+            None => Ok(Memory::default()),
+        }
     }
 
     /// Other policies from the next decision on.

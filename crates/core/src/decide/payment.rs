@@ -24,6 +24,9 @@ enum Verdict {
     Ignored,
     /// Nobody registered the order, and it was paid before anything we still remember.
     TooOld,
+    /// Nobody registered the order in this ledger, and it was paid before there was this ledger: an earlier one may
+    /// have told it, as paid or as something else.
+    BeforeLedger,
 }
 
 /// A verified payment.
@@ -100,6 +103,12 @@ fn first_payment(record: &Record, payment: &Payment, look: &Look<'_>, mut change
             // What was told stays known, or the same id could come again.
             change.forget = record.events().next().is_none();
             change.outcome = "ignored";
+            return change;
+        }
+        Verdict::BeforeLedger => {
+            // Nothing is remembered either: a notification or a registration may still come, and is judged as ever.
+            change.forget = record.events().next().is_none();
+            change.outcome = "before_ledger";
             return change;
         }
         Verdict::TooOld => {
@@ -194,8 +203,11 @@ fn verdict(record: &Record, payment: &Payment, look: &Look<'_>) -> Verdict {
     if record.registration.is_some() {
         return registered_difference(record, payment).map_or(Verdict::Agrees, Verdict::Differs);
     }
-    if payment.paid_at.is_some_and(|paid_at| paid_at + look.policy.retention < record.created_at) {
+    if payment.paid_at.is_some_and(|paid_at| look.may_have_forgotten(paid_at, record)) {
         return Verdict::TooOld;
+    }
+    if look.memory.began.is_some_and(|began| payment.paid_at.is_none_or(|paid_at| paid_at < began)) {
+        return Verdict::BeforeLedger;
     }
     match look.policy.unregistered {
         Unregistered::Emit => Verdict::Agrees,

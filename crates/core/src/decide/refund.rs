@@ -229,8 +229,7 @@ fn tell(
 
 /// It succeeded before anything we still remember, and nobody asked for it here: it was told then, or never ours to tell.
 fn is_too_old(record: &Record, refund: &Refund, facts: &RefundFacts, look: &Look<'_>) -> bool {
-    let remembered = |at: Timestamp| at + look.policy.retention >= record.created_at;
-    refund.request.is_none() && !facts.succeeded_at.is_none_or(remembered)
+    refund.request.is_none() && facts.succeeded_at.is_some_and(|at| look.may_have_forgotten(at, record))
 }
 
 /// Somebody else used the number for another amount: a person must know, and the event says what WeChat says.

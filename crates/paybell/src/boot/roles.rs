@@ -7,6 +7,7 @@ use console::{AllowedHosts, Console, ConsoleConfig, ConsoleMetrics, KnownMerchan
 use http_server::{Listener, Peer};
 use hyper::{Request, body::Incoming};
 use ingress::{Ingress, IngressMetrics, IsDraining};
+use paybell_core::MemoryKeeper;
 use prometheus_client::registry::Registry;
 use scheduler::{Scheduler, SchedulerMetrics};
 use tokio_util::sync::CancellationToken;
@@ -213,7 +214,11 @@ fn build_worker(
     asker: &Arc<Asker>,
     metrics: WorkerMetrics,
 ) -> Result<(Worker, reload::Worker), Error> {
-    let policies = Policies::new(policies(config), policy_of_others(config)).following(engine.modes.clone());
+    let ports = engine.ledger();
+    let memory = MemoryKeeper::new(config.retention.orders, ports.notes.clone(), ports.ledger.clone());
+    let policies = Policies::new(policies(config), policy_of_others(config))
+        .following(engine.modes.clone())
+        .remembering(memory);
     let policies = Arc::new(policies);
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)

@@ -173,6 +173,15 @@ fn reason(why: OutOfScope) -> [&'static str; 2] {
         OutOfScope::OtherNumber => {
             ["the order number does not fit out_trade_no_pattern", "商户订单号不符合 out_trade_no_pattern"]
         }
+        OutOfScope::ToldBefore => ["told already, before the ledger was lost", "账本丢失之前已经通知过"],
+        OutOfScope::ToldOtherwise => [
+            "told as a mismatch or a second payment before the ledger was lost: look at each",
+            "账本丢失之前已作为金额不符或重复支付通知：请逐笔处理",
+        ],
+        OutOfScope::BeforeLedger => [
+            "paid before the ledger began, and nobody knows whether they were told: compare them with your own orders, then run paybell reconcile for the day",
+            "支付时间早于账本，无法判断是否通知过：请先与自己的订单核对，再对该日运行 paybell reconcile",
+        ],
     }
 }
 

@@ -37,6 +37,7 @@ impl Worker {
                 retry_delay: self.with_random(|random| self.retry.delay(refund.attempts, random)),
                 closing: Closing::NotTried,
                 first_paid: None,
+                memory: self.parts.policies.memory(&record, check).await?,
             };
             let change = decide_refund(&record, &found, &look);
             let outcome = change.outcome;

@@ -2,6 +2,7 @@
 
 use super::kinds;
 use crate::event::{EventType, Mismatch};
+use crate::memory::{Kept, Memory};
 use crate::observation::{NotPaid, Payment};
 use crate::policy::{HOLD, Unregistered};
 use crate::record::{Cause, Due, State};
@@ -137,6 +138,64 @@ fn age_does_not_matter_with_a_registration_or_an_earlier_record() {
     known.look(&manual(), &not_paid(NotPaid::NotPay));
     known.now = T0 + known.policy.retention + known.policy.retention;
     assert_eq!(kinds(&known.poll(&success(TX, FEE))), [EventType::Paid], "we waited for this one");
+}
+
+/// A ledger that began at [`T0`], in the place of one that was lost.
+fn emptied(unregistered: Unregistered) -> Desk {
+    let mut desk = desk(unregistered);
+    desk.memory = Memory { began: Some(T0), kept: None };
+    desk
+}
+
+#[test]
+fn a_payment_of_before_the_ledger_is_neither_told_nor_kept() {
+    for unregistered in [Unregistered::Emit, Unregistered::Hold, Unregistered::Ignore] {
+        let paid = |millis, refunded| {
+            answer(Payment { refunded, paid_at: Some(T0 - Millis(millis)), ..payment(TX, FEE) })
+        };
+        for refunded in [false, true] {
+            let mut desk = emptied(unregistered);
+            let change = desk.look(&manual(), &paid(1, refunded));
+            assert_eq!(
+                (kinds(&change), change.outcome),
+                (vec![], "before_ledger"),
+                "it may have been disputed"
+            );
+            assert_eq!(desk.stored, None, "so that a notification or a registration is judged as ever");
+        }
+        let unknown = answer(Payment { paid_at: None, ..payment(TX, FEE) });
+        assert_eq!(emptied(unregistered).look(&manual(), &unknown).outcome, "before_ledger");
+    }
+    let since = answer(Payment { paid_at: Some(T0), ..payment(TX, FEE) });
+    assert_eq!(kinds(&emptied(Unregistered::Emit).look(&manual(), &since)), [EventType::Paid]);
+}
+
+#[test]
+fn a_registration_in_the_new_ledger_has_the_payment_judged() {
+    let before = answer(Payment { paid_at: Some(T0 - Millis(1)), ..payment(TX, FEE) });
+    for (fee, kind) in [(FEE, EventType::Paid), (WRONG, EventType::Mismatch)] {
+        let mut desk = emptied(Unregistered::Emit);
+        desk.look(&manual(), &before);
+        assert_eq!(desk.register(&application(fee)), Registered::Added);
+        assert_eq!(kinds(&desk.look(&manual(), &before)), [kind]);
+    }
+}
+
+#[test]
+fn what_went_before_the_retention_was_raised_tells_nothing() {
+    let mut raised = desk(Unregistered::Emit);
+    raised.policy.retention = Millis(2 * raised.policy.retention.0);
+    let since = T0 - Millis::seconds(34 * 86_400);
+    raised.memory = Memory { began: None, kept: Some(Kept { since, changed_at: T0 }) };
+    let paid = |at| answer(Payment { paid_at: Some(at), ..payment(TX, FEE) });
+    let told = raised.clone().look(&manual(), &paid(since));
+    assert_eq!(kinds(&told), [EventType::Paid]);
+    let change = raised.clone().look(&manual(), &paid(since - Millis(1)));
+    assert_eq!((kinds(&change), change.outcome), (vec![], "old_payment"));
+    // Met before the raise: had it been told, this would say so.
+    raised.look(&manual(), &not_paid(NotPaid::NotPay));
+    raised.memory.kept = Some(Kept { since, changed_at: T0 + Millis(1) });
+    assert_eq!(kinds(&raised.poll(&paid(since - Millis(1)))), [EventType::Paid]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use ::embedded::{Engine, EngineConfig, SystemClock};
 use paybell_core::{
-    AppId, Cadence, Check, Currency, Decision, Fen, LeaseToken, Look, Mode, OpenidPolicy, OrderKey, Policy,
+    AppId, Cadence, Check, Currency, Decision, Fen, LeaseToken, Look, Memory, Mode, OpenidPolicy, OrderKey, Policy,
     TransactionId, Unregistered, decide,
     decide::Closing,
     ids::MchId,
@@ -107,6 +107,7 @@ async fn store(engine: &Engine, serial: u32, rows: u32) -> Result<(), Error> {
         retry_delay: Millis::seconds(2),
         closing: Closing::NotTried,
         first_paid: None,
+        memory: Memory::default(),
     };
     let answer = Answer::Observed(Observation::Payment(Box::new(payment(serial, rows, id)?)));
     let Decision::Commit(change) = decide(&record, &answer, &look) else {
