@@ -11,6 +11,8 @@ pub enum Mutation {
     NoFencing,
     /// I5: a delivery that finds the lease taken is simply dropped.
     NoLookAgain,
+    /// A delivery that finds the lease taken leaves the lease's end as unhurried as it was.
+    WakeUpWaitsAmongPolls,
     /// I6: an order counts as seen as soon as one notification of it was taken.
     SeenTooEarly,
     /// A transient answer counts as "not paid".
@@ -61,11 +63,12 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 27] = [
+    pub const ALL: [Mutation; 28] = [
         Mutation::AnswerBeforeDurable,
         Mutation::ClearBeforePublish,
         Mutation::NoFencing,
         Mutation::NoLookAgain,
+        Mutation::WakeUpWaitsAmongPolls,
         Mutation::SeenTooEarly,
         Mutation::DenialFromTransient,
         Mutation::RefundWithoutAmountCheck,

@@ -73,6 +73,12 @@ impl Store {
         if !record.keeps_its_due_time() {
             self.broken.push(format!("I8: {} {:?} has no due time", record.key, record.state));
         }
+        let waits_for_more = |cause: Cause| !matches!(cause, Cause::Cadence | Cause::Refund);
+        if record.look_again.as_ref().is_some_and(|again| waits_for_more(again.cause))
+            && record.due.is_some_and(|due| !due.cause.is_urgent())
+        {
+            self.broken.push(format!("a wake-up of {} would wait among the polls", record.key));
+        }
         if let Some(old) = self.records.get(&record.key)
             && record.state.rank() < old.state.rank()
             && !old.progress.refund_only
@@ -115,6 +121,7 @@ impl Store {
         {
             return Taken::Duplicate;
         }
+        let due_before = stored.and_then(|record| record.due);
         let Taking { write, taken, dead } = lease::take_from(stored, request, now, holder);
         if self.breaks(Mutation::NoLookAgain) && taken == Taken::Busy {
             return taken;
@@ -133,6 +140,9 @@ impl Store {
             Write::Put(record) if self.breaks(Mutation::LeaseForgetsDue) && taken != Taken::Busy => {
                 self.records.insert(key.clone(), Record { due: None, ..*record });
                 Write::Keep
+            }
+            Write::Put(record) if self.breaks(Mutation::WakeUpWaitsAmongPolls) && taken == Taken::Busy => {
+                Write::Put(Box::new(Record { due: due_before, ..*record }))
             }
             write => write,
         };
