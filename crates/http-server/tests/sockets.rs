@@ -30,7 +30,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const GET: &[u8] = b"GET /echo HTTP/1.1\r\nHost: test\r\n\r\n";
 
 /// A running listener: `/echo` answers the body, `/held` answers when released, `/endless` streams until the

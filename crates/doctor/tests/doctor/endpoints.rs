@@ -23,11 +23,7 @@ async fn an_endpoint_is_reached_refused_or_not_there() {
     assert_eq!(codes(stand.url("http"), true, &public).await, ["ok endpoint-good"]);
     assert_eq!(codes(stand.url("http"), false, &public).await, ["error endpoint-private"]);
     assert!(stand.asked.lock().unwrap().is_empty(), "nothing is posted");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    assert_eq!(
-        codes(format!("http://127.0.0.1:{port}"), true, &public).await,
-        ["error endpoint-unreachable"]
-    );
+    assert_eq!(codes("http://127.0.0.1:9".to_owned(), true, &public).await, ["error endpoint-unreachable"]);
     assert_eq!(
         codes("https://shop.invalid".to_owned(), false, &public).await,
         ["error endpoint-unreachable"]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use crate::ledger::Journal;
@@ -14,11 +14,9 @@ use crate::wechat::{Reply, Wechat, ok};
 
 const UNIFIED: &str = "/pay/unifiedorder";
 
-/// An address where nobody listens.
-async fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
-}
+/// Addresses where nobody listens, and that nobody is given.
+const NOBODY: &str = "http://127.0.0.1:9";
+const NOBODY_EITHER: &str = "http://127.0.0.1:1";
 
 #[tokio::test]
 async fn a_call_of_which_a_byte_was_sent_is_never_sent_again() {
@@ -54,7 +52,7 @@ async fn a_call_of_which_a_byte_was_sent_is_never_sent_again() {
 async fn a_host_that_cannot_be_connected_to_is_passed_over() {
     let journal = Journal::default();
     let wechat = Wechat::start(journal.clone(), |_| Reply::Send(ok(b"second"))).await;
-    let rig = Rig::start(&journal, &[&nobody().await, &wechat.url]).await;
+    let rig = Rig::start(&journal, &[NOBODY, &wechat.url]).await;
     let body = order("T1", "1", &[]);
     assert_eq!(post(rig.address, UNIFIED, &body).await.body, b"second");
     assert_eq!((wechat.count(), wechat.request(0).body), (1, body));
@@ -91,16 +89,17 @@ async fn a_host_whose_handshake_hangs_is_left_alone_for_a_while() {
 #[tokio::test]
 async fn a_host_comes_back_after_its_pause() {
     let journal = Journal::default();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // Bound, so that nobody else is given it, and refusing until it listens.
+    let back = TcpSocket::new_v4().unwrap();
+    back.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = back.local_addr().unwrap();
     let second = Wechat::start(journal.clone(), |_| Reply::Send(ok(b"second"))).await;
     let rig = Rig::with(&journal, &[&format!("http://{address}"), &second.url], |config| {
         config.limits.host_pause_ms = 200;
     })
     .await;
     assert_eq!(post(rig.address, "/pay/x", b"").await.body, b"second");
-    let back = TcpListener::bind(address).await.unwrap();
+    let back = back.listen(16).unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         loop {
@@ -121,7 +120,7 @@ async fn a_host_comes_back_after_its_pause() {
 #[tokio::test]
 async fn where_no_host_can_be_reached_the_shop_hears_that_nothing_was_sent() {
     let journal = Journal::default();
-    let rig = Rig::start(&journal, &[&nobody().await, &nobody().await]).await;
+    let rig = Rig::start(&journal, &[NOBODY, NOBODY_EITHER]).await;
     let answer = post(rig.address, UNIFIED, &order("T1", "1", &[])).await;
     assert_eq!(
         (answer.status, answer.header("content-type").unwrap().as_str()),

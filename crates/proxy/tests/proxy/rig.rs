@@ -15,7 +15,7 @@ use crate::ledger::{Journal, Memory};
 use crate::shop::{APPID, KEY, MCH_ID, PREVIOUS, key};
 
 /// Longest wait for anything that must happen.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Rig {
     pub address: SocketAddr,

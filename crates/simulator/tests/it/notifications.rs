@@ -8,7 +8,7 @@ use wechat_pay::{
     xml::Document,
 };
 
-use crate::support::{MCH, PROVIDER, Reply, SUB, Shop, Sim, config, key, to_map, until};
+use crate::support::{MCH, NOWHERE, PROVIDER, Reply, SUB, Shop, Sim, config, key, to_map, until};
 
 #[tokio::test]
 async fn a_payment_is_announced_once_and_says_what_a_query_says() {
@@ -129,7 +129,7 @@ async fn the_cadence_is_wechats_and_ends() {
         expected += Duration::from_secs(wait_s).div_f64(scale);
         let after = at.duration_since(paid);
         assert!(
-            after >= expected && after < expected + Duration::from_secs(1),
+            after >= expected && after < expected + Duration::from_secs(3),
             "{after:?}, not {expected:?}"
         );
     }
@@ -142,8 +142,7 @@ async fn the_cadence_is_wechats_and_ends() {
 #[tokio::test]
 async fn a_refused_connection_is_tried_again_and_silence_is_kept_on_demand() {
     let sim = Sim::start(SimulatorConfig { clock_scale: 1_000_000.0, ..config(Faults::default()) }).await;
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let order = sim.order("T00001", &format!("http://{closed}/notify"));
+    let order = sim.order("T00001", NOWHERE);
     sim.control.pay(&order, Payment::default()).unwrap();
     let posts = sim.posts(&order, 2).await;
     assert!(matches!(&posts[0].outcome, Outcome::Unreachable(why) if why.contains("refused")), "{posts:?}");

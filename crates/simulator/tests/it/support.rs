@@ -31,7 +31,7 @@ pub const APP: &str = "wx8888888888888888";
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 /// Nobody listens there.
 pub const NOWHERE: &str = "http://127.0.0.1:9/notify";
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub type Map = BTreeMap<String, String>;
 
