@@ -22,6 +22,9 @@ use tokio::time::timeout;
 
 use stand::{MCH_ID, Outsider, Process, config, event, paid, until};
 
+/// So long a confirm of a subscriber's copy is waited for, a tenth of a second less.
+const CONFIRM: Duration = Duration::from_millis(1_900);
+
 fn exchange(prefix: &str) -> String {
     format!("{prefix}.events")
 }
@@ -98,7 +101,7 @@ async fn a_subscriber_that_refuses_everything_stops_nobody() {
     assert_eq!(outsider.events(&healthy).await, events);
     assert_eq!(outsider.events(&full).await, events[..1]);
     assert_eq!(process.engine.fanout_refused(), 199);
-    assert!(slowest < Duration::from_secs(1), "a refusal delays nobody: {slowest:?}");
+    assert!(slowest < CONFIRM, "a refusal delays nobody: {slowest:?}");
     let mut in_log = process.rest(None, &Default::default(), 1000).await;
     in_log.sort_by_key(|event| event.subject.clone());
     assert_eq!(in_log, events, "nothing is repeated, nothing is missing");
@@ -130,14 +133,15 @@ async fn a_confirm_that_is_held_back_delays_one_append_by_two_seconds() {
     let begun = Instant::now();
     process.log.append(&events[..1]).await.unwrap();
     let first = begun.elapsed();
-    assert!(first > Duration::from_millis(1_900) && first < Duration::from_secs(3), "{first:?}");
-    let begun = Instant::now();
+    assert!(first > CONFIRM && first < CONFIRM * 2, "{first:?}");
+    let mut slowest = Duration::ZERO;
     for event in &events[1..] {
+        let begun = Instant::now();
         process.log.append(std::slice::from_ref(event)).await.unwrap();
+        slowest = slowest.max(begun.elapsed());
     }
-    let others = begun.elapsed();
-    println!("first append {first:?}, the next hundred {others:?}");
-    assert!(others < Duration::from_secs(2), "nobody waits a second time: {others:?}");
+    println!("first append {first:?}, the slowest of the next hundred {slowest:?}");
+    assert!(slowest < CONFIRM, "nobody waits a second time: {slowest:?}");
     until("every held-back confirm is counted", async || process.engine.fanout_refused() == 101).await;
     assert_eq!(outsider.events(&healthy).await, events);
     at_queue(&rabbit, "resume", &stuck).await;
@@ -154,17 +158,18 @@ async fn appends_under_way_when_a_confirm_is_held_back_are_all_let_go() {
     let stuck = format!("{prefix}.sub.stuck");
     outsider.subscribe(&stuck, &exchange(&prefix), "#", &[]).await;
     at_queue(&rabbit, "suspend", &stuck).await;
-    let begun = Instant::now();
     let mut appends = tokio::task::JoinSet::new();
     for event in paid(0..400) {
         let log = process.log.clone();
-        appends.spawn(async move { log.append(&[event]).await });
+        appends.spawn(async move {
+            log.append(&[event]).await.unwrap();
+            Instant::now()
+        });
     }
-    for appended in appends.join_all().await {
-        appended.unwrap();
-    }
-    let took = begun.elapsed();
-    assert!(took < Duration::from_millis(3_500), "{took:?}");
+    let ended = appends.join_all().await;
+    // However slow the machine is: who waits a second time ends two seconds after those who waited once.
+    let apart = *ended.iter().max().unwrap() - *ended.iter().min().unwrap();
+    assert!(apart < CONFIRM, "{apart:?}");
     at_queue(&rabbit, "resume", &stuck).await;
     process.engine.close().await;
 }

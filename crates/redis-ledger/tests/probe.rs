@@ -28,7 +28,7 @@ async fn a_server_tells_how_it_keeps_what_it_is_told() {
     assert_eq!((facts.fsync.as_deref(), facts.eviction.as_deref()), (Some("always"), Some("noeviction")));
     assert_eq!((facts.memory_bytes_max, facts.min_replicas), (Some(104_857_600), Some(0)));
     assert!(facts.memory_bytes_used.unwrap() > 100_000 && facts.replicas == 0);
-    assert!(facts.skew_ms.unwrap().abs() < 1_000, "it is the same clock: {:?}", facts.skew_ms);
+    assert!(facts.skew_ms.unwrap().abs() < 5_000, "it is the same clock: {:?}", facts.skew_ms);
     let replica = Redis::replica_of(&server).await;
     assert_eq!(asked(&server.url()).await.unwrap().replicas, 1);
     assert!(!asked(&replica.url()).await.unwrap().is_master);
@@ -54,7 +54,6 @@ async fn a_server_that_forgets_or_hides_its_settings_tells_what_it_can() {
 
 #[tokio::test]
 async fn nobody_there_is_away() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let away = asked(&format!("redis://127.0.0.1:{port}")).await.unwrap_err();
+    let away = asked("redis://127.0.0.1:9").await.unwrap_err();
     assert!(matches!(away, Unasked::Away(_)), "{away:?}");
 }

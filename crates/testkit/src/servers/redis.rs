@@ -70,6 +70,9 @@ impl Redis {
         let args = ["--replicaof".to_owned(), format!("127.0.0.1 {}", master.port())];
         let replica = Self::start_with(RedisOptions { args: args.to_vec(), ..RedisOptions::default() }).await;
         replica.until("info replication", |info| info.contains("master_link_status:up")).await;
+        // The master counts it a moment later.
+        let online = format!("port={},state=online", replica.port());
+        master.until("info replication", |info| info.contains(&online)).await;
         replica
     }
 
