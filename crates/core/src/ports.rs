@@ -228,16 +228,16 @@ pub struct OrderPage {
 pub trait Records: Send + Sync {
     /// One record.
     async fn read(&self, key: &OrderKey) -> Result<Option<Record>, PortError>;
-    /// Walks all records that the filter lets through, in the engine's own order, from the place `after`; `None` if
-    /// that is no place of this listing. A walk meets every record that is there from its beginning to its end, and may
-    /// meet some twice. A page may be short, even empty, while there is more.
-    async fn list(
-        &self,
     /// The same for an answer that somebody rests on for good, such as that a refund will never be made: what it shows
     /// outlives whatever an acknowledged write outlives.
     async fn read_settled(&self, key: &OrderKey) -> Result<Option<Record>, PortError> {
         self.read(key).await
     }
+    /// Walks all records that the filter lets through, in the engine's own order, from the place `after`; `None` if
+    /// that is no place of this listing. A walk meets every record that is there from its beginning to its end, and may
+    /// meet some twice. A page may be short, even empty, while there is more.
+    async fn list(
+        &self,
         filter: &OrderFilter,
         after: Option<&str>,
         limit: usize,
