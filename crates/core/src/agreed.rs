@@ -65,6 +65,12 @@ impl AgreedMode {
         })
     }
 
+    /// What [`AgreedMode::parse`] reads.
+    pub fn to_text(&self) -> Result<String, PortError> {
+        serde_json::to_string(self)
+            .map_err(|error| PortError::Corrupt { part: "ledger", cause: error.to_string() })
+    }
+
     /// The later change holds; of two that nobody made, the older, and at last the one that tells.
     fn outranks(&self, other: &Self) -> bool {
         let rank = |agreed: &Self| (agreed.change, Reverse(agreed.since), agreed.mode == Mode::Live);
@@ -185,9 +191,7 @@ impl Shared {
     }
 
     async fn write(&self, version: Option<u64>, agreed: &AgreedMode) -> Result<bool, PortError> {
-        let text = serde_json::to_string(agreed)
-            .map_err(|error| PortError::Corrupt { part: "ledger", cause: error.to_string() })?;
-        self.notes.write(MODE_NOTE, version, &text).await
+        self.notes.write(MODE_NOTE, version, &agreed.to_text()?).await
     }
 }
 

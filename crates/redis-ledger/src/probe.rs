@@ -11,6 +11,7 @@ use crate::config::RedisConfig;
 use crate::error::{Fault, OpenError};
 use crate::find::find;
 use crate::greet::{Info, Trouble, time_of, trouble};
+use crate::keys::Keys;
 use crate::session::{ANSWER_MAX, connect};
 
 /// A Redis as it was found. `None` is what it does not tell, or not to us.
@@ -54,6 +55,24 @@ pub enum Unasked {
 pub async fn probe(config: &RedisConfig) -> Result<Facts, Unasked> {
     let away = |_| Unasked::Away(format!("no answer within {} s", 2 * ANSWER_MAX.as_secs()));
     tokio::time::timeout(2 * ANSWER_MAX, ask(config)).await.map_err(away)?.map_err(Unasked::from)
+}
+
+/// One note of the ledger, on a connection of its own.
+pub async fn note(config: &RedisConfig, name: &str) -> Result<Option<String>, Unasked> {
+    let away = |_| Unasked::Away(format!("no answer within {} s", 2 * ANSWER_MAX.as_secs()));
+    tokio::time::timeout(2 * ANSWER_MAX, read(config, name)).await.map_err(away)?.map_err(Unasked::from)
+}
+
+async fn read(config: &RedisConfig, name: &str) -> Result<Option<String>, Trouble> {
+    let host = find(&config.address).await?;
+    let client = config.address.client_of_server(&host).map_err(Trouble::Refused)?;
+    let mut connection = connect(&client).await.map_err(|error| trouble(&error))?;
+    let mut question = Pipeline::new();
+    question.cmd("HGET").arg(Keys::new(&config.prefix).note(name)).arg("text");
+    let mut answers =
+        connection.send_packed_commands(&question, 0, 1).await.map_err(|error| trouble(&error))?;
+    let text = answers.pop().unwrap_or_default().extract_error().map_err(|error| trouble(&error))?;
+    redis::from_redis_value(text).map_err(|_| Trouble::from(Fault::strange("HGET")))
 }
 
 async fn ask(config: &RedisConfig) -> Result<Facts, Trouble> {

@@ -21,6 +21,7 @@ mod hints;
 mod leases;
 mod listings;
 mod log;
+mod modes;
 mod notes;
 mod queue;
 mod races;
@@ -126,7 +127,7 @@ impl Group {
             ],
             Group::Queue => &[queue::CASES],
             Group::Log => &[log::CASES],
-            Group::Notes => &[notes::CASES],
+            Group::Notes => &[notes::CASES, modes::CASES],
             Group::Acts => &[acts::CASES],
         };
         files.iter().copied().flatten().copied()

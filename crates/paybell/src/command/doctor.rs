@@ -3,6 +3,7 @@
 
 mod configuration;
 mod look;
+mod mode;
 
 use std::io::{self, IsTerminal};
 

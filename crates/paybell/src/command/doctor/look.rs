@@ -11,7 +11,7 @@ use doctor::{
 };
 use tokio::{task::spawn_blocking, time::timeout};
 
-use super::Args;
+use super::{Args, mode};
 use crate::{
     boot::canary::merchant,
     config::{Config, EngineKind, Mode},
@@ -114,7 +114,14 @@ async fn of_rabbitmq(config: &Config, subscribers: &[String]) -> Vec<Finding> {
 
 async fn of_redis(config: &Config) -> Vec<Finding> {
     match redis_config(config) {
-        Ok(address) => redis::judge(&redis_ledger::probe::probe(&address).await),
+        Ok(address) => {
+            let facts = redis_ledger::probe::probe(&address).await;
+            let mut found = redis::judge(&facts);
+            if facts.is_ok() {
+                found.extend(mode::look(config, &address).await);
+            }
+            found
+        }
         Err(error) => redis::judge(&Err(redis_ledger::probe::Unasked::Away(error.to_string()))),
     }
 }
