@@ -257,7 +257,7 @@ fn print_record(record: &Value, ask: &AskArgs) -> Result<(), Error> {
         return output::json(record);
     }
     output::line(&card(
-        record,
+        &with_ruling(record),
         &[
             ("order", "out_trade_no"),
             ("merchant", "mch_id"),
@@ -275,7 +275,7 @@ fn print_record(record: &Value, ask: &AskArgs) -> Result<(), Error> {
             ("looked at", "looked_at"),
             ("due at", "due.at"),
             ("due because", "due.cause"),
-            ("verdict by", "verdict.who"),
+            ("ruling", "ruling"),
             ("events to publish", "outgoing"),
             ("version", "version"),
         ],
@@ -294,4 +294,58 @@ fn print_record(record: &Value, ask: &AskArgs) -> Result<(), Error> {
         ))?;
     }
     Ok(())
+}
+
+/// With the last word of a person in plain words. The record keeps only what was accepted, and makes an order due for
+/// either ruling in the same way; what was ruled stands in its history.
+fn with_ruling(record: &Value) -> Value {
+    let mut shown = record.clone();
+    let of_person = |entry: &&Value| matches!(cell(entry, "what").as_str(), "accepted" | "rejected");
+    let last = entries(record, "history").iter().rev().find(of_person);
+    let ruling = match last {
+        Some(entry) => Some(format!("{} {}", cell(entry, "what"), cell(entry, "detail"))),
+        None if record.pointer("/verdict/who").is_some() => {
+            Some(format!("accepted by {}", cell(record, "verdict.who")))
+        }
+        None if cell(record, "state") == "rejected" => Some("rejected".to_owned()),
+        None => None,
+    };
+    let is_rejected = ruling.as_ref().is_some_and(|ruling| ruling.starts_with("rejected"));
+    if is_rejected && let Some(cause) = shown.pointer_mut("/due/cause").filter(|cause| **cause == "accepted")
+    {
+        *cause = json!("rejected");
+    }
+    if let (Some(shown), Some(ruling)) = (shown.as_object_mut(), ruling) {
+        shown.insert("ruling".to_owned(), Value::from(ruling));
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ruling_is_told_as_what_it_was() {
+        let entry = |what: &str, detail: &str| json!({ "at": "t", "what": what, "detail": detail });
+        let told = |record: &Value| row(&with_ruling(record), &["due.cause", "ruling"]);
+        let rejected = json!({
+            "state": "rejected", "verdict": null, "due": { "at": "t", "cause": "accepted" },
+            "history": [entry("accepted", "by li: too early"), entry("rejected", "by wang: forged"), entry("looked", "-")],
+        });
+        assert_eq!(told(&rejected), ["rejected", "rejected by wang: forged"]);
+        let mut taken_back = rejected.clone();
+        taken_back["history"].as_array_mut().unwrap().push(entry("accepted", "by li: paid in cash"));
+        taken_back["verdict"] = json!({ "who": "li" });
+        assert_eq!(told(&taken_back), ["accepted", "accepted by li: paid in cash"]);
+        // A long history has lost its beginning.
+        let old = json!({ "state": "paid", "verdict": { "who": "li" }, "due": null, "history": [] });
+        assert_eq!(told(&old), ["-", "accepted by li"]);
+        let old =
+            json!({ "state": "rejected", "verdict": null, "due": { "cause": "accepted" }, "history": [] });
+        assert_eq!(told(&old), ["rejected", "rejected"]);
+        let polled =
+            json!({ "state": "pending", "verdict": null, "due": { "cause": "cadence" }, "history": [] });
+        assert_eq!(told(&polled), ["cadence", "-"]);
+    }
 }
