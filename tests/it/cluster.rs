@@ -35,6 +35,7 @@ mod openid;
 mod placing;
 mod placing_kills;
 mod proxy;
+mod readiness;
 mod refund_doubts;
 mod refund_kills;
 mod refunds;

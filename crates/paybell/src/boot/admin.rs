@@ -25,15 +25,33 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
     /// Every part of the engine.
-    OfEngine,
+    Engine,
+    /// The ledger's: a console registers and places orders, and takes wishes, while RabbitMQ is away. Only events and
+    /// checks wait for it.
+    Ledger,
     /// Nobody's: a process that only runs the proxy forwards calls while the ledger is away, and must not be taken out
     /// of service for it.
-    OfNothing,
+    Nothing,
 }
 
 impl Readiness {
     pub fn of(roles: &HashSet<Role>) -> Self {
-        if roles.iter().all(|role| *role == Role::Proxy) { Self::OfNothing } else { Self::OfEngine }
+        if roles.iter().all(|role| *role == Role::Proxy) {
+            Self::Nothing
+        } else if roles.iter().all(|role| matches!(role, Role::Proxy | Role::Console)) {
+            Self::Ledger
+        } else {
+            Self::Engine
+        }
+    }
+
+    /// Whether it is lost with this part of the engine.
+    fn needs(self, part: &str) -> bool {
+        match self {
+            Self::Engine => true,
+            Self::Ledger => part == "ledger",
+            Self::Nothing => false,
+        }
     }
 }
 
@@ -84,8 +102,11 @@ impl Admin {
     }
 
     /// With what whoever looks should know besides; it takes nobody out of service.
-    fn ready(&self) -> Response<Full<Bytes>> {
+    fn ready(&self, done_without: &[String]) -> Response<Full<Bytes>> {
         let mut body = "ready\n".to_owned();
+        for failure in done_without {
+            body.push_str(&format!("{failure}; what needs it waits, the rest goes on\n"));
+        }
         for words in self.standing.words().iter() {
             body.push_str(&format!("{words}\n"));
         }
@@ -100,21 +121,20 @@ impl Admin {
         if self.drain.is_cancelled() {
             return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
         }
-        if self.readiness == Readiness::OfNothing {
-            return self.ready();
+        if self.readiness == Readiness::Nothing {
+            return self.ready(&[]);
         }
-        let failures: Vec<String> = self
-            .engine
-            .parts()
-            .await
-            .into_iter()
-            .filter_map(|(_, answer)| Some(answer.err()?.to_string()))
-            .collect();
+        let (mut failures, mut done_without) = (Vec::new(), Vec::new());
+        for (part, answer) in self.engine.parts().await {
+            let Err(error) = answer else { continue };
+            if self.readiness.needs(part) { &mut failures } else { &mut done_without }
+                .push(error.to_string());
+        }
         if failures.is_empty() {
-            self.ready()
-        } else {
-            text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", failures.join("\n")))
+            return self.ready(&done_without);
         }
+        failures.append(&mut done_without);
+        text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", failures.join("\n")))
     }
 }
 
@@ -136,4 +156,27 @@ fn with_type(status: StatusCode, content_type: HeaderValue, body: String) -> Res
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_role_is_out_of_service_only_for_what_it_needs() {
+        let needed = |roles: &[Role]| {
+            let readiness = Readiness::of(&roles.iter().copied().collect());
+            let mut parts = vec!["queue", "log", "ledger", "clock"];
+            parts.retain(|part| readiness.needs(part));
+            parts
+        };
+        let all = ["queue", "log", "ledger", "clock"];
+        for role in [Role::Ingress, Role::Worker, Role::Scheduler] {
+            assert_eq!(needed(&[role]), all, "{role:?}");
+            assert_eq!(needed(&[role, Role::Console]), all, "{role:?} beside a console");
+        }
+        assert_eq!(needed(&[Role::Console]), ["ledger"]);
+        assert_eq!(needed(&[Role::Console, Role::Proxy]), ["ledger"]);
+        assert!(needed(&[Role::Proxy]).is_empty());
+    }
 }
