@@ -10,6 +10,9 @@ use crate::harness::{Notification, SUCCESS, Say, Settings, Shop, post_xml};
 
 const COPIES: usize = 30;
 
+/// So soon each of them is answered.
+const ANSWER_MAX: Duration = Duration::from_millis(3_500);
+
 #[test]
 fn thirty_identical_notifications_at_once_are_30_successes_2_queries_and_1_event() {
     for (order, delay_ms) in [("FAST", 0), ("SLOW", 300)] {
@@ -30,7 +33,7 @@ fn thirty_identical_notifications_at_once_are_30_successes_2_queries_and_1_event
             copies.into_iter().map(|copy| copy.join().unwrap()).collect()
         });
         let slowest = took.iter().max().unwrap();
-        assert!(*slowest < Duration::from_secs(1), "{order}: the slowest answer took {slowest:?}");
+        assert!(*slowest < ANSWER_MAX, "{order}: the slowest answer took {slowest:?}");
 
         let paid = shop.event(order, "order.paid");
         assert_eq!(paid["data"]["learned_by"], "notification");

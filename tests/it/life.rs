@@ -9,7 +9,7 @@ use crate::harness::{
 
 #[test]
 fn a_payment_without_a_notification_is_found_by_the_poll_and_its_event_is_exact() {
-    let shop = Shop::open(&Settings { cadence: &["500ms", "500ms", "1h"], ..Settings::default() });
+    let shop = Shop::open(&Settings { cadence: &["1s", "5s", "1h"], ..Settings::default() });
     let coupon = [("coupon_fee", "100"), ("coupon_count", "1"), ("coupon_id_0", "2000001")];
     let more = [("coupon_fee_0", "100"), ("coupon_type_0", "CASH"), ("cash_fee", "1899")];
     let exact = [("time_end", "20261120120003"), ("attach", "a&b <好>"), ("transaction_id", "42000012")];
@@ -50,7 +50,7 @@ fn event_ids_are_the_published_ones() {
 
 #[test]
 fn an_unpaid_order_that_is_paid_after_all_is_late_and_its_denial_stays_the_only_one() {
-    let shop = Shop::open(&Settings { cadence: &["300ms", "300ms"], ..Settings::default() });
+    let shop = Shop::open(&Settings { cadence: &["1s", "5s"], ..Settings::default() });
     shop.wechat.says("T1", Say::state("T1", "NOTPAY"));
     shop.register_fee("T1", 1999);
     let denial = shop.event("T1", "order.unpaid");

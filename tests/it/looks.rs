@@ -1,6 +1,10 @@
 //! What a shop asks for when the payer comes back to its page, and the keys that a look is signed with.
 
-use std::{sync::Barrier, thread, time::Duration};
+use std::{
+    sync::Barrier,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use wechat_pay::sign::Algorithm;
@@ -12,11 +16,22 @@ const NEW_KEY: &str = "0123456789abcdef0123456789abcdef";
 #[test]
 fn twenty_callers_who_wait_for_one_order_share_one_query() {
     let shop = Shop::open(&Settings::default());
-    shop.register_fee("T1", 1999);
-    shop.wechat.says("T1", Say::paid("T1", 1999));
     shop.wechat.takes(Duration::from_millis(300));
+    // Of callers who come more than a second apart each may have a query: a busy machine is given several chances.
+    let order =
+        (0..20).map(|number| format!("T{number}")).find(|order| twenty_ask_within_a_second(&shop, order));
+    let order = order.expect("twenty callers and one more within a second");
+    assert_eq!(shop.wechat.asked(&order).len(), 1, "one query per order and second");
+    assert_eq!(shop.event(&order, "order.paid")["data"]["learned_by"], "manual");
+}
+
+/// Twenty ask at once, and one when they have their answers. Whether all of it took less than a second.
+fn twenty_ask_within_a_second(shop: &Shop, order: &str) -> bool {
+    shop.register_fee(order, 1999);
+    shop.wechat.says(order, Say::paid(order, 1999));
     let (console, together) = (shop.service.address("console"), Barrier::new(20));
-    let path = format!("/v1/orders/{MCH}/T1/check?wait=10s");
+    let path = format!("/v1/orders/{MCH}/{order}/check?wait=10s");
+    let begun = Instant::now();
     thread::scope(|scope| {
         for _ in 0..20 {
             scope.spawn(|| {
@@ -26,10 +41,8 @@ fn twenty_callers_who_wait_for_one_order_share_one_query() {
             });
         }
     });
-    assert_eq!(shop.wechat.asked("T1").len(), 1);
-    shop.order_verb("T1", "check?wait=10s", &json!({})).expect(200);
-    assert_eq!(shop.wechat.asked("T1").len(), 1, "one query per order and second");
-    assert_eq!(shop.event("T1", "order.paid")["data"]["learned_by"], "manual");
+    shop.order_verb(order, "check?wait=10s", &json!({})).expect(200);
+    begun.elapsed() < Duration::from_secs(1)
 }
 
 #[test]
@@ -37,7 +50,7 @@ fn a_wait_that_ends_too_early_says_so_and_the_check_goes_on() {
     let shop = Shop::open(&Settings::default());
     shop.register_fee("T1", 1999);
     shop.wechat.says("T1", Say::paid("T1", 1999));
-    shop.wechat.takes(Duration::from_millis(700));
+    shop.wechat.takes(Duration::from_secs(2));
     let answer = shop.order_verb("T1", "check?wait=100ms", &json!({})).expect(202);
     assert_eq!(answer.json()["state"], "pending");
     shop.event("T1", "order.paid");
@@ -115,11 +128,8 @@ fn hmac_orders_are_verified_and_queried_with_hmac() {
 
 #[test]
 fn one_host_away_is_no_reason_to_wait() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let away = nobody.local_addr().unwrap();
-    drop(nobody);
     let wechat = crate::harness::Wechat::start();
-    let urls = format!("http://{away}\", \"http://{}", wechat.address);
+    let urls = format!("http://127.0.0.1:9\", \"http://{}", wechat.address);
     let shop = Shop::open(&Settings { base_url: Some(urls), ..Settings::default() });
     wechat.says("T1", Say::paid("T1", 1999));
     shop.notify(Notification::of("T1", 1999).signed()).expect(200);

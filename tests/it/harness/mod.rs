@@ -30,7 +30,7 @@ pub const APP: &str = "wx8888888888888888";
 pub const KEY: &str = "192006250b4c09247ec02edce69f6a2d";
 
 /// So long anything may take on a slow, busy machine before a test falls.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The one answer that WeChat takes for a yes.
 pub const SUCCESS: &str =

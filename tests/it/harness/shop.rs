@@ -134,22 +134,38 @@ impl Shop {
         self.api("POST", &format!("/v1/orders/{MCH}/{out_trade_no}/{verb}"), body)
     }
 
-    /// Asks WeChat now, and waits for it.
+    /// Asks WeChat now, and waits until what it said is told.
     #[track_caller]
     pub fn look(&self, out_trade_no: &str) -> Value {
         // A look less than a second ago would answer in place of a new one.
-        wait_for("a look of its own", || {
+        let looked = wait_for("a look of its own", || {
             let before = self.wechat.asked(out_trade_no).len();
             let answer = self.order_verb(out_trade_no, "check?wait=10s", &json!({}));
             let is_new = self.wechat.asked(out_trade_no).len() > before;
             (is_new && matches!(answer.status, 200 | 404)).then(|| answer.json())
-        })
+        });
+        self.is_told(out_trade_no);
+        looked
+    }
+
+    /// Waits until what was decided about an order is told: a look ends with the commit, its events follow.
+    #[track_caller]
+    pub fn is_told(&self, out_trade_no: &str) {
+        wait_for(&format!("{out_trade_no} is told"), || {
+            self.record(out_trade_no).is_none_or(|record| record["outgoing"] == 0).then_some(())
+        });
+    }
+
+    /// What a path says as soon as it is not 503: an answer that a busy machine kept back.
+    #[track_caller]
+    pub fn get_at_last(&self, path: &str) -> Answer {
+        wait_for(path, || Some(self.get(path)).filter(|answer| answer.status != 503))
     }
 
     /// The record, if there is one.
     #[track_caller]
     pub fn record(&self, out_trade_no: &str) -> Option<Value> {
-        let answer = self.get(&format!("/v1/orders/{MCH}/{out_trade_no}"));
+        let answer = self.get_at_last(&format!("/v1/orders/{MCH}/{out_trade_no}"));
         (answer.status == 200).then(|| answer.json())
     }
 
@@ -165,7 +181,7 @@ impl Shop {
     pub fn log(&self) -> Vec<Value> {
         let (mut rows, mut after) = (Vec::new(), String::new());
         loop {
-            let page = self.get(&format!("/v1/events?limit=1000{after}")).expect(200).json();
+            let page = self.get_at_last(&format!("/v1/events?limit=1000{after}")).expect(200).json();
             rows.extend(page["events"].as_array().unwrap().iter().cloned());
             if page["has_more"] == false {
                 return rows;
@@ -174,11 +190,16 @@ impl Shop {
         }
     }
 
-    /// All events of an order.
+    /// All events of an order. The cluster engine may repeat one under its id, where its confirm comes too late.
     #[track_caller]
     pub fn events_of(&self, out_trade_no: &str) -> Vec<Value> {
         let mine = |row: Value| (row["event"]["subject"] == out_trade_no).then(|| row["event"].clone());
-        self.log().into_iter().filter_map(mine).collect()
+        let mut events: Vec<Value> = self.log().into_iter().filter_map(mine).collect();
+        if crate::ENGINE.is_cluster() {
+            let mut seen = std::collections::HashSet::new();
+            events.retain(|event| seen.insert(event["id"].to_string()));
+        }
+        events
     }
 
     /// The types of all events of an order.
@@ -198,6 +219,6 @@ impl Shop {
 
     #[track_caller]
     pub fn dead_letters(&self) -> Vec<Value> {
-        self.get("/v1/dead").expect(200).json()["dead_letters"].as_array().unwrap().clone()
+        self.get_at_last("/v1/dead").expect(200).json()["dead_letters"].as_array().unwrap().clone()
     }
 }
