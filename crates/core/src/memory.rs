@@ -20,6 +20,9 @@ pub const RETENTION_NOTE: &str = "retention";
 /// For so long after a change some process may still store records that expire by what was configured before.
 const ROLLING: Millis = Millis::seconds(86_400);
 
+/// WeChat tells its times in whole seconds.
+const GRAIN: Millis = Millis::seconds(1);
+
 /// How often a look begins again because somebody else wrote meanwhile.
 const LOOKS_MAX: usize = 8;
 
@@ -65,7 +68,12 @@ impl Memory {
         paid_at + retention < met_at || self.kept.is_some_and(is_before)
     }
 
-    /// The same for one of which nothing is known now: what was paid before this.
+    /// Whether a payment was made before there was this ledger. One whose moment is not known may have been.
+    pub fn is_before(&self, paid_at: Option<Timestamp>) -> bool {
+        self.began.is_some_and(|began| paid_at.is_none_or(|paid_at| paid_at + GRAIN <= began))
+    }
+
+    /// For payments of which nothing is known now: what was paid before this may have expired.
     pub fn remembered_since(&self, now: Timestamp, retention: Millis) -> Timestamp {
         let since = now - retention;
         self.kept.map_or(since, |kept| kept.since.max(since))

@@ -206,7 +206,7 @@ fn verdict(record: &Record, payment: &Payment, look: &Look<'_>) -> Verdict {
     if payment.paid_at.is_some_and(|paid_at| look.may_have_forgotten(paid_at, record)) {
         return Verdict::TooOld;
     }
-    if look.memory.began.is_some_and(|began| payment.paid_at.is_none_or(|paid_at| paid_at < began)) {
+    if look.memory.is_before(payment.paid_at) {
         return Verdict::BeforeLedger;
     }
     match look.policy.unregistered {

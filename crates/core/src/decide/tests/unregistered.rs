@@ -155,7 +155,7 @@ fn a_payment_of_before_the_ledger_is_neither_told_nor_kept() {
         };
         for refunded in [false, true] {
             let mut desk = emptied(unregistered);
-            let change = desk.look(&manual(), &paid(1, refunded));
+            let change = desk.look(&manual(), &paid(1_000, refunded));
             assert_eq!(
                 (kinds(&change), change.outcome),
                 (vec![], "before_ledger"),
@@ -166,13 +166,14 @@ fn a_payment_of_before_the_ledger_is_neither_told_nor_kept() {
         let unknown = answer(Payment { paid_at: None, ..payment(TX, FEE) });
         assert_eq!(emptied(unregistered).look(&manual(), &unknown).outcome, "before_ledger");
     }
-    let since = answer(Payment { paid_at: Some(T0), ..payment(TX, FEE) });
-    assert_eq!(kinds(&emptied(Unregistered::Emit).look(&manual(), &since)), [EventType::Paid]);
+    let since = answer(Payment { paid_at: Some(T0 - Millis(999)), ..payment(TX, FEE) });
+    let told = emptied(Unregistered::Emit).look(&manual(), &since);
+    assert_eq!(kinds(&told), [EventType::Paid], "WeChat tells whole seconds: it may have been made since");
 }
 
 #[test]
 fn a_registration_in_the_new_ledger_has_the_payment_judged() {
-    let before = answer(Payment { paid_at: Some(T0 - Millis(1)), ..payment(TX, FEE) });
+    let before = answer(Payment { paid_at: Some(T0 - Millis(1_000)), ..payment(TX, FEE) });
     for (fee, kind) in [(FEE, EventType::Paid), (WRONG, EventType::Mismatch)] {
         let mut desk = emptied(Unregistered::Emit);
         desk.look(&manual(), &before);
