@@ -318,13 +318,18 @@ pub enum LogRead {
 pub trait EventLog: Send + Sync {
     /// Emission: all of them, or an error. A repeat of an id is kept out where the engine can tell.
     async fn append(&self, events: &[Event]) -> Result<(), PortError>;
-    /// Oldest first; without a cursor from the oldest kept.
+    /// Oldest first; without a cursor from the oldest kept. Ends before an event that a newer version wrote, this one
+    /// cannot read, and the reader may want; what begins with such a one is [`PortError::Corrupt`].
     async fn read(
         &self,
         after: Option<Cursor>,
         filter: &EventFilter,
         limit: usize,
     ) -> Result<LogRead, PortError>;
+    /// The place after the event before which reading with this filter ends, if there is such a one.
+    async fn past_unread(&self, _: Cursor, _: &EventFilter) -> Result<Option<Cursor>, PortError> {
+        Ok(None)
+    }
     /// The place after the newest event.
     async fn end(&self) -> Result<Cursor, PortError>;
     /// Waits until the log may have grown past the cursor. Dropping the future loses nothing.

@@ -26,7 +26,7 @@ pub const REPEATS_IN_FLIGHT_MAX: usize = 4;
 /// Events that are read ahead of their first attempt.
 const AHEAD_MAX: usize = 64;
 
-/// Between two looks whether the log knows the place of a stranded endpoint again.
+/// Between two looks whether the log knows the place of a stranded endpoint again, or whether what could not be read can be.
 const STRANDED_GAP: Millis = Millis::seconds(10);
 
 /// Which way of reading a page belongs to.
@@ -80,14 +80,16 @@ pub struct Machine {
     has_read_all: bool,
     /// When a stranded endpoint's place is looked for again.
     look_at: Option<Timestamp>,
+    /// Where reading ended before an event that this version cannot read, and when it is tried again.
+    unread: Option<(Reading, Timestamp)>,
     is_dirty: bool,
 }
 
 impl Machine {
     /// Goes on where the book stands.
     pub fn new(book: Book, wanted: Wanted, schedule: Schedule) -> Self {
-        let (at_hand, has_read_all, look_at) = (HashMap::new(), false, None);
-        Self { book, wanted, schedule, at_hand, has_read_all, look_at, is_dirty: false }
+        let (at_hand, has_read_all, look_at, unread) = (HashMap::new(), false, None, None);
+        Self { book, wanted, schedule, at_hand, has_read_all, look_at, unread, is_dirty: false }
     }
 
     /// What is to be kept.
@@ -130,21 +132,24 @@ impl Machine {
             return Step::Wait { until: Some(until), for_log: false };
         }
         let look_at = self.look_at.filter(|look_at| self.book.stranded_at.is_some() && *look_at > now);
-        if let Some(read) = self.reading(look_at.is_some()) {
+        let read_at = self.unread.as_ref().map(|(_, until)| *until).filter(|until| *until > now);
+        if read_at.is_none()
+            && let Some(read) = self.reading(look_at.is_some())
+        {
             return read;
         }
         match pick::next(&self.book, now) {
             pick::Next::Entry(id) => self.begin(id),
             pick::Next::Later(until) => Step::Wait {
-                until: until.into_iter().chain(look_at).min(),
-                for_log: self.has_room() && self.book.stranded_at.is_none(),
+                until: until.into_iter().chain(look_at).chain(read_at).min(),
+                for_log: self.has_room() && self.book.stranded_at.is_none() && read_at.is_none(),
             },
         }
     }
 
     /// What was read after a place.
     pub fn took(&mut self, reading: &Reading, read: LogRead, now: Timestamp) {
-        self.is_dirty = true;
+        (self.is_dirty, self.unread) = (true, None);
         let after = reading.after;
         match (reading.head, read) {
             (Head::Main, LogRead::Page(page)) => {
@@ -167,6 +172,27 @@ impl Machine {
                 self.look_at = Some(now + STRANDED_GAP);
             }
             (Head::Resend, read) => self.take_again(after, read, now),
+        }
+    }
+
+    /// What comes next in the log is an event that this version cannot read: it is waited for, while the entries are tried.
+    pub fn cannot_read(&mut self, reading: Reading, now: Timestamp) {
+        self.unread = Some((reading, now + STRANDED_GAP));
+    }
+
+    /// The reading that ended before such an event.
+    pub fn unread(&self) -> Option<&Reading> {
+        self.unread.as_ref().map(|(reading, _)| reading)
+    }
+
+    /// A person has such an event passed over: reading goes on at the place after it.
+    pub fn pass_over(&mut self, past: Cursor) {
+        let Some((reading, _)) = self.unread.take() else { return };
+        self.is_dirty = true;
+        match (reading.head, self.book.resends.front_mut()) {
+            (Head::Main, _) => self.book.cursor = past,
+            (Head::Resend, Some(resend)) if past.position < resend.to => resend.after = past,
+            (Head::Resend, _) => drop(self.book.resends.pop_front()),
         }
     }
 

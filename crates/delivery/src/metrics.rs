@@ -22,6 +22,7 @@ pub struct DeliveryMetrics {
     waiting: Family<Labels, Gauge>,
     disabled: Family<Labels, Gauge>,
     stranded: Family<Labels, Gauge>,
+    held_up: Family<Labels, Gauge>,
     began_anew: Family<Labels, Gauge>,
     cursor_gone: Family<Labels, Counter>,
 }
@@ -36,6 +37,7 @@ impl DeliveryMetrics {
             waiting: Family::default(),
             disabled: Family::default(),
             stranded: Family::default(),
+            held_up: Family::default(),
             began_anew: Family::default(),
             cursor_gone: Family::default(),
         };
@@ -70,6 +72,11 @@ impl DeliveryMetrics {
             metrics.stranded.clone(),
         );
         registry.register(
+            "paybell_webhook_held_up",
+            "1 while what comes next for an endpoint is an event that this process cannot read",
+            metrics.held_up.clone(),
+        );
+        registry.register(
             "paybell_webhook_began_anew",
             "1 after an endpoint began at the log's end beside a ledger that was emptied, until somebody saw to it",
             metrics.began_anew.clone(),
@@ -101,6 +108,16 @@ impl DeliveryMetrics {
         self.cursor_gone.get_or_create(&vec![endpoint(name)]).inc();
     }
 
+    /// What comes next for the endpoint cannot be read.
+    pub(crate) fn held_up(&self, name: &EndpointName) {
+        self.held_up.get_or_create(&vec![endpoint(name)]).set(1);
+    }
+
+    /// It was read.
+    pub(crate) fn reads_on(&self, name: &EndpointName) {
+        self.held_up.get_or_create(&vec![endpoint(name)]).set(0);
+    }
+
     /// Tells where the endpoint stands.
     pub(crate) fn stands(&self, name: &EndpointName, book: &Book, now: Timestamp) {
         let labels = vec![endpoint(name)];
@@ -118,6 +135,7 @@ impl DeliveryMetrics {
         self.waiting.remove(&labels);
         self.disabled.remove(&labels);
         self.stranded.remove(&labels);
+        self.held_up.remove(&labels);
         self.began_anew.remove(&labels);
     }
 }

@@ -596,6 +596,46 @@ async fn what_failed_waits_for_a_copy_of_the_log_that_is_behind() {
     process.drain().await;
 }
 
+/// As in an old process during a rolling upgrade.
+#[tokio::test]
+async fn what_this_version_cannot_read_is_waited_for_or_passed_over_by_a_person() {
+    let store = Store::open();
+    let is_away = Arc::new(AtomicBool::new(true));
+    let stage = {
+        let is_away = is_away.clone();
+        Stage::new(move |_| if is_away.load(Ordering::SeqCst) { answer(404, "") } else { answer(200, "") })
+    };
+    let hook = webhook("shop", "http://shop.test/hook");
+    let sent = append(&store, 0..5).await;
+    let log = Lagging::new(store.ports().log);
+    log.unread.store(3, Ordering::SeqCst);
+    let ports = delivery::Ports { log: log.clone(), ..store.ports() };
+    let deliveries =
+        Deliveries { ports: ports.clone(), ..store.deliveries(std::slice::from_ref(&hook), stage.clone()) };
+    let process = Process::start(deliveries.clone());
+    until("two failed", async || ids(&stage, "/hook").len() == 2).await;
+    is_away.store(false, Ordering::SeqCst);
+    let desk = desk(&store, std::slice::from_ref(&hook));
+    let view = async || desk.show("shop", now(&store).await).await.unwrap().unwrap();
+    until("they are delivered all the same", async || view().await.delivered_total == 2).await;
+    assert_eq!(ids(&stage, "/hook"), HashSet::from_iter(sent[..2].iter().copied()), "nothing beyond it");
+    process.drain().await;
+
+    log.unread.store(u64::MAX, Ordering::SeqCst);
+    let newer = Process::start(deliveries.clone());
+    until("a process that can read it goes on", async || view().await.delivered_total == 5).await;
+    newer.drain().await;
+
+    let sent = append(&store, 5..8).await;
+    log.unread.store(6, Ordering::SeqCst);
+    let process = Process::start(deliveries);
+    until("it is served", async || view().await.state == "serving").await;
+    assert_eq!(desk.enable("shop").await.unwrap(), Asked::Stored);
+    until("what follows comes", async || view().await.delivered_total == 7).await;
+    assert!(!ids(&stage, "/hook").contains(&sent[0]));
+    process.drain().await;
+}
+
 #[tokio::test]
 async fn two_endpoints_of_one_name_are_refused() {
     let store = Store::open();

@@ -130,6 +130,14 @@ impl Engine {
         }
     }
 
+    /// Messages of the event log that this process met and cannot read as events, where others may write into it.
+    pub fn log_unread(&self) -> Option<u64> {
+        match &self.backing {
+            Backing::Embedded(_) => None,
+            Backing::Cluster(servers) => Some(servers.log_unread()),
+        }
+    }
+
     /// Queues that this process should consume and cannot, each with the reason; the others go on.
     pub fn unconsumed(&self) -> Vec<(String, Arc<str>)> {
         match &self.backing {

@@ -61,6 +61,7 @@ pub struct Gauges {
     dead_letters: Gauge,
     engine_up: Family<Labels, Gauge>,
     fanout_refused: Counter,
+    log_unread: Counter,
     queue_unconsumed: Family<Labels, Gauge>,
     merchants: LiveMerchants,
     /// Merchants that [`Gauges::unconfirmed_fen`] shows.
@@ -77,6 +78,7 @@ impl Gauges {
             dead_letters: Gauge::default(),
             engine_up: Family::default(),
             fanout_refused: Counter::default(),
+            log_unread: Counter::default(),
             queue_unconsumed: Family::default(),
             merchants,
             shown: Mutex::default(),
@@ -108,6 +110,11 @@ impl Gauges {
             gauges.fanout_refused.clone(),
         );
         registry.register(
+            "paybell_event_log_unread",
+            "Messages of the event log that this process cannot read as events",
+            gauges.log_unread.clone(),
+        );
+        registry.register(
             "paybell_queue_unconsumed",
             "1 while this process cannot consume the queue and goes on with the others",
             gauges.queue_unconsumed.clone(),
@@ -132,6 +139,8 @@ impl Gauges {
         }
         let refused = engine.fanout_refused().unwrap_or(0);
         self.fanout_refused.inc_by(refused.saturating_sub(self.fanout_refused.get()));
+        let unread = engine.log_unread().unwrap_or(0);
+        self.log_unread.inc_by(unread.saturating_sub(self.log_unread.get()));
         self.show_unconsumed(engine.unconsumed().into_iter().map(|(queue, _)| queue));
         // An engine that is away leaves the last known numbers; `paybell_engine_up` says so.
         let Some(ledger) = engine.ledger_if_needed() else { return };

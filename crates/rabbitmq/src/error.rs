@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use paybell_core::ports::PortError;
+use paybell_core::ports::{Cursor, PortError};
 
 use crate::stage::Place;
 use crate::trouble::Trouble;
@@ -95,6 +95,12 @@ pub(crate) enum LinkError {
     /// Reading the event log ended, or what is read is no event log.
     #[error("event log: {0}")]
     Stream(&'static str),
+    /// The next event of the log is a newer version's. Going on past it would lose it.
+    #[error(
+        "the event at {offset} ({kind}) was written by a newer version, and this one cannot read it: run that version, or \
+         a later one"
+    )]
+    Newer { offset: u64, kind: String, at: Cursor },
     /// This process is ending.
     #[error("closed")]
     Closed,

@@ -162,6 +162,17 @@ impl EventLog for StreamLog {
         in_time(reader.page(after, wanted)).await
     }
 
+    async fn past_unread(&self, place: Cursor, filter: &EventFilter) -> Result<Option<Cursor>, PortError> {
+        let reader = self.reader.as_ref().ok_or_else(not_opened)?;
+        in_time(async {
+            match reader.page(Some(place), Wanted { filter, limit: 1 }).await {
+                Err(LinkError::Newer { at, .. }) => Ok(Some(at)),
+                read => read.map(|_| None),
+            }
+        })
+        .await
+    }
+
     async fn end(&self) -> Result<Cursor, PortError> {
         in_time(self.reader.as_ref().ok_or_else(not_opened)?.end()).await
     }
@@ -235,6 +246,7 @@ impl Reader {
         match found {
             Found::Page(page) => Ok(LogRead::Page(page)),
             Found::Ahead => Err(LinkError::Stream(SHORT)),
+            Found::Newer(entry) => Err(entry.newer()),
             Found::Older | Found::Gone => {
                 let _turn = self.old_pages.acquire().await.map_err(|_| LinkError::Closed)?;
                 let session = self.link.session()?;
@@ -255,6 +267,9 @@ impl Reader {
 
 async fn in_time<T>(work: impl Future<Output = Result<T, LinkError>>) -> Result<T, PortError> {
     match timeout(READ_TIMEOUT, work).await {
+        Ok(Err(error @ LinkError::Newer { .. })) => {
+            Err(PortError::Corrupt { part: PART, cause: error.to_string() })
+        }
         Ok(read) => read.map_err(unavailable),
         Err(_) => Err(unavailable(LinkError::Timeout { what: "read", limit: READ_TIMEOUT })),
     }

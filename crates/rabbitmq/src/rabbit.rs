@@ -125,7 +125,7 @@ impl RabbitMq {
         self.log.as_ref().map_or(0, |log| log.fanout_refused())
     }
 
-    /// Messages in the event log that are no events, as far as this process met them.
+    /// Messages in the event log that are no events of ours, or those of a newer version, as far as this process met them.
     pub fn foreign_messages(&self) -> u64 {
         self.log.as_ref().map_or(0, |log| log.foreign_messages())
     }

@@ -212,6 +212,60 @@ async fn what_is_no_event_is_passed_over_and_counted() {
     }
 }
 
+/// As during a rolling upgrade: nobody's place moves past what this version cannot tell of.
+#[tokio::test]
+async fn reading_ends_before_an_event_of_a_newer_version() {
+    let (url, prefix) = (shared_rabbit().await, unique_prefix());
+    let process = Process::start(config(&url, &prefix)).await;
+    let events = paid(0..3);
+    process.log.append(&events[..1]).await.unwrap();
+    let before = process.log.end().await.unwrap();
+    let newer = events[1].to_json().replace("order.paid", "order.teleported");
+    let outsider = Outsider::at(&url).await;
+    let (stream, options) = (format!("{prefix}.events.log"), BasicPublishOptions::default());
+    let published = outsider.channel.basic_publish(
+        "".into(),
+        stream.as_str().into(),
+        options,
+        newer.as_bytes(),
+        BasicProperties::default().with_content_type("application/cloudevents+json".into()),
+    );
+    published.await.unwrap();
+    until("it is stored", async || process.log.end().await.unwrap() != before).await;
+    let past = process.log.end().await.unwrap();
+    process.log.append(&events[2..]).await.unwrap();
+    assert_eq!(
+        (past.id, process.engine.foreign_messages()),
+        (events[1].id, 1),
+        "the place has one id in all versions"
+    );
+
+    let all = EventFilter::default();
+    let paid_only = EventFilter { kind: Some(EventType::Paid), mch_id: None };
+    let fresh = Process::start(config(&url, &prefix)).await;
+    for reader in [&process, &fresh] {
+        let first = reader.page(None, 10).await;
+        assert_eq!((first.events.len(), first.next, first.has_more), (1, before, true));
+        let error = reader.log.read(Some(before), &all, 10).await.unwrap_err();
+        assert!(
+            matches!(error, PortError::Corrupt { .. }) && error.to_string().contains("order.teleported"),
+            "{error}"
+        );
+        assert_eq!(reader.log.past_unread(before, &all).await.unwrap(), Some(past));
+        assert_eq!(reader.log.past_unread(past, &all).await.unwrap(), None);
+        assert_eq!(reader.rest(Some(past), &all, 10).await, events[2..], "who is past it goes on");
+        let wanted = [events[0].clone(), events[2].clone()];
+        assert_eq!(
+            reader.rest(None, &paid_only, 10).await,
+            wanted,
+            "who does not want its type misses nothing"
+        );
+    }
+    for process in [process, fresh] {
+        process.engine.close().await;
+    }
+}
+
 #[tokio::test]
 async fn a_cursor_that_the_broker_pruned_is_gone() {
     let (url, prefix) = (shared_rabbit().await, unique_prefix());

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use paybell_core::Timestamp;
-use paybell_core::ports::LogRead;
+use paybell_core::ports::{LogRead, PortError};
 use paybell_core::time::Millis;
 use rand::Rng;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -19,6 +19,9 @@ use crate::machine::{Head, Machine, Parcel, Reading, Step};
 use crate::outcome::Report;
 use crate::shelf::Held;
 use crate::wishes::Wish;
+
+/// Between two lines about an event that cannot be read.
+const SAY_GAP: Duration = Duration::from_secs(60);
 
 /// After a part of the engine failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
@@ -34,6 +37,8 @@ pub(super) struct Session<'s> {
     wishes_at: Instant,
     /// Until when the engine is left alone after a failure.
     blocked_until: Option<Instant>,
+    /// When it was last said that an event cannot be read.
+    said_at: Option<Instant>,
 }
 
 /// The ledger's clock, carried on between two readings.
@@ -90,6 +95,7 @@ impl<'s> Session<'s> {
             kept_at: at,
             wishes_at: at,
             blocked_until: None,
+            said_at: None,
         }
     }
 
@@ -143,8 +149,16 @@ impl<'s> Session<'s> {
 
     async fn read(&mut self, reading: &Reading, now: Timestamp) -> Result<(), Ended> {
         let log = &self.server.ports.log;
-        let read =
-            log.read(Some(reading.after), &reading.filter, reading.limit).await.map_err(Error::from)?;
+        let read = match log.read(Some(reading.after), &reading.filter, reading.limit).await {
+            Err(error @ PortError::Corrupt { .. }) => {
+                self.say_unread(&error);
+                self.server.metrics.held_up(&self.server.courier.endpoint.name);
+                self.machine.cannot_read(reading.clone(), now);
+                return Ok(());
+            }
+            read => read.map_err(Error::from)?,
+        };
+        self.server.metrics.reads_on(&self.server.courier.endpoint.name);
         let (gone, was_stranded) =
             (self.machine.book().totals.cursor_gone, self.machine.book().stranded_at.is_some());
         let is_foreign = matches!(read, LogRead::Gone { oldest } if oldest.position < reading.after.position);
@@ -172,6 +186,21 @@ impl<'s> Session<'s> {
             self.server.metrics.cursor_gone(name);
         }
         Ok(())
+    }
+
+    /// Once a minute: it may stay so until a rolling upgrade ends.
+    fn say_unread(&mut self, error: &PortError) {
+        if self.said_at.is_some_and(|said_at| said_at.elapsed() < SAY_GAP) {
+            return;
+        }
+        self.said_at = Some(Instant::now());
+        let name = &self.server.courier.endpoint.name;
+        tracing::error!(
+            endpoint = %name,
+            error = %error,
+            "the endpoint {name} waits before an event that this version cannot read, and what follows it waits too: \
+             {error}; to have {name} pass it over: paybell endpoint enable {name}"
+        );
     }
 
     fn post(&mut self, parcel: Parcel, now: Timestamp) {
@@ -255,6 +284,12 @@ impl<'s> Session<'s> {
                     if self.machine.book().stranded_at.is_some() {
                         let end = self.server.ports.log.end().await.map_err(Error::from)?;
                         self.machine.float(end);
+                    }
+                    if let Some(Reading { after, filter, .. }) = self.machine.unread() {
+                        let past = self.server.ports.log.past_unread(*after, filter).await;
+                        if let Some(past) = past.map_err(Error::from)? {
+                            self.machine.pass_over(past);
+                        }
                     }
                     self.machine.enable(self.clock.now());
                 }

@@ -100,11 +100,14 @@ pub struct Lagging {
     pub ends_at: AtomicU64,
     /// Reads that found nothing, because they ended before the log does.
     pub short_reads: AtomicU64,
+    /// The position of an event that this version cannot read.
+    pub unread: AtomicU64,
 }
 
 impl Lagging {
     pub fn new(log: Arc<dyn EventLog>) -> Arc<Self> {
-        Arc::new(Self { log, ends_at: AtomicU64::new(u64::MAX), short_reads: AtomicU64::new(0) })
+        let [ends_at, unread] = [u64::MAX; 2].map(AtomicU64::new);
+        Arc::new(Self { log, ends_at, short_reads: AtomicU64::new(0), unread })
     }
 }
 
@@ -137,7 +140,25 @@ impl EventLog for Lagging {
             let found_nothing = u64::from(page.events.is_empty());
             self.short_reads.fetch_add(found_nothing, Ordering::SeqCst);
         }
+        let unread = self.unread.load(Ordering::SeqCst);
+        let place = after.unwrap_or(Cursor::START);
+        if (place.position + 1..=page.next.position).contains(&unread) {
+            page.events.retain(|(cursor, _)| cursor.position < unread);
+            let newest = page.events.last().map(|(cursor, _)| *cursor);
+            (page.next, page.has_more) = (newest.unwrap_or(place), true);
+            if page.next == place {
+                return Err(PortError::Corrupt {
+                    part: "log",
+                    cause: "an event of a newer version".to_owned(),
+                });
+            }
+        }
         Ok(LogRead::Page(page))
+    }
+
+    async fn past_unread(&self, place: Cursor, filter: &EventFilter) -> Result<Option<Cursor>, PortError> {
+        let LogRead::Page(page) = self.log.read(Some(place), filter, 1).await? else { panic!("pruned") };
+        Ok(Some(page.next).filter(|next| next.position == self.unread.load(Ordering::SeqCst)))
     }
 
     async fn end(&self) -> Result<Cursor, PortError> {

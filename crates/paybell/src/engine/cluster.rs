@@ -38,6 +38,10 @@ impl Servers {
         self.rabbitmq.fanout_refused()
     }
 
+    pub fn log_unread(&self) -> u64 {
+        self.rabbitmq.foreign_messages()
+    }
+
     pub fn unconsumed(&self) -> Vec<(String, Arc<str>)> {
         self.rabbitmq.unconsumed()
     }

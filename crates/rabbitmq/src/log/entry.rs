@@ -8,7 +8,10 @@ use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use paybell_core::event::{Event, NAMESPACE};
 use paybell_core::ports::{Cursor, EventFilter};
+use serde::Deserialize;
 use uuid::Uuid;
+
+use crate::error::LinkError;
 
 /// The header in which the broker tells a message's place.
 const OFFSET_HEADER: &str = "x-stream-offset";
@@ -19,6 +22,9 @@ pub(crate) const CONTENT_TYPE: &str = "application/cloudevents+json";
 /// The type of a message that is no event but a mark of ours.
 pub(super) const MARK_TYPE: &str = "paybell.mark";
 
+/// How the source of every event of ours begins.
+const SOURCES: &str = "/paybell/";
+
 /// A message of the stream.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
@@ -27,6 +33,8 @@ pub(crate) struct Entry {
     /// `None` if it is no event of ours.
     pub event: Option<Event>,
     pub is_mark: bool,
+    /// The type of an event of ours that a newer version wrote and this one cannot read.
+    pub newer: Option<String>,
     /// What it takes in memory, roughly.
     pub bytes: usize,
 }
@@ -36,9 +44,15 @@ impl Entry {
     pub fn of(delivery: &Delivery) -> Option<Self> {
         let offset = offset_of(delivery.properties.headers().as_ref()?)?;
         let event = serde_json::from_slice::<Event>(&delivery.data).ok();
-        let id = event.as_ref().map_or_else(|| foreign_id(&delivery.data), |event| event.id);
+        let newer = if event.is_none() { Newer::read(&delivery.data) } else { None };
+        let id = match (&event, &newer) {
+            (Some(event), _) => event.id,
+            (None, Some(newer)) => newer.id,
+            (None, None) => foreign_id(&delivery.data),
+        };
         let is_mark = delivery.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == MARK_TYPE);
-        Some(Self { offset, id, event, is_mark, bytes: size_of::<Self>() + delivery.data.len() })
+        let (newer, bytes) = (newer.map(|newer| newer.kind), size_of::<Self>() + delivery.data.len());
+        Some(Self { offset, id, event, is_mark, newer, bytes })
     }
 
     /// The place after this entry. Offsets begin at 0, and 0 is the place before the first.
@@ -51,12 +65,40 @@ impl Entry {
         Cursor { position: self.offset, id: Uuid::nil() }
     }
 
+    /// Whether a reader with this filter may want it and cannot be told of it: to go on past it would lose it.
+    pub fn is_hidden_from(&self, filter: &EventFilter) -> bool {
+        let may_want = |newer: &String| filter.kind.is_none_or(|kind| kind.as_str() == newer);
+        self.newer.as_ref().is_some_and(may_want)
+    }
+
+    /// Why reading does not go past it.
+    pub fn newer(&self) -> LinkError {
+        let kind = self.newer.clone().unwrap_or_default();
+        LinkError::Newer { offset: self.offset, kind, at: self.cursor() }
+    }
+
     /// The event, if a reader with this filter wants it.
     pub fn wanted(&self, filter: &EventFilter) -> Option<&Event> {
         self.event.as_ref().filter(|event| {
             filter.kind.is_none_or(|kind| kind == event.kind)
                 && filter.mch_id.as_ref().is_none_or(|mch_id| mch_id == event.mch_id())
         })
+    }
+}
+
+/// As much of an event of ours as every version says in the same way. Its id is the one that a newer version gives it.
+#[derive(Deserialize)]
+struct Newer {
+    id: Uuid,
+    source: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl Newer {
+    fn read(body: &[u8]) -> Option<Self> {
+        let newer = serde_json::from_slice::<Self>(body).ok()?;
+        newer.source.starts_with(SOURCES).then_some(newer)
     }
 }
 
@@ -116,7 +158,7 @@ pub(super) mod samples {
     /// That event at that offset.
     pub(in crate::log) fn entry(offset: u64, kind: &str) -> Entry {
         let event = event(offset, kind);
-        Entry { offset, id: event.id, event: Some(event), is_mark: false, bytes: 1_000 }
+        Entry { offset, id: event.id, event: Some(event), is_mark: false, newer: None, bytes: 1_000 }
     }
 }
 
@@ -124,6 +166,7 @@ pub(super) mod samples {
 mod tests {
     use super::*;
     use lapin::types::ShortString;
+    use paybell_core::event::EventType;
 
     fn delivery(offset: AMQPValue, body: &[u8]) -> Delivery {
         let mut headers = FieldTable::default();
@@ -165,5 +208,25 @@ mod tests {
         marked.properties = marked.properties.with_type(MARK_TYPE.into());
         let mark = Entry::of(&marked).unwrap();
         assert_eq!((mark.is_mark, one.is_mark, mark.id), (true, false, mark_id(b"hello")));
+    }
+
+    #[test]
+    fn an_event_of_a_newer_version_keeps_its_id_and_hides_from_none_who_does_not_want_its_type() {
+        let event = samples::event(7, "order.paid").to_json();
+        let newer = |text: String| Entry::of(&delivery(AMQPValue::LongLongInt(3), text.as_bytes())).unwrap();
+        let of_a_new_type = newer(event.replace("order.paid", "order.teleported"));
+        let with_a_new_word = newer(event.replace("\"poll\"", "\"telepathy\""));
+        let id = samples::event(7, "order.paid").id;
+        let wants = |kind| EventFilter { kind, mch_id: None };
+        for (entry, is_hidden) in [(&of_a_new_type, [true, false]), (&with_a_new_word, [true, true])] {
+            assert_eq!((entry.event.is_none(), entry.id), (true, id));
+            assert_eq!(
+                [None, Some(EventType::Paid)].map(|kind| entry.is_hidden_from(&wants(kind))),
+                is_hidden
+            );
+            assert!(!entry.is_hidden_from(&wants(Some(EventType::Closed))));
+        }
+        let foreign = newer(event.replace("/paybell/", "/other/").replace("order.paid", "order.teleported"));
+        assert_eq!((foreign.newer, foreign.id == id), (None, false));
     }
 }

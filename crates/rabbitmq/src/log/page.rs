@@ -28,8 +28,12 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// Puts the next entry on a page; `false` if the page has no room for it.
+    /// Puts the next entry on a page; `false` if the page has no room for it, or if it is one that this version cannot
+    /// read and may be wanted: then the page ends before it.
     pub fn add(&self, page: &mut EventPage, entry: &Entry) -> bool {
+        if entry.is_hidden_from(self.filter) {
+            return false;
+        }
         if let Some(event) = entry.wanted(self.filter) {
             if page.events.len() >= self.limit {
                 return false;
@@ -112,6 +116,9 @@ impl Old<'_> {
                 },
             };
             if !wanted.add(&mut page, &next) {
+                if page.next == from {
+                    return Err(next.newer());
+                }
                 break;
             }
         }

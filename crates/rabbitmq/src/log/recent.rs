@@ -31,6 +31,8 @@ pub(crate) enum Found {
     Ahead,
     /// Its event is not there.
     Gone,
+    /// What follows it is an event of a newer version.
+    Newer(Box<Entry>),
 }
 
 impl Recent {
@@ -67,8 +69,12 @@ impl Recent {
         match self.entries.binary_search_by_key(&after.position, |entry| entry.cursor().position) {
             Ok(at) if self.entries.get(at).is_some_and(|entry| entry.id == after.id) => {
                 let mut page = EventPage { events: Vec::new(), next: after, has_more: false };
-                page.has_more = self.entries.range(at + 1..).any(|entry| !wanted.add(&mut page, entry));
-                Found::Page(page)
+                let next = self.entries.range(at + 1..).find(|entry| !wanted.add(&mut page, entry));
+                page.has_more = next.is_some();
+                match next {
+                    Some(next) if page.next == after => Found::Newer(Box::new(next.clone())),
+                    _ => Found::Page(page),
+                }
             }
             Err(at) if at == self.entries.len() => Found::Ahead,
             Ok(_) | Err(_) => Found::Gone,
@@ -130,6 +136,21 @@ mod tests {
         assert_eq!(found(after(15)), Found::Ahead, "another node may be further");
         assert_eq!(found(Cursor { id: Uuid::from_u128(99), ..after(13) }), Found::Gone);
         assert_eq!(Recent::default().page(after(1), Wanted { filter: &filter, limit: 1 }), Found::Older);
+    }
+
+    #[test]
+    fn a_page_ends_before_an_event_of_a_newer_version() {
+        let (mut recent, all) = (recent(), EventFilter::default());
+        let newer = Entry { event: None, newer: Some("order.paid".to_owned()), ..entry(15, "order.paid") };
+        assert!(recent.push(newer.clone()));
+        assert!(recent.push(entry(16, "order.paid")));
+        assert_eq!(page(&recent, after(13), &all, 10), (vec![14], 14, true));
+        let found = |filter| recent.page(after(14), Wanted { filter, limit: 10 });
+        assert_eq!(found(&all), Found::Newer(Box::new(newer)));
+        let closed = EventFilter { kind: Some(EventType::Closed), mch_id: None };
+        assert_eq!(page(&recent, after(14), &closed, 10), (vec![], 16, false), "it is certainly not wanted");
+        assert_eq!(page(&recent, after(10), &closed, 10), (vec![11], 16, false));
+        assert_eq!(page(&recent, after(15), &all, 10), (vec![16], 16, false));
     }
 
     #[test]
