@@ -19,6 +19,8 @@ use crate::{
 const NAME: &str = "pay.example.com";
 /// Another site of the same nginx.
 const OTHER: &str = "another.example";
+/// After this nginx passes on what the first upstream said, as paybell.conf has it.
+const NEXT_UPSTREAM_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// WeChat gives up after this.
 const WECHAT_PATIENCE: Duration = Duration::from_secs(5);
 /// So long nginx leaves out an upstream that failed, and a little more.
@@ -103,16 +105,32 @@ impl Door {
     }
 
     fn get(&self, path: &str) -> String {
-        self.send(&format!("GET {path} HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n"))
+        self.judged(&format!("GET {path} HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n"))
     }
 
     fn post(&self, body: &str) -> String {
-        let length = body.len();
-        self.send(&format!(
-            "POST /notify/pay HTTP/1.1\r\nHost: {NAME}\r\nContent-Type: text/xml\r\nContent-Length: {length}\r\n\
-             Connection: close\r\n\r\n{body}"
-        ))
+        self.judged(&notification(body))
     }
+
+    /// As WeChat does it: comes again where nginx had no time to try another upstream.
+    fn judged(&self, request: &str) -> String {
+        for _ in 0..20 {
+            let begun = Instant::now();
+            let answer = self.send(request);
+            if !answer.starts_with("HTTP/1.1 50") || begun.elapsed() < NEXT_UPSTREAM_TIMEOUT {
+                return answer;
+            }
+        }
+        panic!("nginx never had time for a second upstream");
+    }
+}
+
+fn notification(body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST /notify/pay HTTP/1.1\r\nHost: {NAME}\r\nContent-Type: text/xml\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
+    )
 }
 
 /// Writes PREFIXfullchain.pem and PREFIXprivkey.pem.
@@ -185,7 +203,7 @@ fn only_what_wechat_needs_passes() {
 
     door.guard.tell("kill ingress");
     let begun = Instant::now();
-    let answer = door.post("<xml></xml>");
+    let answer = door.send(&notification("<xml></xml>"));
     assert!(answer.starts_with("HTTP/1.1 50"), "{answer}");
     assert!(begun.elapsed() < WECHAT_PATIENCE, "WeChat is gone after {:?}", begun.elapsed());
 }

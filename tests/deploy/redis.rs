@@ -15,7 +15,7 @@ use crate::{
 };
 
 const GUARD: &str = "tests/deploy/guarded";
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A guard with the secrets, and a folder for each server's data.
 fn guard() -> (Guard, PathBuf) {

@@ -46,7 +46,7 @@ async fn nothing_is_answered_that_the_replica_has_not_confirmed() {
     assert!(ledger.register(&key(3), &write).await.is_err(), "`Same` rests on a write that may be lost");
     assert!(ledger.take(&request(stale, 1)).await.is_err(), "so does `Stale`");
     assert!(ledger.probe().await.is_err());
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(10), "each ends in time: {:?}", started.elapsed());
     assert!(ledger.read(&key(3)).await.unwrap().is_some(), "reading goes on");
     assert!(
         ledger.read_settled(&key(3)).await.is_err(),

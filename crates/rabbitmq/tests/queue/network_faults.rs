@@ -8,6 +8,9 @@ use testkit::servers::{Proxy, shared_rabbit};
 
 use super::common::{Process, config, deliveries, end, fresh, keys, manual, until};
 
+/// By then an ingress has answered, on a busy machine too.
+const ANSWER_MAX: Duration = Duration::from_millis(3_500);
+
 fn port_of(url: &str) -> u16 {
     let authority = url.split('@').nth(1).unwrap().split('/').next().unwrap();
     authority.rsplit(':').next().unwrap().parse().unwrap()
@@ -33,7 +36,7 @@ async fn a_silent_network_is_noticed_and_outlived() {
     let mut noticed = None;
     while begun.elapsed() < Duration::from_secs(20) {
         let (took, published) = worker.timed_publish(2).await;
-        assert!(published.is_err() && took < Duration::from_secs(3), "{published:?} after {took:?}");
+        assert!(published.is_err() && took < ANSWER_MAX, "{published:?} after {took:?}");
         if worker.trouble().is_some() {
             noticed.get_or_insert(begun.elapsed());
         }
@@ -65,7 +68,7 @@ async fn consumers_notice_silence_by_heartbeats_alone() {
     let begun = Instant::now();
     until("it is noticed", || async { worker.trouble().is_some() }).await;
     println!("noticed after {:?}", begun.elapsed());
-    assert!(begun.elapsed() < Duration::from_secs(8));
+    assert!(begun.elapsed() < Duration::from_secs(20), "two heartbeats are four seconds");
     proxy.speak();
     worker.is_up().await;
     end(&direct, [worker]).await;
@@ -77,13 +80,14 @@ async fn what_is_under_way_fails_at_once_when_the_connection_ends() {
     let process = Process::publisher(&through).await;
     process.queue.publish(&[manual(0)]).await.unwrap();
     proxy.silence();
-    let queue = process.queue.clone();
-    let under_way = tokio::spawn(async move { queue.publish(&[manual(1)]).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let begun = Instant::now();
+    let (queue, check) = (process.queue.clone(), [manual(1)]);
+    let mut under_way = std::pin::pin!(queue.publish(&check));
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut under_way).await;
+    assert!(early.is_err(), "it waits for its confirm: {early:?}");
     proxy.refuse();
-    assert!(under_way.await.unwrap().is_err());
-    assert!(begun.elapsed() < Duration::from_millis(500), "it took {:?}", begun.elapsed());
+    let begun = Instant::now();
+    assert!(under_way.await.is_err());
+    assert!(begun.elapsed() < Duration::from_millis(1_500), "it took {:?}", begun.elapsed());
     proxy.speak();
     process.is_up().await;
     end(&direct, [process]).await;
@@ -95,10 +99,13 @@ async fn a_process_starts_while_the_broker_is_away() {
     proxy.refuse();
     let process = Process::begin(&through, deliveries());
     let (took, published) = process.timed_publish(0).await;
-    assert!(published.is_err() && took < Duration::from_secs(3), "{took:?}");
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let (took, published) = process.timed_publish(0).await;
-    assert!(published.is_err() && took < Duration::from_millis(100), "it is known by now: {took:?}");
+    assert!(published.is_err() && took < ANSWER_MAX, "{took:?}");
+    until("it is known, and nobody waits any more", || async {
+        let (took, published) = process.timed_publish(0).await;
+        assert!(published.is_err());
+        took < Duration::from_millis(100)
+    })
+    .await;
     proxy.speak();
     process.is_up().await;
     process.queue.publish(&[manual(1)]).await.unwrap();
