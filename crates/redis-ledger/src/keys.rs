@@ -256,13 +256,13 @@ mod tests {
         assert_eq!(order_of(&member_of(&order)), Some(order.clone()));
         let shard = keys.of(Shard(3));
         let meta = [&keys.layout, &keys.fence, &keys.notes, &keys.alive, &keys.acts, &keys.note("1:2")];
+        let meta = meta.into_iter().chain([&keys.began]);
         let business = keys.business(&order.mch_id, &BusinessNo::new("{1}:2").unwrap());
         for other in shard.fixed.iter().chain(meta).chain([&business]) {
             assert_eq!(keys.order_of(other.as_bytes()), None, "{other}");
             assert_ne!(*other, own);
         }
         let wrong_shard = own.replace('{', "{1");
-        let meta = meta.into_iter().chain([&keys.began]);
         assert_eq!(keys.order_of(wrong_shard.as_bytes()), None);
     }
 
