@@ -1,4 +1,5 @@
 //! How fast the ledger is, and how large: run by hand, `cargo run --release -p redis-ledger --example speed [ORDERS]`.
+//! With `[ORDERS] [MERCHANTS]` it counts instead: what a tally takes when so many merchants' orders of a day are pending.
 //! Starts a Redis of its own. The product's own measurement is `paybell bench ledger`.
 
 #![allow(
@@ -21,10 +22,11 @@ use std::time::{Duration, Instant};
 
 use common::{asks, key, open_shifted, request, server_with};
 use paybell_core::check::{Check, Lane};
-use paybell_core::ids::AppId;
+use paybell_core::ids::{AppId, OrderKey};
 use paybell_core::lease::Taken;
 use paybell_core::ports::{DueSet, Ledger, Records, Registry};
 use paybell_core::register::Application;
+use paybell_core::time::Millis;
 use redis_ledger::RedisLedger;
 use testkit::servers::Redis;
 
@@ -45,6 +47,9 @@ async fn main() {
         "1000",
     ])
     .await;
+    if let Some(merchants) = std::env::args().nth(2).and_then(|text| text.parse().ok()) {
+        return count_a_day(&server, orders, merchants).await;
+    }
     let (ledger, shift) = open_shifted(&server).await;
     let before = used_memory(&server).await;
     let took = each(&ledger, orders, |ledger, number| async move {
@@ -98,6 +103,52 @@ async fn main() {
         slow.iter().map(|one| std::str::from_utf8(&one.3[0]).unwrap()).collect();
     println!("commands that held Redis up for over 1 ms: {over} {names:?}, the longest {longest} µs");
     ledger.close().await;
+}
+
+/// Orders of all merchants, pending for anything up to a day.
+async fn count_a_day(server: &Redis, orders: usize, merchants: usize) {
+    let (ledger, _) = open_shifted(server).await;
+    let now = ledger.clock().await.unwrap().now;
+    let before = used_memory(server).await;
+    let took = each(&ledger, orders, move |ledger, number| async move {
+        // 86,399 and the merchants have no divisor in common: every merchant has orders of every time of day.
+        let age = Millis::seconds(i64::try_from(number * 7_919 % 86_399).unwrap());
+        let key = OrderKey::new(format!("19{:08}", number % merchants), key(number).out_trade_no).unwrap();
+        let application = Application { created_at: Some(now - age), ..asks(1999) };
+        ledger.registry().register(&key, &application).await.unwrap();
+    })
+    .await;
+    println!("registrations: {:.0}/s at {UNDER_WAY} under way", orders as f64 / took.as_secs_f64());
+    let bytes = used_memory(server).await - before;
+    println!("memory: {:.1} bytes per pending registered order", bytes as f64 / orders as f64);
+    let mut sums = 0;
+    for shard in 0..16 {
+        sums += common::count(server, &["hlen", &format!("test{{{shard}}}:fen")]).await;
+    }
+    println!("sums kept: {sums}");
+    for what in ["the first tally", "the next", "another process'"] {
+        server.cli(&["config", "resetstat"]).await;
+        let counting =
+            if what.starts_with("another") { open_shifted(server).await.0 } else { ledger.clone() };
+        let started = Instant::now();
+        let tally = counting.tally().await.unwrap();
+        let took = started.elapsed();
+        assert_eq!(tally.unconfirmed_fen.len(), merchants);
+        let busy = busy_us(server).await;
+        println!("{what}: {took:?}, of which Redis worked {:.1} ms", busy as f64 / 1_000.0);
+        if what == "the first tally" {
+            tokio::time::sleep(took * 21 + Duration::from_secs(3)).await;
+        }
+    }
+    ledger.close().await;
+}
+
+/// What the commands of a tally took since the statistics were reset.
+async fn busy_us(server: &Redis) -> u64 {
+    let stats = server.cli(&["info", "commandstats"]).await;
+    let of_tally = |line: &&str| ["hscan", "eval:", "hdel", "set:"].iter().any(|name| line.contains(name));
+    let usec = |line: &str| line.split_once("usec=")?.1.split(',').next()?.parse::<u64>().ok();
+    stats.lines().filter(of_tally).filter_map(usec).sum()
 }
 
 trait Ports {

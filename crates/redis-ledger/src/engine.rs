@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use paybell_core::cadence::Cadence;
-use paybell_core::ports::{PortError, Reading, Tally};
+use paybell_core::ports::{PortError, Reading};
 use redis::{Pipeline, Value};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -19,6 +19,7 @@ use crate::recent::Recent;
 use crate::session::{ANSWER_MAX, Session};
 use crate::step::Planner;
 use crate::supervisor::{Link, Server, State, Supervisor};
+use crate::tally::Seen;
 use crate::writer::Writer;
 
 /// How long opening waits for the first attempt; a Redis that is away then is no error.
@@ -42,8 +43,7 @@ pub(crate) struct Inner {
     pub retention: Retention,
     /// What this process stored last for orders that it works on.
     pub recent: Recent,
-    /// The last tally, and until when it is good.
-    pub tally: tokio::sync::Mutex<Option<(Duration, Tally)>>,
+    pub tally: tokio::sync::Mutex<Seen>,
     writing: CancellationToken,
     connecting: CancellationToken,
     tasks: TaskTracker,

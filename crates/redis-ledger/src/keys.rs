@@ -108,7 +108,7 @@ impl ShardKeys {
         }
     }
 
-    /// Per fee minute, what is registered and pending.
+    /// What is registered and pending: by merchant, and of what is young by merchant and span of creation time.
     pub fn fen(&self) -> &str {
         let [_, _, fen, ..] = &self.fixed;
         fen
@@ -150,6 +150,10 @@ pub(crate) struct Keys {
     pub alive: String,
     /// What operators did.
     pub acts: String,
+    /// What the process that counted last left for the others.
+    pub tally: String,
+    /// The right to count, for a while.
+    pub counting: String,
 }
 
 impl Keys {
@@ -158,11 +162,13 @@ impl Keys {
             shards: Shard::all().map(|shard| ShardKeys::new(prefix, shard)).collect(),
             prefix: prefix.to_owned(),
             layout: format!("{prefix}{{meta}}layout"),
+            began: format!("{prefix}{{meta}}began"),
             fence: format!("{prefix}{{meta}}fence"),
             notes: format!("{prefix}{{meta}}notes"),
             alive: format!("{prefix}{{meta}}alive"),
             acts: format!("{prefix}{{meta}}acts"),
-            began: format!("{prefix}{{meta}}began"),
+            tally: format!("{prefix}{{meta}}tally"),
+            counting: format!("{prefix}{{meta}}counting"),
         }
     }
 

@@ -71,17 +71,7 @@ impl Records for RedisLedger {
     }
 
     async fn tally(&self) -> Result<Tally, PortError> {
-        let inner = &self.inner;
-        let mut last = inner.tally.lock().await;
-        let started = inner.clock.monotonic();
-        if let Some((good_until, tally)) = last.as_ref()
-            && started < *good_until
-        {
-            return Ok(tally.clone());
-        }
-        let tally = crate::tally::tally(inner).await?;
-        let ended = inner.clock.monotonic();
-        *last = Some((crate::tally::good_until(started, ended), tally.clone()));
-        Ok(tally)
+        let mut seen = self.inner.tally.lock().await;
+        crate::tally::tally(&self.inner, &mut seen).await
     }
 }

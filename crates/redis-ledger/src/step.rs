@@ -14,8 +14,14 @@ use crate::config::Retention;
 use crate::error::Fault;
 use crate::keys::{Keys, Shard, state_number};
 
-/// Registered fen are summed over the orders of this length of creation time.
+/// Registered fen are summed by merchant, and for what is young once more over the orders of this length of creation time.
 pub(crate) const FEN_SPAN_MS: i64 = 10_000;
+
+/// A registered order that is pending for longer counts as unconfirmed; up to [`FEN_SPAN_MS`] sooner.
+pub(crate) const UNCONFIRMED_MS: i64 = 120_000;
+
+/// An order whose creation lies further back when it is registered is no young one.
+const YOUNG_MS_MAX: i64 = UNCONFIRMED_MS + FEN_SPAN_MS;
 
 /// One compare-and-set.
 #[derive(Debug)]
@@ -234,26 +240,40 @@ fn lane_number(lane: Lane) -> usize {
 }
 
 /// What a record counts in the sum of what is registered and pending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 struct Counted {
     span: i64,
     fen: i64,
+    /// Not too old for the sum of its span when it was stored.
+    is_young: bool,
 }
 
 impl Counted {
     fn of(record: &Record) -> Option<Self> {
         let registration = record.registration.as_ref().filter(|_| record.state == State::Pending)?;
         let span = record.created_at.millis().div_euclid(FEN_SPAN_MS);
-        Some(Self { span, fen: registration.total_fee.get() })
+        let is_young = record.updated_at.since(record.created_at).0 <= YOUNG_MS_MAX;
+        Some(Self { span, fen: registration.total_fee.get(), is_young })
+    }
+
+    fn counts_as(one: Option<Self>) -> Option<(i64, i64)> {
+        one.map(|Self { span, fen, .. }| (span, fen))
     }
 }
 
-/// Most steps change nothing of it.
+/// Most steps change nothing of it. What leaves is taken from the sum of its span, whatever its age by now: `store.lua` takes
+/// nothing from a sum that is not there.
 fn fen_changes(key: &OrderKey, before: Option<Counted>, after: Option<Counted>) -> Vec<(String, i64)> {
-    if before == after {
+    if Counted::counts_as(before) == Counted::counts_as(after) {
         return Vec::new();
     }
-    let before = before.map(|counted| Counted { fen: -counted.fen, ..counted });
-    let changes = before.into_iter().chain(after).filter(|counted| counted.fen != 0);
-    changes.map(|Counted { span, fen }| (format!("{}:{span}", key.mch_id.as_str()), fen)).collect()
+    let before = before.map(|counted| Counted { fen: -counted.fen, is_young: true, ..counted });
+    let mut changes = Vec::with_capacity(4);
+    for Counted { span, fen, is_young } in before.into_iter().chain(after).filter(|one| one.fen != 0) {
+        changes.push((key.mch_id.as_str().to_owned(), fen));
+        if is_young {
+            changes.push((format!("{}:{span}", key.mch_id.as_str()), fen));
+        }
+    }
+    changes
 }

@@ -26,6 +26,7 @@ local refused, entered = {}, {}
 local read = #KEYS > 12 and call('MGET', unpack(KEYS, 13)) or {}
 local written = {}
 local records, adds, leaves = {}, { {}, {} }, { {}, {} }
+local sums = {}
 
 local function flush()
   -- First what needs memory: a full server then refuses the whole call.
@@ -107,9 +108,7 @@ while at <= last do
         call('ZREM', KEYS[5 + state_out - ZERO], member)
       end
       for field = fen_at, letter_at - 1, 2 do
-        if call('HINCRBY', KEYS[3], ARGV[field], ARGV[field + 1]) <= 0 then
-          call('HDEL', KEYS[3], ARGV[field])
-        end
+        sums[ARGV[field]] = (sums[ARGV[field]] or 0) + tonumber(ARGV[field + 1])
       end
     end
     if has_letter ~= ZERO then
@@ -120,6 +119,15 @@ while at <= last do
 end
 
 flush()
+
+-- The sum of a span that is no longer young is forgotten by whoever counts: it is none to take from.
+for field, amount in pairs(sums) do
+  if amount > 0 or amount < 0 and call('HEXISTS', KEYS[3], field) == 1 then
+    if call('HINCRBY', KEYS[3], field, string.format('%.0f', amount)) <= 0 then
+      call('HDEL', KEYS[3], field)
+    end
+  end
+end
 
 -- Records that expire leave their entries behind: each call that adds one removes some.
 for index in pairs(entered) do

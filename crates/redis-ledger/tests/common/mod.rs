@@ -170,8 +170,16 @@ pub async fn settle(ledger: &RedisLedger, key: &OrderKey, state: State) {
     }
 }
 
+/// Has the next tally be counted, whatever another process left.
+pub async fn forget_tally(server: &Redis) {
+    for left in server.cli(&["--scan", "--pattern", "*{meta}tally"]).await.split_whitespace() {
+        server.cli(&["DEL", left]).await;
+    }
+}
+
 /// How many orders the tally counts in a state, counted anew.
 pub async fn counted(server: &Redis, state: State) -> u64 {
+    forget_tally(server).await;
     let tally = open(server).await.tally().await.unwrap();
     tally.orders.iter().find(|(one, _)| *one == state).map_or(0, |(_, count)| *count)
 }
