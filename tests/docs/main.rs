@@ -15,6 +15,7 @@
 
 mod errors;
 mod follow;
+mod named;
 mod page;
 mod record;
 mod twins;

@@ -205,7 +205,7 @@ fn difference(one: &Difference) -> Option<Finding> {
             .seen(one.to_string(), format!("事件日志的保留时间与 retention.events 不同，仍按原样使用：{one}"))
             .remedy(
                 "set a policy for max-age on the stream (it needs no restart and loses nothing), or restore retention.events: docs/operations.md, \"How long the event log keeps events\"",
-                "用策略（policy）为该 stream 设置 max-age（无需重启，不丢数据），或恢复 retention.events：见 docs/operations.md “How long the event log keeps events”",
+                "用策略（policy）为该 stream 设置 max-age（无需重启，不丢数据），或恢复 retention.events：见 docs/operations.zh-CN.md “事件日志保留多久”",
             ),
         Difference::Different { name, kind: Kind::Stream, .. } => Finding::error("rabbitmq-topology-different", name)
             .seen(one.to_string(), format!("与要求不符：{one}"))
