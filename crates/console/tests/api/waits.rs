@@ -191,3 +191,21 @@ async fn a_wait_that_joins_an_old_look_still_gets_its_own_time() {
     assert_eq!((first_took, second_took), (30_000, 5_000));
     assert_eq!(desk.engine.published(), 2, "the second asks again when the first look is given up");
 }
+
+/// After a failover within that moment the ledger may know nothing of what the shop was told.
+#[tokio::test(start_paused = true)]
+async fn what_a_look_found_is_told_once_a_replica_has_it() {
+    let desk = Desk::open();
+    desk.order("T1", None).await;
+    let request = check("T1", "5s");
+    let work = async {
+        pass(400).await;
+        desk.engine.stored.lock().unwrap().is_unsettled = true;
+        desk.engine.work(&paid(100));
+    };
+    let (told, ()) = join!(desk.ask(&request), work);
+    assert_eq!((told.status, told.json()["type"].as_str().unwrap().ends_with("engine-away")), (503, true));
+    desk.engine.stored.lock().unwrap().is_unsettled = false;
+    let again = desk.ask(&request).await;
+    assert_eq!((again.status, again.json()["state"].as_str()), (200, Some("paid")));
+}
