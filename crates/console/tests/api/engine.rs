@@ -157,6 +157,7 @@ impl Engine {
             retry_delay: Millis::seconds(2),
             closing: paybell_core::decide::Closing::NotTried,
             first_paid: None,
+            memory: Default::default(),
         };
         let change = decided(&record, &look);
         if let Some(letter) = change.dead.clone() {
@@ -278,7 +279,6 @@ impl Records for Engine {
         Ok(self.record(key))
     }
 
-    async fn list(
     async fn read_settled(&self, key: &OrderKey) -> Result<Option<Record>, PortError> {
         if self.stored.lock().unwrap().is_unsettled {
             return Err(PortError::Unavailable { part: "ledger", cause: "no replica confirms".to_owned() });
@@ -286,6 +286,7 @@ impl Records for Engine {
         Records::read(self, key).await
     }
 
+    async fn list(
         &self,
         filter: &OrderFilter,
         after: Option<&str>,

@@ -266,6 +266,26 @@ async fn dead_letters() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_posted_registration_of_an_unreadable_record_is_buried_and_can_be_replayed() {
+    let desk = Desk::open();
+    let key = OrderKey::new(MCH, "T1").unwrap();
+    let body = format!("{{\"mch_id\":\"{MCH}\",\"out_trade_no\":\"T1\",\"total_fee\":5}}");
+    desk.engine.stored.lock().unwrap().unreadable.insert(key.clone());
+    assert_eq!(desk.posted().take_in(body.as_bytes()).await.unwrap(), "refused");
+    let letters = desk.ask("GET /v1/dead").await.json();
+    let letter = letters["dead_letters"][0].clone();
+    assert_eq!((&letter["reason"], &letter["document"]), (&"registration".into(), &body.as_str().into()));
+    assert_eq!((&letter["mch_id"], &letter["out_trade_no"]), (&MCH.into(), &"T1".into()));
+    assert!(letter["detail"].as_str().unwrap().contains("unreadable"), "{letter}");
+    let replay = format!("POST /v1/dead/{}/replay", letter["id"].as_str().unwrap());
+    assert_eq!(desk.ask(&replay).await.status, 500, "it stays");
+    desk.engine.stored.lock().unwrap().unreadable.clear();
+    assert_eq!(desk.ask(&replay).await.status, 202);
+    assert_eq!(desk.engine.record(&key).unwrap().registration.unwrap().total_fee.get(), 5);
+    assert_eq!(desk.ask("GET /v1/dead").await.json()["dead_letters"], serde_json::json!([]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_letter_that_comes_again_while_it_is_handled_stays() {
     let desk = Desk::open();
     let letter = |detail: &str| {
@@ -324,23 +344,6 @@ async fn a_letter_that_this_version_cannot_read_is_shown_and_dropped_but_never_r
     )
     .await;
     assert_eq!(desk.engine.published(), 0);
-async fn a_posted_registration_of_an_unreadable_record_is_buried_and_can_be_replayed() {
-    let desk = Desk::open();
-    let key = OrderKey::new(MCH, "T1").unwrap();
-    let body = format!("{{\"mch_id\":\"{MCH}\",\"out_trade_no\":\"T1\",\"total_fee\":5}}");
-    desk.engine.stored.lock().unwrap().unreadable.insert(key.clone());
-    assert_eq!(desk.posted().take_in(body.as_bytes()).await.unwrap(), "refused");
-    let letters = desk.ask("GET /v1/dead").await.json();
-    let letter = letters["dead_letters"][0].clone();
-    assert_eq!((&letter["reason"], &letter["document"]), (&"registration".into(), &body.as_str().into()));
-    assert_eq!((&letter["mch_id"], &letter["out_trade_no"]), (&MCH.into(), &"T1".into()));
-    assert!(letter["detail"].as_str().unwrap().contains("unreadable"), "{letter}");
-    let replay = format!("POST /v1/dead/{}/replay", letter["id"].as_str().unwrap());
-    assert_eq!(desk.ask(&replay).await.status, 500, "it stays");
-    desk.engine.stored.lock().unwrap().unreadable.clear();
-    assert_eq!(desk.ask(&replay).await.status, 202);
-    assert_eq!(desk.engine.record(&key).unwrap().registration.unwrap().total_fee.get(), 5);
-    assert_eq!(desk.ask("GET /v1/dead").await.json()["dead_letters"], serde_json::json!([]));
 }
 
 #[tokio::test(start_paused = true)]
