@@ -190,7 +190,7 @@ impl Site {
     fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !is_so(self) {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+            assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
             thread::sleep(Duration::from_millis(10));
         }
     }

@@ -65,5 +65,5 @@ async fn register(url: &str, prefix: &str, orders: usize) {
     });
     let count = registered.buffer_unordered(UNDER_WAY).count().await;
     assert_eq!(count, orders);
-    tokio::time::timeout(Duration::from_secs(10), ledger.close()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), ledger.close()).await.unwrap();
 }

@@ -214,11 +214,11 @@ impl Rig {
     }
 }
 
-/// A free address whose port no client of somebody else is given.
+/// A free address whose port no client of somebody else is given, and no server that a test starts.
 pub fn free_address() -> SocketAddr {
     wait_for("a free port", || {
         let random = u64::from_str_radix(unique_prefix().trim_start_matches('t'), 16).unwrap();
-        TcpListener::bind(format!("127.0.0.1:{}", 20_000 + random % 10_000)).ok()?.local_addr().ok()
+        TcpListener::bind(format!("127.0.0.1:{}", 12_000 + random % 8_000)).ok()?.local_addr().ok()
     })
 }
 

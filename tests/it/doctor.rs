@@ -5,9 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::harness::{
-    KEY, MCH, Settings, Shop, eventually, get, post_xml,
-    process::{Ran, paybell},
+use crate::{
+    harness::{
+        KEY, MCH, Settings, Shop, eventually, get, post_xml,
+        process::{Ran, paybell},
+    },
+    kill::free_address,
 };
 
 /// The configuration of a shop's service as the doctor is given it, in a file of its own.
@@ -176,7 +179,7 @@ fn before_the_first_start_everything_else_is_looked_at() {
 
 #[test]
 fn a_service_sends_canaries_by_itself() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_address().port();
     let shop = Shop::open(&Settings {
         ingress: &format!("127.0.0.1:{port}"),
         top: &format!("canary.interval = \"30s\"\ningress.public_url = \"http://localhost:{port}\"\n"),

@@ -31,7 +31,7 @@ fn no_acknowledged_payment_is_lost_or_told_twice_however_often_the_process_is_ki
     }));
     let ingress = free_address();
     let mut shop = Shop::open(&Settings {
-        cadence: &["1s", "1s", "2s", "2s", "4s", "4s", "1h"],
+        cadence: &["1s", "1s", "2s", "2s", "4s", "4s", "8s", "16s", "30s", "1h"],
         ingress: &ingress.to_string(),
         base_url: Some(format!("http://{}", simulator.address)),
         ..Settings::default()
@@ -155,14 +155,15 @@ fn sell(simulator: &Simulator, orders: usize, ingress: SocketAddr, is_over: &Ato
     }
 }
 
-/// A port that every life of the process takes again; below those that the system gives away.
+/// A port that every life of the process takes again: below those that the system gives away, and apart from those of
+/// the servers that tests start.
 pub fn free_address() -> SocketAddr {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     // Tests side by side get ports of their own.
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
     let mut random = Random(u64::from(std::process::id()) ^ (call << 32));
     wait_for("a free port", || {
-        let port = 20_000 + random.below(10_000);
+        let port = 12_000 + random.below(8_000);
         TcpListener::bind(format!("127.0.0.1:{port}")).ok()?.local_addr().ok()
     })
 }

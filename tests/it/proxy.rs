@@ -80,7 +80,7 @@ fn an_order_of_an_unchanged_sdk_reaches_webhook_and_old_handler_although_wechat_
     let shop = Shop::open(&Settings {
         top: "proxy.listen = \"127.0.0.1:0\"",
         merchant: &endpoints,
-        cadence: &["300ms", "1s", "1s", "2s", "2s", "4s", "1h"],
+        cadence: &["300ms", "1s", "1s", "2s", "2s", "4s", "8s", "16s", "1h"],
         base_url: Some(format!("http://{}", simulator.address)),
         ..Settings::default()
     });
@@ -161,7 +161,7 @@ fn a_ledger_that_is_away_stops_no_order_and_the_miss_is_counted_and_made_good() 
     assert_placed(&place(&shop.service, "MEANWHILE", 1999));
     let took = begun.elapsed();
     eprintln!("a call while the ledger is away: {} ms", took.as_millis());
-    assert!(took < Duration::from_secs(2), "an SDK waits 6 s: {took:?}");
+    assert!(took < Duration::from_secs(5), "an SDK waits 6 s: {took:?}");
     let missed = "paybell_proxy_registrations_total{result=\"missed\"}";
     assert!(shop.service.metric(missed) > 0.5, "{}", shop.service.metrics());
     intruder.let_go();
@@ -230,7 +230,7 @@ fn the_proxy_is_a_role_of_its_own_and_needs_its_address() {
 #[test]
 fn a_call_in_hand_gets_its_answer_although_the_process_is_told_to_end() {
     let mut shop = Shop::open(&Settings { top: "proxy.listen = \"127.0.0.1:0\"", ..Settings::default() });
-    shop.wechat.takes(Duration::from_millis(1500));
+    shop.wechat.takes(Duration::from_secs(3));
     let (address, admin) = (shop.service.address("proxy"), shop.service.address("admin"));
     let call = thread::spawn(move || {
         Request::new("POST", "/pay/unifiedorder").xml(unified_order("HAND", 1999)).send(address)
