@@ -15,8 +15,11 @@ use tokio::task::JoinHandle;
 
 use super::common::{Process, config, end, key, keys, manual, until};
 
-/// Ingress answers within three seconds.
-const ANSWER_MAX: Duration = Duration::from_secs(3);
+/// By then an ingress has answered, on a busy machine too.
+const ANSWER_MAX: Duration = Duration::from_millis(3_500);
+
+/// Long before a publish that waits gives up.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// How long recovery may take after the fault ended.
 const RECOVERY_MAX: Duration = Duration::from_secs(15);
@@ -136,7 +139,7 @@ async fn a_broker_short_of_memory_is_told_at_once_and_work_goes_on_after() {
     for number in 2..10 {
         let (took, refused) = publisher.timed_publish(number).await;
         let words = refused.unwrap_err().to_string();
-        assert!(took < Duration::from_millis(100), "it is known: {took:?}");
+        assert!(took < AT_ONCE, "it is known: {took:?}");
         assert!(words.contains("blocks publishers"), "{words}");
     }
     assert!(publisher.trouble().is_some(), "not ready");
