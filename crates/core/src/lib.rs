@@ -38,8 +38,8 @@ pub mod time;
 pub mod verdict;
 
 pub use act::{Act, Action};
-pub use cadence::Cadence;
 pub use agreed::{AgreedMode, ModeKeeper};
+pub use cadence::Cadence;
 pub use check::{Check, Lane, Reason};
 pub use day::Day;
 pub use dead::{DeadLetter, DeadReason};

@@ -5,12 +5,12 @@
 //! that were stored before it was raised went earlier, and a ledger that was emptied knows nothing of before. Decides
 //! nothing: `decide` and the bills do.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use crate::check::Check;
-use crate::ports::{Ledger, Note, Notes, PortError};
+use crate::ports::{Cursor, EventFilter, EventLog, Ledger, LogRead, Note, Notes, PortError};
 use crate::record::{Cause, Record};
 use crate::time::{Millis, Timestamp};
 
@@ -20,7 +20,7 @@ pub const RETENTION_NOTE: &str = "retention";
 /// For so long after a change some process may still store records that expire by what was configured before.
 const ROLLING: Millis = Millis::seconds(86_400);
 
-/// WeChat tells its times in whole seconds.
+/// WeChat tells its times in whole seconds, and so do events.
 const GRAIN: Millis = Millis::seconds(1);
 
 /// How often a look begins again because somebody else wrote meanwhile.
@@ -57,8 +57,11 @@ pub struct MemoryKeeper {
     retention: Millis,
     notes: Arc<dyn Notes>,
     ledger: Arc<dyn Ledger>,
+    log: Arc<dyn EventLog>,
     /// Changes only with the configuration of a process.
     kept: OnceLock<Option<Kept>>,
+    /// Of a ledger that began then: whether there was another one before it.
+    succeeds: Mutex<Option<(Timestamp, bool)>>,
 }
 
 impl Memory {
@@ -81,8 +84,13 @@ impl Memory {
 }
 
 impl MemoryKeeper {
-    pub fn new(retention: Millis, notes: Arc<dyn Notes>, ledger: Arc<dyn Ledger>) -> Self {
-        Self { retention, notes, ledger, kept: OnceLock::new() }
+    pub fn new(
+        retention: Millis,
+        notes: Arc<dyn Notes>,
+        ledger: Arc<dyn Ledger>,
+        log: Arc<dyn EventLog>,
+    ) -> Self {
+        Self { retention, notes, ledger, log, kept: OnceLock::new(), succeeds: Mutex::default() }
     }
 
     /// What the ledger may have forgotten, for a decision about this record.
@@ -101,9 +109,43 @@ impl MemoryKeeper {
         if is_told_apart {
             return Ok(Memory { began: None, kept });
         }
-        let began = self.ledger.began().await?;
         let is_near = |began: &Timestamp| record.created_at < *began + self.retention;
-        Ok(Memory { began: began.filter(is_near), kept })
+        let began = match self.ledger.began().await?.filter(is_near) {
+            Some(began) if self.succeeds_another(began).await? => Some(began),
+            _ => None,
+        };
+        Ok(Memory { began, kept })
+    }
+
+    /// Whether the log has, or had, an event from before the ledger. If not, nothing was ever told: this is the first one.
+    async fn succeeds_another(&self, began: Timestamp) -> Result<bool, PortError> {
+        let known = *self.succeeds.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, succeeds)) = known
+            && of == began
+        {
+            return Ok(succeeds);
+        }
+        let succeeds = is_older(self.log.as_ref(), began).await?;
+        *self.succeeds.lock().unwrap_or_else(PoisonError::into_inner) = Some((began, succeeds));
+        Ok(succeeds)
+    }
+}
+
+/// Whether the log's oldest event is from before that moment, or was.
+async fn is_older(log: &dyn EventLog, began: Timestamp) -> Result<bool, PortError> {
+    let mut after = Cursor::START;
+    loop {
+        let page = match log.read(Some(after), &EventFilter::default(), 1).await? {
+            LogRead::Page(page) => page,
+            LogRead::Gone { .. } => return Ok(true),
+        };
+        if let Some((_, event)) = page.events.first() {
+            return Ok(event.time + GRAIN <= began);
+        }
+        if !page.has_more {
+            return Ok(false);
+        }
+        after = page.next;
     }
 }
 

@@ -215,7 +215,8 @@ fn build_worker(
     metrics: WorkerMetrics,
 ) -> Result<(Worker, reload::Worker), Error> {
     let ports = engine.ledger();
-    let memory = MemoryKeeper::new(config.retention.orders, ports.notes.clone(), ports.ledger.clone());
+    let (notes, ledger) = (ports.notes.clone(), ports.ledger.clone());
+    let memory = MemoryKeeper::new(config.retention.orders, notes, ledger, engine.log().clone());
     let policies = Policies::new(policies(config), policy_of_others(config))
         .following(engine.modes.clone())
         .remembering(memory);
