@@ -65,7 +65,7 @@ async fn a_node_that_is_behind_waits_and_calls_nothing_gone() {
     let answer = read(&reader, newest).await;
     assert!(matches!(answer, Err(PortError::Unavailable { .. })), "{answer:?}");
     assert_eq!(reader.log.end().await.unwrap(), early, "what it has, it tells");
-    timeout(Duration::from_secs(5), reader.log.grown(newest)).await.expect("reading will tell").unwrap();
+    timeout(Duration::from_secs(60), reader.log.grown(newest)).await.expect("reading will tell").unwrap();
 
     at_feeders(behind, "resume").await;
     until("the place is there", async || match read(&reader, newest).await {

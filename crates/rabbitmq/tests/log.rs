@@ -145,7 +145,7 @@ async fn a_follower_that_is_asked_all_the_time_misses_nothing() {
         askers.spawn(async move { while log.end().await.unwrap().id != last {} });
     }
     writing.await.unwrap();
-    timeout(Duration::from_secs(30), askers.join_all()).await.expect("the end comes in sight");
+    timeout(Duration::from_secs(60), askers.join_all()).await.expect("the end comes in sight");
     assert_same(&reader.rest(Some(first), &EventFilter::default(), 1_000).await, &events[1..]);
     for process in [writer, reader] {
         process.engine.close().await;
@@ -160,7 +160,7 @@ async fn what_another_process_appends_wakes_us_and_is_there() {
     let mut place = here.log.end().await.unwrap();
     for event in paid(0..20) {
         let (log, grown) = (here.log.clone(), place);
-        let waiting = tokio::spawn(async move { timeout(Duration::from_secs(5), log.grown(grown)).await });
+        let waiting = tokio::spawn(async move { timeout(Duration::from_secs(60), log.grown(grown)).await });
         there.log.append(std::slice::from_ref(&event)).await.unwrap();
         let page = here.page(Some(place), 10).await;
         assert_eq!(
@@ -427,7 +427,7 @@ async fn a_broker_that_is_killed_is_found_again_without_gaps() {
         append_at_last(&process, event).await;
     }
     println!("events are appended {:?} after the broker is back", begun.elapsed());
-    timeout(Duration::from_secs(10), waiting).await.expect("the follower is back").unwrap().unwrap();
+    timeout(Duration::from_secs(60), waiting).await.expect("the follower is back").unwrap().unwrap();
     let all = process.rest(None, &EventFilter::default(), 100).await;
     assert_eq!(distinct(&all), events, "nothing that was confirmed is lost, nothing is out of order");
     let fresh = Process::start(config(&rabbit.url(), &prefix)).await;

@@ -142,7 +142,8 @@ async fn what_is_published_finds_a_queue_that_has_a_leader_and_no_trial_costs_an
         stored.unwrap_or_else(|error| panic!("after {:?}: {error}", begun.elapsed()));
         (published, slowest) = (published + 1, slowest.max(took));
     }
-    assert!(slowest < Duration::from_secs(1), "nobody waited for a trial: {slowest:?}");
+    // A publish that waits gives up after two and a half.
+    assert!(slowest < Duration::from_secs(2), "nobody waited for a trial: {slowest:?}");
     assert_eq!(ports(&node, "publish").await, connections, "the connection stands");
 
     at_server(&node, "restart_server", &sick).await;
