@@ -56,7 +56,7 @@ fn pay(simulator: &Simulator, order: &str, fee: u64) {
     simulator.send("POST", &format!("/_sim/orders/{MCH}/{order}/pay"), &paid).expect(200);
 }
 
-fn order(number: usize) -> String {
+pub fn order(number: usize) -> String {
     format!("Y{number:05}")
 }
 

@@ -25,6 +25,7 @@ mod disputes;
 mod doctor;
 mod doctor_cluster;
 mod edges;
+mod emptied;
 mod encrypted;
 mod kill;
 mod legacy;
