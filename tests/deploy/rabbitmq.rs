@@ -135,6 +135,7 @@ async fn the_broker_runs_with_our_files() {
     paybell_may_use_its_own_names(&broker).await;
     a_subscriber_is_kept_to_its_own(&broker).await;
     a_full_subscriber_stops_nobody(&broker).await;
+    a_subscriber_with_too_many_queues_stops_nobody(&broker).await;
     the_script_makes_what_the_definitions_have(&broker);
     a_subscriber_of_its_own_vhost_gets_the_events(&broker).await;
     the_cluster_settings_are_taken(&mut broker);
@@ -245,6 +246,31 @@ async fn a_full_subscriber_stops_nobody(broker: &Broker) {
     broker.ctl(&["clear_operator_policy", "-p", "paybell", "small"]);
 }
 
+/// With the bound drawn close: no other queue comes, and Paybell's own are declared again as before.
+async fn a_subscriber_with_too_many_queues_stops_nobody(broker: &Broker) {
+    let limits = ["list_vhost_limits", "-p", "paybell"];
+    assert_eq!(json(&broker.ctl(&limits)), serde_json::json!({ "max-queues": 100 }));
+    let count = broker.rows(&["list_queues", "-p", "paybell", "name"]).len();
+    let close = format!("{{\"max-queues\": {}}}", count + 1);
+    broker.ctl(&["set_vhost_limits", "-p", "paybell", &close]);
+    let connection =
+        broker.connect("sub-shop", &broker.secret("rabbitmq-sub-shop-password"), "paybell").await;
+    let channel = connection.create_channel().await.unwrap();
+    declare(&channel, "sub.shop.one").await.unwrap();
+    let refused = declare(&channel, "sub.shop.two").await.unwrap_err().to_string();
+    assert!(refused.contains("limit"), "{refused}");
+    let config = ::rabbitmq::RabbitConfig::at(broker.url());
+    let applied = ::rabbitmq::topology::apply(&config).await.unwrap();
+    assert!(applied.findings.is_empty(), "{:?}", applied.findings);
+    assert!(publish(&broker.paybell().await, "", "paybell.checks.0", "check").await);
+    assert_eq!(bodies(&broker.paybell().await, "paybell.checks.0").await, ["check"]);
+    broker.ctl(&["clear_vhost_limits", "-p", "paybell"]);
+}
+
+fn json(said: &str) -> serde_json::Value {
+    serde_json::from_str(said).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
 fn the_script_makes_what_the_definitions_have(broker: &Broker) {
     let listings: [&[&str]; 3] = [
         &["list_policies", "-p", "paybell"],
@@ -266,6 +292,8 @@ fn the_script_makes_what_the_definitions_have(broker: &Broker) {
         output_of(command.env("RABBITMQCTL", &tool).arg("shop").arg(password));
     }
     assert_eq!(state(), before);
+    let limits = ["list_vhost_limits", "-p", "paybell"];
+    assert_eq!(json(&broker.ctl(&limits)), serde_json::json!({ "max-queues": 100 }), "it had none");
     let password = broker.secret("rabbitmq-sub-shop-password");
     broker.ctl(&["authenticate_user", "sub-shop", &password]);
     let refused = Command::new(&script).env("RABBITMQCTL", &tool).arg("a.b").output().unwrap();
@@ -279,6 +307,15 @@ async fn a_subscriber_of_its_own_vhost_gets_the_events(broker: &Broker) {
     let channel = connection.create_channel().await.unwrap();
     declare(&channel, "sub.erp.orders").await.unwrap();
     bind(&channel, "sub.erp.orders", "paybell.events", "order.paid.#").await.unwrap();
+    let others = async {
+        for number in 1..16 {
+            declare(&channel, &format!("sub.erp.{number}")).await.unwrap();
+        }
+        let other = connection.create_channel().await.unwrap();
+        declare(&other, "sub.erp.16").await.unwrap_err().to_string()
+    };
+    let refused = others.await;
+    assert!(refused.contains("limit"), "sixteen queues are enough: {refused}");
     // It waits in the relay's queue until the shovel runs.
     assert!(publish(&broker.paybell().await, "paybell.events", "order.paid.1900000109", "shovelled").await);
     for _ in 0..300 {
