@@ -148,8 +148,10 @@ fn every_alert_speaks_both_languages() {
 /// What a text names that is the same in every language.
 fn named_in(text: &str) -> BTreeSet<String> {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || "_-/.".contains(letter);
-    let words: Vec<&str> =
-        text.split(|letter: char| !is_part(letter)).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = text
+        .split(|letter: char| !is_part(letter))
+        .filter(|word| word.contains(char::is_alphanumeric))
+        .collect();
     let is_name =
         |word: &&&str| word.starts_with("paybell_") || word.len() > 7 && word.starts_with("Paybell");
     let plain = |word: &str| word.trim_end_matches('.').to_owned();
