@@ -38,14 +38,14 @@ pub struct Needs {
 impl Needs {
     pub const ALL: Needs = Needs { ledger: true, appends: true, reads: true, deliveries: true };
 
-    /// What these roles need; deliveries read the log in the worker, bills in the scheduler.
-    pub fn of(roles: &HashSet<Role>, config: &Config) -> Self {
+    /// What these roles need. The worker reads the log for deliveries, and to know whether its ledger is the first; the
+    /// scheduler for bills.
+    pub fn of(roles: &HashSet<Role>) -> Self {
         let any = |of: &[Role]| of.iter().any(|role| roles.contains(role));
         Self {
             ledger: any(&[Role::Worker, Role::Scheduler, Role::Console, Role::Proxy]),
             appends: any(&[Role::Worker, Role::Scheduler]),
-            reads: any(&[Role::Console, Role::Scheduler])
-                || (any(&[Role::Worker]) && !config.endpoints.is_empty()),
+            reads: any(&[Role::Worker, Role::Scheduler, Role::Console]),
             deliveries: any(&[Role::Worker]),
         }
     }
