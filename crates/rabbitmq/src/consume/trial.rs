@@ -1,7 +1,9 @@
 //! Trying a queue that was set aside: each time on a connection of its own, which may end for it.
 //!
 //! A trial takes one message at most and gives it back with its connection. That counts towards the delivery limit as
-//! any lost connection does: once for each time that a queue gets well, of twenty.
+//! any lost connection does: once for each time that a queue gets well, of twenty. A queue that cannot be consumed
+//! delivers nothing, so an outage counts nothing, however long it lasts; what a queue that comes and goes brings to its
+//! limit gets a due time (`dead.rs`).
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
