@@ -206,6 +206,7 @@ impl Process {
             let reload = Reload::new(beginning, config, hangups, targets, standing.clone());
             working.spawn("reload", reload.run(drain.clone()));
         }
+        working.spawn("fetching", stop_fetching(engine.clone(), drain.clone()));
         let shown = ModeGauges::register(&mut registry);
         telling.spawn("mode", mode::follow(engine.modes.clone(), shown, end.clone()));
         telling.spawn("gauges", gauges.keep_current(engine.clone(), end.clone()));
@@ -230,6 +231,12 @@ impl Process {
         self.end.cancel();
         self.telling.wait(END_TIMEOUT).await;
     }
+}
+
+/// What is fetched and not in hand must not wait until this process has ended.
+async fn stop_fetching(engine: Arc<Engine>, drain: CancellationToken) {
+    drain.cancelled().await;
+    engine.stop_fetching();
 }
 
 /// On the embedded engine nobody else can run the roles that are missing here.

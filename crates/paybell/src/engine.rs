@@ -146,6 +146,13 @@ impl Engine {
         }
     }
 
+    /// Takes no more checks, where others may take them: what nobody here took goes back at once.
+    pub fn stop_fetching(&self) {
+        if let Backing::Cluster(servers) = &self.backing {
+            servers.stop_fetching();
+        }
+    }
+
     /// Finishes what was accepted and lets go of the storage.
     pub async fn close(&self) {
         match &self.backing {

@@ -16,6 +16,8 @@ mod trial;
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::config::Settings;
 use crate::link::Link;
 pub(crate) use aside::Aside;
@@ -36,4 +38,6 @@ pub(crate) struct Consuming {
     pub link: Link,
     pub strangers: Arc<Strangers>,
     pub aside: Arc<Aside>,
+    /// Nothing more is taken: what nobody took goes back, and what is in somebody's hand can still be acknowledged.
+    pub stop: CancellationToken,
 }

@@ -64,7 +64,7 @@ impl RabbitMq {
         let strangers = Arc::new(strangers);
         let consuming = (needs.deliveries || needs.registrations).then(|| {
             let (settings, link, aside) = (settings.clone(), link(Purpose::Consume), Arc::new(Aside::new()));
-            Consuming { settings, link, strangers, aside }
+            Consuming { settings, link, strangers, aside, stop: cancel.child_token() }
         });
         let deliveries = consuming.as_ref().filter(|_| needs.deliveries);
         let source = deliveries.map(|shared| Arc::new(Source::start(shared, &cancel)));
@@ -133,6 +133,14 @@ impl RabbitMq {
     /// Checks that come again because their acknowledgement did not reach the broker, since the start.
     pub fn repeats_expected(&self) -> u64 {
         self.source.as_ref().map_or(0, |source| source.repeats_expected())
+    }
+
+    /// Takes nothing more from any queue, and gives back what nobody took, at once: a process that ends may have much in
+    /// hand for a while. What is in somebody's hand is acknowledged as ever.
+    pub fn stop_fetching(&self) {
+        if let Some(shared) = &self.consuming {
+            shared.stop.cancel();
+        }
     }
 
     /// Finishes what is being stored, gives back what is in hand, and takes leave of the broker; bounded.

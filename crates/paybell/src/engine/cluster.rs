@@ -38,6 +38,10 @@ impl Servers {
         self.rabbitmq.fanout_refused()
     }
 
+    pub fn stop_fetching(&self) {
+        self.rabbitmq.stop_fetching();
+    }
+
     pub fn log_unread(&self) -> u64 {
         self.rabbitmq.foreign_messages()
     }

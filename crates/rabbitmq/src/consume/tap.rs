@@ -3,11 +3,15 @@
 //! no content and was written down.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, FuturesUnordered, SelectAll, StreamExt};
-use lapin::Channel;
 use lapin::message::Delivery;
+use lapin::options::{BasicCancelOptions, BasicNackOptions};
+use lapin::types::ShortString;
+use lapin::{Acker, Channel};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -18,11 +22,14 @@ use super::queues::Queues;
 use super::strangers::Reading;
 use super::tray::{Receipt, Tray};
 use super::trial::{Verdict, trial};
-use crate::link::{LinkError, Session};
+use crate::link::{LinkError, Session, bounded};
 
 /// Partitions in a row that may be missing when a connection begins. Asking for one that is not there leaves a line in
 /// the broker's log, so later looks end at the first.
 const GAP_MAX: u16 = 4;
+
+/// How long the broker may take to end a consumer.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Questions that wait for an answer.
 const ASKERS_MAX: usize = 64;
@@ -45,6 +52,8 @@ struct Flowing<'s> {
     channel: Channel,
     /// Those that are consumed.
     queues: Vec<String>,
+    /// Of their consumers.
+    tags: Vec<ShortString>,
     deliveries: Stream,
     /// Of the queues that are set aside.
     trials: FuturesUnordered<BoxFuture<'static, (String, Verdict)>>,
@@ -80,9 +89,9 @@ impl<T: Send + 'static> Tap<T> {
         (tap, tray, Gauge { flow: flowing, ask })
     }
 
-    /// Never returns.
+    /// Returns only once it was stopped, and the connection has ended.
     pub async fn run(mut self) {
-        loop {
+        while !self.shared.stop.is_cancelled() {
             let session = self.shared.link.up().await;
             let interrupted = self.flow(&session).await.err();
             self.flow.send_replace(Flow::Dry);
@@ -105,6 +114,7 @@ impl<T: Send + 'static> Tap<T> {
             tokio::select! {
                 biased;
                 () = session.ended() => return Ok(()),
+                () = self.shared.stop.cancelled() => return self.wind_down(flowing).await,
                 // Before questions, so that an answer counts all that came before them.
                 Some((queue, delivery)) = flowing.deliveries.next() => {
                     let delivery = match delivery {
@@ -135,10 +145,36 @@ impl<T: Send + 'static> Tap<T> {
         let (aside, fit): (Vec<_>, Vec<_>) =
             existing.into_iter().partition(|queue| self.shared.aside.has(queue));
         let trials = aside.into_iter().map(|queue| trial(self.shared.clone(), queue)).collect();
-        let (queues, deliveries) = (Vec::new(), Stream::new());
-        let mut flowing = Flowing { session, channel, queues, deliveries, trials };
+        let (queues, tags, deliveries) = (Vec::new(), Vec::new(), Stream::new());
+        let mut flowing = Flowing { session, channel, queues, tags, deliveries, trials };
         self.consume(&mut flowing, fit).await?;
         Ok((epoch, flowing))
+    }
+
+    /// Ends the consumers, then gives back what came and nobody took, and whatever is put back later. The channel stays
+    /// open until the connection ends: what is in somebody's hand is acknowledged on it.
+    async fn wind_down(&self, mut flowing: Flowing<'_>) -> Result<(), Interruption> {
+        // What this process holds is not counted any more.
+        self.flow.send_replace(Flow::Dry);
+        for tag in &flowing.tags {
+            let ended = flowing.channel.basic_cancel(tag.clone(), BasicCancelOptions::default());
+            bounded("stop consuming", CANCEL_TIMEOUT, ended).await?;
+        }
+        // The broker's word that a consumer has ended comes after all that it delivered.
+        while let Some(Some((_, delivery))) = flowing.deliveries.next().now_or_never() {
+            if let Some(Ok(delivery)) = delivery {
+                give_back(&delivery.acker).await?;
+            }
+        }
+        loop {
+            for acker in self.tray.untaken() {
+                give_back(&acker).await?;
+            }
+            tokio::select! {
+                () = flowing.session.ended() => return Ok(()),
+                () = self.tray.put_back_or_arrived() => {}
+            }
+        }
     }
 
     /// A queue that was set aside can be consumed, or is gone.
@@ -179,6 +215,7 @@ impl<T: Send + 'static> Tap<T> {
                     return Err(error);
                 }
             };
+            flowing.tags.push(consumer.tag());
             let (name, ended): (Arc<str>, _) =
                 (queue.as_str().into(), stream::once(std::future::ready(None)));
             let deliveries = consumer.map(Some).chain(ended).map(move |item| (name.clone(), item));
@@ -216,4 +253,10 @@ impl<T: Send + 'static> Tap<T> {
             }
         }
     }
+}
+
+/// It comes to another process, with one delivery of its limit used.
+async fn give_back(acker: &Acker) -> Result<(), LinkError> {
+    let back = acker.nack(BasicNackOptions { requeue: true, ..Default::default() });
+    bounded("give back", CANCEL_TIMEOUT, back).await.map(drop)
 }

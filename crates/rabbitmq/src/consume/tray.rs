@@ -104,6 +104,19 @@ impl<T> Tray<T> {
         self.arrived.notify_one();
     }
 
+    /// What came and nobody took; whoever asks gives it back to the broker.
+    pub(super) fn untaken(&self) -> Vec<Acker> {
+        let mut shelf = self.shelf();
+        let untaken: Vec<Acker> = shelf.waiting.drain(..).map(|held| held.receipt.acker).collect();
+        shelf.held = shelf.held.saturating_sub(untaken.len());
+        untaken
+    }
+
+    /// Waits until something may be here.
+    pub(super) async fn put_back_or_arrived(&self) {
+        self.arrived.notified().await;
+    }
+
     /// How many are here, in hand, or elsewhere.
     pub(super) fn held(&self) -> usize {
         self.shelf().held

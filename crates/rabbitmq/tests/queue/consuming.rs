@@ -58,6 +58,30 @@ async fn a_process_holds_no_more_than_its_prefetch() {
     end(&config, [worker]).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_stops_fetching_gives_back_what_nobody_took_at_once() {
+    let config = RabbitConfig { urgent_prefetch: 40, ..fresh().await };
+    let ends = Process::worker(&config).await;
+    ends.queue.publish(&(0..100).map(manual).collect::<Vec<_>>()).await.unwrap();
+    let mut in_hand = ends.receive(Lane::Urgent, 10).await;
+    let dropped = in_hand.pop().unwrap();
+    let held: Vec<_> = in_hand.iter().map(|delivery| delivery.check.key.clone()).collect();
+    ends.rabbit.stop_fetching();
+    let other = Process::worker(&config).await;
+    let mut expected = keys(0..100);
+    expected.retain(|key| !held.contains(key) && *key != dropped.check.key);
+    assert_eq!(other.drain(expected).await, 0, "while the first has not ended yet");
+    let last = dropped.check.key.clone();
+    drop(dropped);
+    assert_eq!(other.drain([last].into()).await, 0, "what is put back later too");
+    for delivery in in_hand {
+        delivery.done().await.unwrap();
+    }
+    ends.rabbit.close().await;
+    other.backlog_becomes(Lane::Urgent, 0).await;
+    end(&config, [other]).await;
+}
+
 /// Hands the next message of a queue out in vain, so many times.
 async fn fail(outsider: &Outsider, queue: &str, times: usize) {
     for _ in 0..times {
