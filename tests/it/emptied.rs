@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use testkit::servers::{Redis, wait};
 
 use crate::bills::{order, ours, reconcile, wechat_of_yesterday};
-use crate::harness::{Settings, Shop, eventually, now_ms};
+use crate::harness::{Say, Service, Settings, Shop, eventually, now_ms};
 
 #[test]
 fn after_redis_was_emptied_a_disputed_payment_stays_disputed() {
@@ -64,5 +64,18 @@ fn the_first_ledger_of_an_installation_tells_what_was_paid_before_it() {
     });
     let paid = order(0);
     shop.order_verb(&paid, "check", &json!({})).expect(202);
-    assert_eq!(shop.event(&paid, "order.paid")["data"]["registered"], false, "nobody can have told it before");
+    assert_eq!(
+        shop.event(&paid, "order.paid")["data"]["registered"],
+        false,
+        "nobody can have told it before"
+    );
+}
+
+#[test]
+fn a_worker_alone_knows_whether_its_ledger_is_the_first() {
+    let shop = Shop::open(&Settings { args: &["ingress", "scheduler", "console"], ..Settings::default() });
+    let _worker = Service::start_role(&shop.config(), "worker");
+    shop.wechat.says("T1", Say::paid("T1", 1999));
+    shop.order_verb("T1", "check", &json!({})).expect(202);
+    shop.event("T1", "order.paid");
 }
