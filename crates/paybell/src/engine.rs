@@ -5,11 +5,11 @@ mod embedded;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use paybell_core::{Lane, ModeKeeper};
 use paybell_core::ports::{
     Acts, Businesses, CheckQueue, CheckSource, DeadLetters, DueSet, EventLog, Ledger, Notes, PortError,
     Records, Registry,
 };
+use paybell_core::{Lane, ModeKeeper};
 use tokio::time::timeout;
 
 use crate::{

@@ -143,8 +143,7 @@ impl Supervisor {
         let host = find(&self.server.address).await?;
         let client = self.server.address.client_of_server(&host).map_err(Trouble::Refused)?;
         let (session, told) = Session::connect(&client).await.map_err(|error| trouble(&error))?;
-        let known =
-            if self.has_met.load(Ordering::Relaxed) { Acquaintance::Old } else { Acquaintance::New };
+        let known = if self.has_met.load(Ordering::Relaxed) { Acquaintance::Old } else { Acquaintance::New };
         greet(&session, &self.server.keys, &self.server.clock, known).await?;
         self.has_met.store(true, Ordering::Relaxed);
         // Before the first take, so that a lease found then is judged by what is there.

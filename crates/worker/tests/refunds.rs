@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
-use paybell_core::dead::Removed;
 use paybell_core::claim::claim;
+use paybell_core::dead::Removed;
 use paybell_core::decide::REFUND_DENIAL_SPAN;
 use paybell_core::event::EventType;
 use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken, Write};

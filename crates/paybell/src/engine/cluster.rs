@@ -95,9 +95,9 @@ pub async fn open(config: &Config, needs: Needs) -> Result<Engine, Error> {
         acts: shared.clone(),
         businesses: shared,
     });
-    let modes = ports.as_ref().map(|ports| {
-        ModeKeeper::shared(config.mode, ports.notes.clone(), ports.ledger.clone())
-    });
+    let modes = ports
+        .as_ref()
+        .map(|ports| ModeKeeper::shared(config.mode, ports.notes.clone(), ports.ledger.clone()));
     let letters =
         ports.as_ref().map(|ports| Letters { dead: ports.dead.clone(), ledger: ports.ledger.clone() });
     let needs = rabbitmq::Needs {

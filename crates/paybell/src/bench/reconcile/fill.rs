@@ -9,8 +9,8 @@ use std::{
 
 use ::embedded::{Engine, EngineConfig, SystemClock};
 use paybell_core::{
-    AppId, Cadence, Check, Currency, Decision, Fen, LeaseToken, Look, Memory, Mode, OpenidPolicy, OrderKey, Policy,
-    TransactionId, Unregistered, decide,
+    AppId, Cadence, Check, Currency, Decision, Fen, LeaseToken, Look, Memory, Mode, OpenidPolicy, OrderKey,
+    Policy, TransactionId, Unregistered, decide,
     decide::Closing,
     ids::MchId,
     lease::{Commit, Committed, LeaseRequest, Taken},
