@@ -60,9 +60,10 @@ fn an_order_that_wechat_does_not_know_is_forgotten() {
     let shop = Shop::open(&Settings::default());
     // Nobody notified it: at the first query.
     let answer = shop.order_verb("NEVER", "check?wait=10s", &json!({}));
-    // Where other processes take checks, nothing tells one that left no record from one that is still in a hand.
-    let unknown = if crate::ENGINE.is_cluster() { 202 } else { 404 };
-    assert_eq!(answer.status, unknown, "{answer:?}");
+    // Where other processes take checks, nothing tells one that left no record from one that is still in a hand: only
+    // who saw the record while it was looked at knows.
+    let may_wait = crate::ENGINE.is_cluster() && answer.status == 202;
+    assert!(answer.status == 404 || may_wait, "{answer:?}");
     assert_eq!(shop.wechat.asked("NEVER").len(), 1);
     assert!(shop.record("NEVER").is_none());
     // Notified: after the quick looks, 15 s later.

@@ -178,7 +178,12 @@ impl EventLog for StreamLog {
     }
 
     async fn grown(&self, past: Cursor) -> Result<(), PortError> {
-        let mut end = self.reader.as_ref().ok_or_else(not_opened)?.tail.watch();
+        let reader = self.reader.as_ref().ok_or_else(not_opened)?;
+        let mut end = reader.tail.watch();
+        if reader.tail.newest().is_none() {
+            // Perhaps nobody has asked yet, and the end is not followed before. Without an answer it is once there is one.
+            drop(in_time(reader.end()).await);
+        }
         // A cursor of another log is answered too: reading it will tell.
         let is_past = |end: &Option<Cursor>| end.is_some_and(|end| end != past);
         let found = *end.wait_for(is_past).await.map_err(|_| unavailable("closed"))?;

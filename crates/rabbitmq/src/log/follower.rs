@@ -40,11 +40,13 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// Follows for ever.
+    /// Follows for ever, from the first question on: a process in which nobody reads is sent nothing.
     pub async fn run(mut self) {
+        let Some(first) = self.askers.recv().await else { return };
+        let mut unanswered = Some(first);
         loop {
             let session = self.link.up().await;
-            let Err(cause) = self.follow(&session).await;
+            let Err(cause) = self.follow(&session, &mut unanswered).await;
             if !session.has_ended() {
                 tracing::warn!(%cause, "the end of the event log is lost from sight: {cause}");
                 self.link.broken(&session, cause);
@@ -54,8 +56,15 @@ impl Follower {
     }
 
     /// Feeds the tail as long as the connection stands.
-    async fn follow(&mut self, session: &Session) -> Result<Infallible, LinkError> {
+    async fn follow(
+        &mut self,
+        session: &Session,
+        unanswered: &mut Option<Asker>,
+    ) -> Result<Infallible, LinkError> {
         let mut reading = self.attach(session).await?;
+        if let Some(asker) = unanswered.take() {
+            self.answer(&mut reading, asker).await?;
+        }
         loop {
             self.tail.publish();
             tokio::select! {
@@ -63,20 +72,24 @@ impl Follower {
                     self.tail.push(entry?);
                     self.drain(&mut reading).await?;
                 }
-                Some(asker) = self.askers.recv() => {
-                    let mut askers = vec![asker];
-                    while let Ok(asker) = self.askers.try_recv() {
-                        askers.push(asker);
-                    }
-                    self.catch_up(&mut reading).await?;
-                    let end = self.tail.publish();
-                    for asker in askers {
-                        // Who asked may have given up.
-                        let _ = asker.send(end);
-                    }
-                }
+                Some(asker) = self.askers.recv() => self.answer(&mut reading, asker).await?,
             }
         }
+    }
+
+    /// Tells the end to one who asks, and to all who ask by now.
+    async fn answer(&mut self, reading: &mut Reading, asker: Asker) -> Result<(), LinkError> {
+        let mut askers = vec![asker];
+        while let Ok(asker) = self.askers.try_recv() {
+            askers.push(asker);
+        }
+        self.catch_up(reading).await?;
+        let end = self.tail.publish();
+        for asker in askers {
+            // Who asked may have given up.
+            let _ = asker.send(end);
+        }
+        Ok(())
     }
 
     /// A consumer at the end, everything before it in the tail.
