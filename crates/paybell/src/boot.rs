@@ -121,7 +121,7 @@ async fn serve(
 ) -> Result<(), Error> {
     let (mut signals, hangups) = (Signals::listen()?, Hangups::listen()?);
     // First the engine: of two processes on one folder the second learns who holds it, not whose port it is.
-    let engine = Arc::new(Engine::open(&config, Needs::of(&roles)).await?);
+    let engine = Arc::new(Engine::open(&config, Needs::of(&roles, &config)).await?);
     let start = async {
         mode::agree(&engine.modes, &beginning.file_name()).await?;
         let listeners = Listeners::bind(&config, &roles).await?;

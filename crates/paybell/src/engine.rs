@@ -31,21 +31,25 @@ pub struct Needs {
     pub appends: bool,
     /// Reads the event log.
     pub reads: bool,
+    /// Seldom does, for a question of its own.
+    pub seldom: bool,
     /// Handles checks.
     pub deliveries: bool,
 }
 
 impl Needs {
-    pub const ALL: Needs = Needs { ledger: true, appends: true, reads: true, deliveries: true };
+    pub const ALL: Needs =
+        Needs { ledger: true, appends: true, reads: true, seldom: false, deliveries: true };
 
     /// What these roles need. The worker reads the log for deliveries, and to know whether its ledger is the first; the
     /// scheduler for bills.
-    pub fn of(roles: &HashSet<Role>) -> Self {
+    pub fn of(roles: &HashSet<Role>, config: &Config) -> Self {
         let any = |of: &[Role]| of.iter().any(|role| roles.contains(role));
         Self {
             ledger: any(&[Role::Worker, Role::Scheduler, Role::Console, Role::Proxy]),
             appends: any(&[Role::Worker, Role::Scheduler]),
             reads: any(&[Role::Worker, Role::Scheduler, Role::Console]),
+            seldom: config.endpoints.is_empty() && !any(&[Role::Scheduler, Role::Console]),
             deliveries: any(&[Role::Worker]),
         }
     }

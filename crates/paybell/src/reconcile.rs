@@ -41,7 +41,7 @@ pub async fn reconcile(
     order: &Order<'_>,
     hears: Hears<'_>,
 ) -> Result<Vec<Value>, Error> {
-    let needs = Needs { ledger: true, appends: true, reads: true, deliveries: false };
+    let needs = Needs { ledger: true, appends: true, reads: true, seldom: false, deliveries: false };
     match (Engine::open(config, needs).await, config.engine) {
         (Ok(engine), _) => {
             let engine = Arc::new(engine);

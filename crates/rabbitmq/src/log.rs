@@ -62,6 +62,7 @@ const ASKERS_MAX: usize = 1_024;
 pub(crate) struct Access {
     pub appends: bool,
     pub reads: bool,
+    pub seldom: bool,
 }
 
 /// The event log of one process.
@@ -104,6 +105,7 @@ impl StreamLog {
         let reader = access.reads.then(|| {
             let (marks, asked, told) = Marks::new();
             let (reader, follower) = Reader::new(link(Purpose::Read), stream.clone(), marks);
+            let follower = follower.run(!access.seldom);
             settings.tasks.spawn(cancel.clone().run_until_cancelled_owned(follower));
             let (settings, tail) = (settings.clone(), reader.tail.clone());
             let marker = Marker { settings: settings.clone(), stream, tail }.run(asked, told);
@@ -224,13 +226,13 @@ impl Writer {
 
 impl Reader {
     /// Reads over one connection; the second value follows the end.
-    fn new(link: Link, stream: String, marks: Marks) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    fn new(link: Link, stream: String, marks: Marks) -> (Self, Follower) {
         let (askers, asked) = mpsc::channel(ASKERS_MAX);
         let tail = Arc::new(Tail::new());
         let follower =
             Follower { link: link.clone(), stream: stream.clone(), tail: tail.clone(), askers: asked };
         let (places, old_pages) = (Places::new(marks), Semaphore::new(OLD_PAGES_MAX));
-        (Self { link, stream, tail, askers, places, old_pages }, follower.run())
+        (Self { link, stream, tail, askers, places, old_pages }, follower)
     }
 
     async fn page(&self, after: Option<Cursor>, wanted: Wanted<'_>) -> Result<LogRead, LinkError> {

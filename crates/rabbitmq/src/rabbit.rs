@@ -34,6 +34,8 @@ pub struct Needs {
     pub appends: bool,
     /// It reads the event log.
     pub reads: bool,
+    /// It seldom does, and follows the log's end only from its first question on.
+    pub seldom: bool,
     /// Where whoever consumes writes down what it cannot read; without it such messages wait in their queues.
     pub letters: Option<Letters>,
 }
@@ -71,7 +73,7 @@ impl RabbitMq {
         let given_up = deliveries.map(|shared| Arc::new(GivenUp::start(shared, &cancel)));
         let registrations = consuming.as_ref().filter(|_| needs.registrations);
         let orders = registrations.map(|shared| Arc::new(Orders::start(shared, &cancel)));
-        let access = Access { appends: needs.appends, reads: needs.reads };
+        let access = Access { appends: needs.appends, reads: needs.reads, seldom: needs.seldom };
         let log = (needs.appends || needs.reads).then(|| StreamLog::start(&settings, access, &cancel));
         let queue = Arc::new(Queue::new(&settings, publisher.clone(), source.clone()));
         let log = log.map(Arc::new);

@@ -78,8 +78,11 @@ pub async fn republish(args: Republish) -> Result<(), Error> {
                 .to_owned(),
         ));
     }
-    let engine =
-        Engine::open(&config, Needs { ledger: true, appends: true, reads: false, deliveries: false }).await?;
+    let engine = Engine::open(
+        &config,
+        Needs { ledger: true, appends: true, reads: false, seldom: false, deliveries: false },
+    )
+    .await?;
     let done = walk(&args, &engine, &bills::desk(&config, &engine)).await;
     engine.close().await;
     let tally = done?;

@@ -105,6 +105,7 @@ pub async fn open(config: &Config, needs: Needs) -> Result<Engine, Error> {
         registrations: needs.deliveries,
         appends: needs.appends,
         reads: needs.reads,
+        seldom: needs.seldom,
         letters,
     };
     let rabbitmq =

@@ -40,10 +40,13 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// Follows for ever, from the first question on: a process in which nobody reads is sent nothing.
-    pub async fn run(mut self) {
-        let Some(first) = self.askers.recv().await else { return };
-        let mut unanswered = Some(first);
+    /// Follows for ever. Unless that begins at once, it begins with the first question: a process in which nobody
+    /// reads is sent nothing.
+    pub async fn run(mut self, at_once: bool) {
+        let mut unanswered = None;
+        if !at_once {
+            unanswered = self.askers.recv().await;
+        }
         loop {
             let session = self.link.up().await;
             let Err(cause) = self.follow(&session, &mut unanswered).await;
