@@ -49,7 +49,7 @@ impl Needs {
             ledger: any(&[Role::Worker, Role::Scheduler, Role::Console, Role::Proxy]),
             appends: any(&[Role::Worker, Role::Scheduler]),
             reads: any(&[Role::Worker, Role::Scheduler, Role::Console]),
-            seldom: config.endpoints.is_empty() && !any(&[Role::Scheduler, Role::Console]),
+            seldom: config.endpoints.is_empty() && !any(&[Role::Console]),
             deliveries: any(&[Role::Worker]),
         }
     }

@@ -15,8 +15,9 @@ const SCAN_ROWS_MAX: usize = 10_000;
 /// How long one read looks; what it has by then is the page.
 const SCAN_TIMEOUT: Duration = Duration::from_millis(1_200);
 
-/// How long the first entry may take.
+/// How long the first entry may take: of a log that seems empty, and of one that is not.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
+const FIRST_THERE_TIMEOUT: Duration = Duration::from_millis(1_800);
 
 const PREFETCH: u16 = 256;
 
@@ -84,10 +85,11 @@ impl Old<'_> {
     /// A consumer and its first entry; `None` if none comes, as there is none.
     async fn open(&self, start: Start) -> Result<Option<(Reading, Entry)>, LinkError> {
         let mut reading = Reading::open(self.session, self.stream, start, PREFETCH).await?;
-        match timeout(FIRST_TIMEOUT, reading.next()).await {
+        let limit = if self.end == Cursor::START { FIRST_TIMEOUT } else { FIRST_THERE_TIMEOUT };
+        match timeout(limit, reading.next()).await {
             Ok(first) => Ok(Some((reading, first?))),
             Err(_) if self.end == Cursor::START => Ok(None),
-            Err(_) => Err(LinkError::Timeout { what: "begin a page", limit: FIRST_TIMEOUT }),
+            Err(_) => Err(LinkError::Timeout { what: "begin a page", limit }),
         }
     }
 
