@@ -16,15 +16,12 @@ use super::reading::{Reading, Start};
 use super::tail::Tail;
 use crate::link::{Link, LinkError, Session};
 
-/// Deliveries ahead of us.
-const PREFETCH: u16 = 512;
+/// Deliveries ahead of us. The broker reads so many before it sends the first, one by one where they were written so,
+/// and answers nothing meanwhile.
+const PREFETCH: u16 = 64;
 
 /// How long an entry that is there may take.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Looks at a stream that seems empty, and the time between them.
-const EMPTY_LOOKS: u32 = 4;
-const EMPTY_LOOK_GAP: Duration = Duration::from_millis(40);
 
 /// Between two attempts to follow.
 const RETRY_GAP: Duration = Duration::from_millis(300);
@@ -107,14 +104,19 @@ impl Follower {
             tracing::warn!(offset, "the event log does not hold what it held at {offset}: it is read anew");
             self.tail.forget();
         }
-        let mut reading = Reading::open(session, &self.stream, Start::Last, PREFETCH).await?;
-        for _ in 0..EMPTY_LOOKS {
-            self.catch_up(&mut reading).await?;
-            if self.tail.newest().is_some() {
-                break;
-            }
-            sleep(EMPTY_LOOK_GAP).await;
+        let reading = self.settle(session, Start::Last).await?;
+        if self.tail.newest().is_some() {
+            return Ok(reading);
         }
+        // It is empty, or this moment got its first entries.
+        self.settle(session, Start::First).await
+    }
+
+    /// A consumer, everything that it found there in the tail.
+    async fn settle(&self, session: &Session, start: Start) -> Result<Reading, LinkError> {
+        let mut reading = Reading::open(session, &self.stream, start, PREFETCH).await?;
+        reading.settle().await?;
+        self.catch_up(&mut reading).await?;
         Ok(reading)
     }
 

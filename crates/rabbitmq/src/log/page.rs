@@ -19,7 +19,9 @@ const SCAN_TIMEOUT: Duration = Duration::from_millis(1_200);
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 const FIRST_THERE_TIMEOUT: Duration = Duration::from_millis(1_800);
 
-const PREFETCH: u16 = 256;
+/// Deliveries ahead of us. The broker reads so many before it sends the first, one by one where they were written so:
+/// with hundreds, no page of a busy broker would begin in time.
+const PREFETCH: u16 = 32;
 
 /// What a reader asked for.
 #[derive(Debug, Clone, Copy)]
