@@ -148,6 +148,9 @@ pub struct Reconciled {
     /// The event that was told last; the same is not told again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<Uuid>,
+    /// A person had asked: what is told of it is told for them, also after their request was answered or forgotten.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_asked: bool,
     /// Where the bill lies in the folder of who compared it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,

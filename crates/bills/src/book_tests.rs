@@ -43,7 +43,7 @@ fn reconciled(now: Timestamp, billed: u64) -> Reconciled {
         differences: BTreeMap::new(),
         shadow: false,
     };
-    Reconciled { at: now, event: data.event(now), told: None, file: None }
+    Reconciled { at: now, event: data.event(now), told: None, was_asked: false, file: None }
 }
 
 #[test]

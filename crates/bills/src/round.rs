@@ -111,20 +111,24 @@ struct ToTell {
 
 impl Job<'_> {
     async fn work(&self) -> Result<Outcome, Error> {
-        let is_resumed = self.entry.state == State::Telling && self.entry.asked.is_none();
-        let to_tell = match &self.entry.reconciled {
-            Some(reconciled) if is_resumed => {
-                let kept = self.entry.reconciled.as_ref().and_then(|it| it.file.as_deref());
-                let path = kept.and_then(|name| self.bills.folder.find(name));
+        let to_tell = match self.resumed() {
+            Some(reconciled) => {
+                let path = reconciled.file.as_deref().and_then(|name| self.bills.folder.find(name));
                 let checks = reconciled.event.bill().map_or(0, |data| data.billed);
                 Ok(ToTell { reconciled: reconciled.clone(), checks, at_hand: None, path })
             }
-            _ => self.reconcile().await?,
+            None => self.reconcile().await?,
         };
         match to_tell {
             Ok(to_tell) => self.tell(to_tell).await,
             Err(failed) => Ok(Outcome::Failed(failed)),
         }
+    }
+
+    /// The result that somebody stored and did not tell to its end, unless a person asks for another one.
+    fn resumed(&self) -> Option<&Reconciled> {
+        let is_resumed = self.entry.state == State::Telling && self.entry.asked.is_none();
+        self.entry.reconciled.as_ref().filter(|_| is_resumed)
     }
 
     /// Brings the bill home, compares it, stores the result.
@@ -147,7 +151,8 @@ impl Job<'_> {
         let at = self.bills.now().await?;
         let is_shadow = self.bills.modes.settled().await? == Mode::Shadow;
         let data = data(&result, mch_id, self.day, is_shadow);
-        let reconciled = Reconciled { at, event: data.event(at), told: None, file: Some(name.clone()) };
+        let (event, was_asked) = (data.event(at), self.concerned().is_asked);
+        let reconciled = Reconciled { at, event, told: None, was_asked, file: Some(name.clone()) };
         self.shelf.keep(&Kept::of(self.day, at, &result)?).await?;
         self.change(|entry| entry.reconcile(reconciled.clone())).await?;
         self.bills.metrics.reconciled(&result, seconds(at));
@@ -220,7 +225,8 @@ impl Job<'_> {
     }
 
     fn concerned(&self) -> Concerned<'_> {
-        Concerned { mch_id: &self.merchant.mch_id, day: self.day, is_asked: self.entry.asked.is_some() }
+        let is_asked = self.entry.asked.is_some() || self.resumed().is_some_and(|it| it.was_asked);
+        Concerned { mch_id: &self.merchant.mch_id, day: self.day, is_asked }
     }
 
     async fn judged(&self, compared: Compared) -> Result<Result<Reconciliation, Failed>, Error> {

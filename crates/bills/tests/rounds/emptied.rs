@@ -1,14 +1,17 @@
 //! A ledger that began after payments of the day, in the place of one that was lost: what that one told stays told.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bills::book::State;
-use bills::{Merchant, Ports, Wish};
+use bills::{Bills, Company, Desk, Merchant, Ports, Wish, finish};
 use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
 use paybell_core::ports::{EventLog, Ledger, Notes, PortError, Reading};
 use paybell_core::{Event, LeaseToken, OrderKey, Reason, Timestamp};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::*;
 use crate::{DAY, MORNING};
@@ -63,15 +66,24 @@ fn event(serial: u32, kind: &str, number: &str, time: &str) -> Event {
 async fn place(events: &[Event]) -> (Place, Process) {
     let place = Place::open(MORNING);
     place.engine.append(events).await.unwrap();
-    let mut bills = place.bills(Scripted::new(|of| {
-        if of == day(DAY) { Says::Bill(bill(DAY, &numbers(5))) } else { Says::NoBill }
+    let process = Process::start(emptied(&place, 5));
+    (place, process)
+}
+
+fn ours() -> Merchant {
+    Merchant { active_since: Some(at("2026-11-19T00:00:00")), ..merchant() }
+}
+
+/// A process whose ledger began at [`BEGAN`], and that finds so many payments in the day's bill.
+fn emptied(place: &Place, count: usize) -> Bills {
+    let mut bills = place.bills(Scripted::new(move |of| {
+        if of == day(DAY) { Says::Bill(bill(DAY, &numbers(count))) } else { Says::NoBill }
     }));
-    let ours = Merchant { active_since: Some(at("2026-11-19T00:00:00")), ..merchant() };
-    bills.merchants = Arc::new(move || vec![ours.clone()]);
+    bills.merchants = Arc::new(|| vec![ours()]);
+    bills.company = Company::Others;
     bills.ports =
         Ports { ledger: Arc::new(Young { ledger: bills.ports.ledger, began: at(BEGAN) }), ..bills.ports };
-    let process = Process::start(bills);
-    (place, process)
+    bills
 }
 
 async fn asked(place: &Place) -> Value {
@@ -128,6 +140,61 @@ async fn what_the_log_does_not_reach_back_to_is_asked_about_for_a_person_only() 
     process.drain().await;
 }
 
+/// How much of a queue that nobody empties the checks of a bill may fill.
+const ROOM: usize = 300;
+const MANY: usize = 500;
+
+/// Nobody can say whether these were told, and a person has them asked about.
+async fn unknown() -> Place {
+    let place = Place::open(MORNING);
+    place.engine.append(&[event(1, "order.paid", "OTHER", "2026-11-19T20:00:00")]).await.unwrap();
+    place
+}
+
+/// The queue is emptied, and everything is asked about: the first ones again, which the ledger drops.
+async fn the_rest_follows(place: &Place, process: Process) {
+    let asked = place.checks(ROOM + MANY).await;
+    let numbers_of = asked.iter().map(|check| check.key.out_trade_no.to_string());
+    assert_eq!(numbers_of.collect::<BTreeSet<_>>(), BTreeSet::from_iter(numbers(MANY)));
+    let seen = place.day_in(day(DAY), State::Done).await;
+    assert_eq!(seen["last"]["outcome"], "reconciled", "{seen:#}");
+    let events = place.events().await;
+    assert_eq!(events.iter().filter_map(Event::bill).map(|data| data.billed).collect::<Vec<_>>(), [500]);
+    process.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_person_asked_about_is_asked_about_though_the_queue_had_no_room() {
+    let place = unknown().await;
+    let mut bills = emptied(&place, MANY);
+    (bills.timing.room, bills.wants.opening.by_itself) = (Duration::from_millis(50), false);
+    let process = Process::start(bills);
+    let seen = asked(&place).await;
+    assert_eq!(
+        (&seen["last"]["outcome"], &seen["result"]["checks"], &seen["asked"]),
+        (&json!("no_room"), &json!(MANY), &json!(null))
+    );
+    process.drain().await;
+    place.set("2026-11-20T10:15:00");
+    the_rest_follows(&place, Process::start(emptied(&place, MANY))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_person_asked_about_is_asked_about_though_their_process_died() {
+    let place = unknown().await;
+    let mut bills = emptied(&place, MANY);
+    (bills.me, bills.wants.opening.by_itself) = (Some(7), false);
+    let wish = Wish { mch_id: mch_id(), day: day(DAY), file: None };
+    let desk = Desk { by: Some(7), ..place.desk() };
+    let bills::Asked::Taken { request, .. } = desk.ask(&wish).await.unwrap() else { panic!() };
+    let work = async move { finish(&bills, &ours(), day(DAY), &request, &CancellationToken::new()).await };
+    let killed = tokio::spawn(work);
+    place.day_when(day(DAY), |seen| seen["progress"]["done"] == ROOM).await;
+    killed.abort();
+    place.set("2026-11-20T10:10:01");
+    the_rest_follows(&place, Process::start(emptied(&place, MANY))).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_ledger_of_an_installation_asks_since_active_since() {
     let (place, process) = place(&[]).await;
@@ -145,8 +212,7 @@ async fn a_raised_retention_brings_back_nothing_that_has_gone() {
     let mut bills = place.bills(Scripted::new(|of| {
         if of == day(DAY) { Says::Bill(bill(DAY, &numbers(5))) } else { Says::NoBill }
     }));
-    let ours = Merchant { active_since: Some(at("2026-11-19T00:00:00")), ..merchant() };
-    bills.merchants = Arc::new(move || vec![ours.clone()]);
+    bills.merchants = Arc::new(|| vec![ours()]);
     let process = Process::start(bills);
     let seen = place.day_in(day(DAY), State::Done).await;
     assert_eq!(seen["result"]["reported_only"], json!({"too_old": 5}), "{seen:#}");
