@@ -45,11 +45,12 @@ impl Needs {
     /// scheduler for bills.
     pub fn of(roles: &HashSet<Role>, config: &Config) -> Self {
         let any = |of: &[Role]| of.iter().any(|role| roles.contains(role));
+        let delivers = any(&[Role::Worker]) && !config.endpoints.is_empty();
         Self {
             ledger: any(&[Role::Worker, Role::Scheduler, Role::Console, Role::Proxy]),
             appends: any(&[Role::Worker, Role::Scheduler]),
             reads: any(&[Role::Worker, Role::Scheduler, Role::Console]),
-            seldom: config.endpoints.is_empty() && !any(&[Role::Console]),
+            seldom: !delivers && !any(&[Role::Console]),
             deliveries: any(&[Role::Worker]),
         }
     }
@@ -91,7 +92,15 @@ impl Engine {
     /// Opens the configured engine.
     pub async fn open(config: &Config, needs: Needs) -> Result<Self, Error> {
         match config.engine {
-            EngineKind::Embedded => embedded::open(config).await,
+            EngineKind::Embedded => embedded::open(config, None).await,
+            EngineKind::Cluster => cluster::open(config, needs).await,
+        }
+    }
+
+    /// The same for a command that ends by itself: it works on what is there.
+    pub async fn open_for(errand: &'static str, config: &Config, needs: Needs) -> Result<Self, Error> {
+        match config.engine {
+            EngineKind::Embedded => embedded::open(config, Some(errand)).await,
             EngineKind::Cluster => cluster::open(config, needs).await,
         }
     }

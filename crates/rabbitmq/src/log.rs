@@ -229,8 +229,13 @@ impl Reader {
     fn new(link: Link, stream: String, marks: Marks) -> (Self, Follower) {
         let (askers, asked) = mpsc::channel(ASKERS_MAX);
         let tail = Arc::new(Tail::new());
-        let follower =
-            Follower { link: link.clone(), stream: stream.clone(), tail: tail.clone(), askers: asked };
+        let follower = Follower {
+            link: link.clone(),
+            stream: stream.clone(),
+            tail: tail.clone(),
+            askers: asked,
+            marks: marks.clone(),
+        };
         let (places, old_pages) = (Places::new(marks), Semaphore::new(OLD_PAGES_MAX));
         (Self { link, stream, tail, askers, places, old_pages }, follower)
     }

@@ -2,7 +2,9 @@
 //! readers what the end is at this moment.
 //!
 //! It takes up again where it was, after any interruption; where its newest entry is not at its place any more, the
-//! log is another one or has lost its tail, and everything that was kept is forgotten.
+//! log is another one or has lost its tail, and everything that was kept is forgotten. Silence proves no emptiness: a
+//! broker may be slow to begin, and a log that was taken for empty would be one in which nothing was ever told. So the
+//! follower of an empty log has a mark written, and knows the end when that has come.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,18 +12,30 @@ use std::time::Duration;
 
 use paybell_core::ports::Cursor;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::mark::Marks;
 use super::reading::{Reading, Start};
 use super::tail::Tail;
 use crate::link::{Link, LinkError, Session};
 
 /// Deliveries ahead of us. The broker reads so many before it sends the first, one by one where they were written so,
 /// and answers nothing meanwhile.
-const PREFETCH: u16 = 64;
+const PREFETCH: u16 = 128;
+
+/// Rounds in which one question catches up with what was there; where entries come faster than that, the answer is what
+/// is here by then.
+const CATCH_UP_ROUNDS: u32 = 8;
 
 /// How long an entry that is there may take.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a log may be silent at first until a mark is written into it, and how long a mark may take.
+const SILENT_MAX: Duration = Duration::from_millis(100);
+const MARK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After so long at most, what came is acknowledged: the broker ends a channel that leaves it open for half an hour.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Between two attempts to follow.
 const RETRY_GAP: Duration = Duration::from_millis(300);
@@ -34,6 +48,7 @@ pub(super) struct Follower {
     pub stream: String,
     pub tail: Arc<Tail>,
     pub askers: mpsc::Receiver<Asker>,
+    pub marks: Marks,
 }
 
 impl Follower {
@@ -65,6 +80,8 @@ impl Follower {
         if let Some(asker) = unanswered.take() {
             self.answer(&mut reading, asker).await?;
         }
+        let mut acknowledging = interval(ACKNOWLEDGED_WITHIN);
+        acknowledging.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.tail.publish();
             tokio::select! {
@@ -72,6 +89,7 @@ impl Follower {
                     self.tail.push(entry?);
                     self.drain(&mut reading).await?;
                 }
+                _ = acknowledging.tick() => reading.fence().await?,
                 Some(asker) = self.askers.recv() => self.answer(&mut reading, asker).await?,
             }
         }
@@ -104,31 +122,32 @@ impl Follower {
             tracing::warn!(offset, "the event log does not hold what it held at {offset}: it is read anew");
             self.tail.forget();
         }
-        let reading = self.settle(session, Start::Last).await?;
-        if self.tail.newest().is_some() {
-            return Ok(reading);
-        }
-        // It is empty, or this moment got its first entries.
-        self.settle(session, Start::First).await
-    }
-
-    /// A consumer, everything that it found there in the tail.
-    async fn settle(&self, session: &Session, start: Start) -> Result<Reading, LinkError> {
-        let mut reading = Reading::open(session, &self.stream, start, PREFETCH).await?;
-        reading.settle().await?;
+        let mut reading = Reading::open(session, &self.stream, Start::Last, PREFETCH).await?;
+        let first = match timeout(SILENT_MAX, reading.next()).await {
+            Ok(first) => first?,
+            Err(_) => {
+                self.marks.ask();
+                let late = LinkError::Timeout { what: "find the end of the event log", limit: MARK_TIMEOUT };
+                timeout(MARK_TIMEOUT, reading.next()).await.map_err(|_| late)??
+            }
+        };
+        self.tail.push(first);
         self.catch_up(&mut reading).await?;
         Ok(reading)
     }
 
-    /// Takes everything that was there when this was called.
+    /// Takes what was there when this was called.
     async fn catch_up(&self, reading: &mut Reading) -> Result<(), LinkError> {
-        // A whole prefetch at once may have hidden more behind it.
-        loop {
+        for _ in 0..CATCH_UP_ROUNDS {
             reading.fence().await?;
-            if self.drain(reading).await? < usize::from(PREFETCH) / 2 {
-                return Ok(());
+            let entries = self.drain(reading).await?;
+            self.tail.publish();
+            // A whole prefetch at once may have hidden more behind it.
+            if entries < usize::from(PREFETCH) {
+                break;
             }
         }
+        Ok(())
     }
 
     async fn drain(&self, reading: &mut Reading) -> Result<usize, LinkError> {

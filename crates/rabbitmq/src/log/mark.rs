@@ -3,7 +3,8 @@
 //! A stream tells a reader where the copy of one node ends, and nothing of the others. What was confirmed before a mark
 //! was written lies before it; so who has met a mark has met all of it, and a place beyond the mark that was known
 //! before is no place of this log. A mark is no event, and shown to nobody. It is written only while somebody asks for a
-//! place that stays beyond the end, and on a connection of its own: a broker that takes nothing would hold that up.
+//! place that stays beyond the end, or follows a log from which nothing comes; and on a connection of its own: a broker
+//! that takes nothing would hold that up.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -84,10 +85,7 @@ impl Marker {
                 Err(error) => {
                     let cause = error.to_string();
                     if said.as_ref() != Some(&cause) {
-                        tracing::warn!(
-                            cause,
-                            "nobody can tell whether the event log lost its tail or this node is behind: {cause}"
-                        );
+                        tracing::warn!(cause, "nobody can tell how far the event log reaches: {cause}");
                         said = Some(cause);
                     }
                 }

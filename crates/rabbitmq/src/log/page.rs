@@ -15,9 +15,8 @@ const SCAN_ROWS_MAX: usize = 10_000;
 /// How long one read looks; what it has by then is the page.
 const SCAN_TIMEOUT: Duration = Duration::from_millis(1_200);
 
-/// How long the first entry may take: of a log that seems empty, and of one that is not.
-const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
-const FIRST_THERE_TIMEOUT: Duration = Duration::from_millis(1_800);
+/// How long the first entry may take.
+const FIRST_TIMEOUT: Duration = Duration::from_millis(1_800);
 
 /// Deliveries ahead of us. The broker reads so many before it sends the first, one by one where they were written so:
 /// with hundreds, no page of a busy broker would begin in time.
@@ -59,12 +58,9 @@ pub(super) struct Old<'a> {
 impl Old<'_> {
     /// The page after the cursor, which is not beyond the end; without one from the oldest entry.
     pub async fn page(&self, after: Option<Cursor>, wanted: Wanted<'_>) -> Result<LogRead, LinkError> {
-        if after.is_none_or(|after| after == Cursor::START) && self.end == Cursor::START {
-            return Ok(LogRead::Page(EventPage { events: Vec::new(), next: Cursor::START, has_more: false }));
-        }
         let event = after.filter(|after| !after.id.is_nil());
         let start = event.map_or(Start::First, |event| Start::Offset(event.position.saturating_sub(1)));
-        let Some((reading, first)) = self.open(start).await? else { return self.gone().await };
+        let (reading, first) = self.open(start).await?;
         match after {
             Some(after) if first.cursor() == after => self.collect(reading, after, None, wanted).await,
             Some(after) if first.before() != after => {
@@ -77,22 +73,16 @@ impl Old<'_> {
 
     /// A cursor that is no place: the oldest one.
     pub async fn gone(&self) -> Result<LogRead, LinkError> {
-        let oldest = match self.open(Start::First).await? {
-            Some((_, first)) => first.before(),
-            None => Cursor::START,
-        };
-        Ok(LogRead::Gone { oldest })
+        let (_, first) = self.open(Start::First).await?;
+        Ok(LogRead::Gone { oldest: first.before() })
     }
 
-    /// A consumer and its first entry; `None` if none comes, as there is none.
-    async fn open(&self, start: Start) -> Result<Option<(Reading, Entry)>, LinkError> {
+    /// A consumer and its first entry. There is one: whoever follows the log knows one.
+    async fn open(&self, start: Start) -> Result<(Reading, Entry), LinkError> {
         let mut reading = Reading::open(self.session, self.stream, start, PREFETCH).await?;
-        let limit = if self.end == Cursor::START { FIRST_TIMEOUT } else { FIRST_THERE_TIMEOUT };
-        match timeout(limit, reading.next()).await {
-            Ok(first) => Ok(Some((reading, first?))),
-            Err(_) if self.end == Cursor::START => Ok(None),
-            Err(_) => Err(LinkError::Timeout { what: "begin a page", limit }),
-        }
+        let late = LinkError::Timeout { what: "begin a page", limit: FIRST_TIMEOUT };
+        let first = timeout(FIRST_TIMEOUT, reading.next()).await.map_err(|_| late)??;
+        Ok((reading, first))
     }
 
     /// Fills a page that begins at `from`, with `first` and what follows, up to the end.

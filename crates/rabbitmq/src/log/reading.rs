@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Acker, Channel, Consumer};
 
@@ -25,8 +25,6 @@ pub(super) enum Start {
     /// At the broker's newest chunk: at least the newest entry comes. From an empty stream nothing may come before the
     /// second entry: where the first is written while the broker looks for it, the broker goes on behind it.
     Last,
-    /// Behind the newest entry.
-    Next,
     /// At the offset, or the next one that is there. Beyond the end nothing comes, until it is reached.
     Offset(u64),
 }
@@ -51,7 +49,11 @@ impl Reading {
     ) -> Result<Self, LinkError> {
         let channel = session.channel().await?;
         bounded("basic.qos", STEP_TIMEOUT, channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
-        let consumer = consume(&channel, stream, start).await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-stream-offset".into(), start.value());
+        let options = BasicConsumeOptions::default();
+        let consumed = channel.basic_consume(stream.into(), "".into(), options, arguments);
+        let consumer = bounded("basic.consume", STEP_TIMEOUT, consumed).await?;
         Ok(Self { channel, consumer, prefetch, taken: 0, last: None })
     }
 
@@ -66,16 +68,6 @@ impl Reading {
     pub async fn ready(&mut self) -> Result<Option<Entry>, LinkError> {
         self.ask_for_more().await?;
         self.consumer.next().now_or_never().map(|delivery| self.take(delivery)).transpose()
-    }
-
-    /// When this returns, what the stream held when the consumer was opened is [`Reading::ready`], up to the prefetch. A
-    /// fence alone promises that from the first delivery on: before it, the stream wakes a new consumer on a way of its
-    /// own. It answers for another one on the same channel only after it did so.
-    pub async fn settle(&mut self) -> Result<(), LinkError> {
-        let other = consume(&self.channel, self.consumer.queue().as_str(), Start::Next).await?;
-        let cancelled = self.channel.basic_cancel(other.tag(), BasicCancelOptions::default());
-        bounded("basic.cancel", STEP_TIMEOUT, cancelled).await?;
-        self.fence().await
     }
 
     /// When this returns, everything that the broker had for us when it was called is [`Reading::ready`], up to the
@@ -109,20 +101,11 @@ impl Reading {
     }
 }
 
-async fn consume(channel: &Channel, stream: &str, start: Start) -> Result<Consumer, LinkError> {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-stream-offset".into(), start.value());
-    let options = BasicConsumeOptions::default();
-    let consumed = channel.basic_consume(stream.into(), "".into(), options, arguments);
-    bounded("basic.consume", STEP_TIMEOUT, consumed).await
-}
-
 impl Start {
     fn value(self) -> AMQPValue {
         match self {
             Start::First => AMQPValue::LongString("first".into()),
             Start::Last => AMQPValue::LongString("last".into()),
-            Start::Next => AMQPValue::LongString("next".into()),
             Start::Offset(offset) => AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX)),
         }
     }

@@ -62,6 +62,11 @@ impl Process {
         Self::with(config, Needs { reads: true, ..Needs::default() })
     }
 
+    /// A process that only reads, and follows the end from its first question on.
+    pub fn seldom_reader(config: RabbitConfig) -> Self {
+        Self::with(config, Needs { reads: true, seldom: true, ..Needs::default() })
+    }
+
     fn with(config: RabbitConfig, needs: Needs) -> Self {
         let engine = RabbitMq::start(&config, needs).unwrap();
         Self { log: engine.log().unwrap(), engine }
