@@ -17,6 +17,7 @@
 
 mod aside;
 mod freeing;
+mod question;
 mod refund;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,11 +30,12 @@ use paybell_core::{Answer, Check, Decision, Event, LeaseToken, Look, OrderKey, O
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use self::question::Question;
 use crate::left::{Left, Leftovers};
 use crate::metrics::WorkerMetrics;
 use crate::policies::Policies;
 use crate::retry::RetryPolicy;
-use crate::wechat::{Ask, Asked, CloseAsked, Wechat};
+use crate::wechat::{Asked, CloseAsked, Wechat};
 
 /// How long one worker may decide about an order.
 pub const LEASE: Millis = Millis::seconds(60);
@@ -78,6 +80,10 @@ pub enum Settled {
 struct Done {
     closing: Closing,
     first_paid: Option<OutTradeNo>,
+}
+
+impl Done {
+    const NOTHING: Self = Self { closing: Closing::NotTried, first_paid: None };
 }
 
 /// What became of one turn at the lease.
@@ -199,13 +205,9 @@ impl Worker {
 
     /// query → decide → commit → publish → clear, under a lease with nothing outgoing.
     async fn look(&self, check: &Check, mut record: Record, token: LeaseToken) -> Result<Turn, PortError> {
-        let ask = Ask::about(&record);
-        let mut done = Done { closing: Closing::NotTried, first_paid: None };
-        let mut asked = match record.progress.refund_only {
-            // Its payment is nobody's business here; the decision says so again.
-            true => Asked::Answered(Answer::Transient("known_by_refund")),
-            false => self.parts.wechat.query(&ask).await,
-        };
+        let mut question = Question::about(&record);
+        let mut done = Done::NOTHING;
+        let mut asked = self.put(&question).await;
         loop {
             let answer = match asked {
                 Asked::Answered(answer) => answer,
@@ -213,10 +215,10 @@ impl Worker {
             };
             match self.decide(check, &record, &answer, &done).await? {
                 Decision::CloseFirst => {
-                    asked = match self.parts.wechat.close(&ask).await {
+                    asked = match self.parts.wechat.close(&question.ask).await {
                         CloseAsked::Answered(said) => {
                             done.closing = Closing::Answered(said);
-                            self.parts.wechat.query(&ask).await
+                            self.put(&question).await
                         }
                         CloseAsked::Undecided(answer) => Asked::Answered(answer),
                         CloseAsked::NoSlot => Asked::NoSlot,
@@ -240,9 +242,13 @@ impl Worker {
                         }
                         Committed::Lost => return Ok(Turn::StartAgain),
                         Committed::Changed(changed) => {
-                            // Registered, accepted or rejected meanwhile: the answer stands, decide again.
+                            // Registered, accepted or rejected meanwhile: decide again, on an answer to what is asked now.
                             record = *changed;
                             asked = Asked::Answered(answer);
+                            if !question.is_still(&record) {
+                                (question, done) = (question.anew(&record), Done::NOTHING);
+                                asked = self.put(&question).await;
+                            }
                         }
                     }
                 }

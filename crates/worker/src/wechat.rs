@@ -36,6 +36,11 @@ impl Ask {
             is_urgent: record.due.is_some_and(|due| due.cause.is_urgent()),
         }
     }
+
+    /// Whether both ask as the same one, so that an answer to the one is an answer to the other.
+    pub(crate) fn is_as_whom(&self, other: &Self) -> bool {
+        Self { is_urgent: other.is_urgent, ..self.clone() } == *other
+    }
 }
 
 /// What became of an orderquery.

@@ -7,12 +7,12 @@
 use paybell_core::decide::{RefundFound, RefundLook, decide_refund};
 use paybell_core::lease::{Commit, Committed};
 use paybell_core::ports::PortError;
-use paybell_core::refund::{Refund, RefundAnswer};
+use paybell_core::refund::{Refund, RefundAnswer, RefundFacts};
 use paybell_core::time::Millis;
 use paybell_core::{Check, LeaseToken, Look, Record};
 
 use super::{Closing, Turn, Worker};
-use crate::wechat::{RefundAsk, RefundAsked};
+use crate::wechat::{Ask, RefundAsk, RefundAsked};
 
 impl Worker {
     pub(super) async fn look_at_refund(
@@ -22,11 +22,12 @@ impl Worker {
         refund: Refund,
         token: LeaseToken,
     ) -> Result<Turn, PortError> {
-        let Some(answer) = self.ask_about(&RefundAsk::about(&record, &refund), &refund).await else {
+        let ask = RefundAsk::about(&record, &refund);
+        let Some(mut answer) = self.ask_about(&ask, &refund).await else {
             return self.put_off(&record, token).await;
         };
-        let found = RefundLook { number: &refund.out_refund_no, hints: refund.hints, answer: &answer };
         loop {
+            let found = RefundLook { number: &refund.out_refund_no, hints: refund.hints, answer: &answer };
             let reading = self.parts.ledger.clock().await?;
             let policy = self.parts.policies.now(&record.key.mch_id).await?;
             let look = Look {
@@ -55,8 +56,11 @@ impl Worker {
                     return Ok(Turn::Done(outcome));
                 }
                 Committed::Lost => return Ok(Turn::StartAgain),
-                // Another refund was asked for, or the order was met, meanwhile: the answer stands.
-                Committed::Changed(changed) => record = *changed,
+                // Another refund was asked for, or the order was met, or whose it is was corrected, meanwhile.
+                Committed::Changed(changed) => {
+                    record = *changed;
+                    answer = under(&ask, &RefundAsk::about(&record, &refund), answer);
+                }
             }
         }
     }
@@ -94,4 +98,33 @@ impl Worker {
             RefundAsked::NoSlot => None,
         }
     }
+}
+
+/// What an answer to one question is worth where another one has to be asked by now. That WeChat has what we sent stands,
+/// or it might be sent again in another name; everything else the next look asks anew, before it sends anything.
+fn under(asked: &RefundAsk, now: &RefundAsk, answer: RefundAnswer) -> RefundAnswer {
+    if asked.order.is_as_whom(&now.order) {
+        return answer;
+    }
+    match answer {
+        RefundAnswer::Accepted(_) | RefundAnswer::Transient { .. } => answer,
+        RefundAnswer::Observed(status, facts) if is_of(&now.order, &facts) => {
+            RefundAnswer::Observed(status, facts)
+        }
+        // I2: told only once refundquery says so in the right name.
+        RefundAnswer::Observed(_, facts) if asked.request.is_some() => RefundAnswer::Accepted(facts),
+        RefundAnswer::Observed(..)
+        | RefundAnswer::NotExist
+        | RefundAnswer::Refused(_)
+        | RefundAnswer::Doubtful(_)
+        | RefundAnswer::OtherOrder(_)
+        | RefundAnswer::Stuck { .. } => {
+            RefundAnswer::Transient { cause: "question_changed", at_least: Millis(0) }
+        }
+    }
+}
+
+fn is_of(ask: &Ask, facts: &RefundFacts) -> bool {
+    (!ask.must_be_appid || facts.appid == ask.appid)
+        && (!ask.must_be_sub_mch_id || facts.sub_mch_id == ask.sub_mch_id)
 }
