@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
@@ -17,14 +17,19 @@ use paybell_core::time::Timestamp;
 use rabbitmq::topology::{Kind, plan};
 use rabbitmq::{Needs, RabbitConfig, RabbitMq};
 use testkit::servers::{shared_rabbit, unique_prefix};
+use testkit::stalls::{Stalls, Watch};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// So often a scene is played that a machine may disturb.
+const ROUNDS: u32 = 5;
 
 /// One process.
 pub struct Process {
     pub rabbit: RabbitMq,
     pub queue: Arc<dyn CheckQueue>,
+    stalls: Stalls,
 }
 
 impl Process {
@@ -33,7 +38,7 @@ impl Process {
         // A second one is refused; one is enough.
         drop(tracing_subscriber::fmt().with_test_writer().try_init());
         let rabbit = RabbitMq::start(config, needs).unwrap();
-        Self { queue: rabbit.queue(), rabbit }
+        Self { queue: rabbit.queue(), rabbit, stalls: Stalls::watch() }
     }
 
     /// Connected.
@@ -67,11 +72,21 @@ impl Process {
         until("the process is up", || async { self.trouble().is_none() }).await;
     }
 
-    /// How long one publish takes, and how it ends.
+    /// Publishes as whoever comes again does, where a busy machine keeps a confirm back. Some may be stored twice then.
+    pub async fn publish(&self, checks: &[Check]) {
+        until("they are stored", || async { self.queue.publish(checks).await.is_ok() }).await;
+    }
+
+    /// How long one publish takes beside what the machine keeps back, and how it ends.
     pub async fn timed_publish(&self, number: usize) -> (Duration, Result<(), PortError>) {
-        let begun = Instant::now();
+        let watch = self.watch();
         let published = self.queue.publish(&[manual(number)]).await;
-        (begun.elapsed(), published)
+        (watch.elapsed(), published)
+    }
+
+    /// Begins to measure.
+    pub fn watch(&self) -> Watch {
+        self.stalls.begin()
     }
 
     /// So many deliveries.
@@ -97,6 +112,17 @@ impl Process {
         }
         repeats
     }
+}
+
+/// Plays a scene until the machine kept nothing back in it that the scene is about. What is late, or fails, by itself
+/// does so every time.
+pub async fn in_time(scene: impl AsyncFn() -> bool) {
+    for _ in 0..ROUNDS {
+        if scene().await {
+            return;
+        }
+    }
+    panic!("it was late in each of {ROUNDS} rounds");
 }
 
 pub async fn receive(source: &Arc<dyn CheckSource>, lane: Lane, count: usize) -> Vec<Delivery> {

@@ -27,7 +27,7 @@ async fn partitions_that_are_no_longer_configured_are_consumed_too() {
 async fn partitions_that_come_later_are_found() {
     let two = RabbitConfig { look_pause: Duration::from_millis(200), ..fresh().await };
     let worker = Process::worker(&two).await;
-    worker.queue.publish(&[manual(0)]).await.unwrap();
+    worker.publish(&[manual(0)]).await;
     worker.drain(keys([0])).await;
     let four = RabbitConfig { partitions: 4, ..two.clone() };
     let (more, outsider) = (Process::publisher(&four).await, Outsider::at(&four.url).await);
@@ -42,10 +42,10 @@ async fn partitions_that_come_later_are_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_holds_no_more_than_its_prefetch() {
     let config = RabbitConfig { urgent_prefetch: 40, ..fresh().await };
+    let (before, outsider) = (Process::publisher(&config).await, Outsider::at(&config.url).await);
+    outsider.spread(&config, "checks", &(0..500).map(manual).collect::<Vec<_>>()).await;
     let worker = Process::worker(&config).await;
-    worker.queue.publish(&(0..500).map(manual).collect::<Vec<_>>()).await.unwrap();
     let in_hand = worker.receive(Lane::Urgent, 40).await;
-    let outsider = Outsider::at(&config.url).await;
     let waiting = async || {
         outsider.waiting(&format!("{}.checks.0", config.prefix)).await
             + outsider.waiting(&format!("{}.checks.1", config.prefix)).await
@@ -55,14 +55,15 @@ async fn a_process_holds_no_more_than_its_prefetch() {
     drop(in_hand);
     assert_eq!(waiting().await, 460, "what is dropped is not the broker's again");
     assert_eq!(worker.drain(keys(0..500)).await, 0);
-    end(&config, [worker]).await;
+    end(&config, [before, worker]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_stops_fetching_gives_back_what_nobody_took_at_once() {
     let config = RabbitConfig { urgent_prefetch: 40, ..fresh().await };
+    let (before, outsider) = (Process::publisher(&config).await, Outsider::at(&config.url).await);
+    outsider.spread(&config, "checks", &(0..100).map(manual).collect::<Vec<_>>()).await;
     let ends = Process::worker(&config).await;
-    ends.queue.publish(&(0..100).map(manual).collect::<Vec<_>>()).await.unwrap();
     let mut in_hand = ends.receive(Lane::Urgent, 10).await;
     let dropped = in_hand.pop().unwrap();
     let held: Vec<_> = in_hand.iter().map(|delivery| delivery.check.key.clone()).collect();
@@ -79,7 +80,7 @@ async fn a_process_that_stops_fetching_gives_back_what_nobody_took_at_once() {
     }
     ends.rabbit.close().await;
     other.backlog_becomes(Lane::Urgent, 0).await;
-    end(&config, [other]).await;
+    end(&config, [before, other]).await;
 }
 
 /// Hands the next message of a queue out in vain, so many times.
@@ -95,8 +96,8 @@ async fn fail(outsider: &Outsider, queue: &str, times: usize) {
 async fn what_reached_its_delivery_limit_is_handed_out_by_the_dead_source() {
     let config = RabbitConfig { partitions: 1, delivery_limit: 2, ..fresh().await };
     let publisher = Process::publisher(&config).await;
-    publisher.queue.publish(&[manual(7)]).await.unwrap();
     let outsider = Outsider::at(&config.url).await;
+    outsider.spread(&config, "checks", &[manual(7)]).await;
     fail(&outsider, &format!("{}.checks.0", config.prefix), 3).await;
     let dead = format!("{}.dead", config.prefix);
     until("it is dead", || async { outsider.waiting(&dead).await == 1 }).await;
@@ -115,8 +116,8 @@ async fn what_reached_its_delivery_limit_is_handed_out_by_the_dead_source() {
 async fn one_that_cannot_be_dealt_with_does_not_hide_the_next() {
     let config = RabbitConfig { partitions: 1, delivery_limit: 2, ..fresh().await };
     let publisher = Process::publisher(&config).await;
-    publisher.queue.publish(&[manual(7), manual(8)]).await.unwrap();
     let outsider = Outsider::at(&config.url).await;
+    outsider.spread(&config, "checks", &[manual(7), manual(8)]).await;
     let dead = format!("{}.dead", config.prefix);
     for count in [1, 2] {
         fail(&outsider, &format!("{}.checks.0", config.prefix), 3).await;

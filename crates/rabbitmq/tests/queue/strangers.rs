@@ -92,7 +92,7 @@ async fn what_is_no_check_is_buried_and_only_then_leaves_its_queue() {
     let queue = format!("{}.checks.0", config.prefix);
     outsider.put(&queue, b"no check at all").await;
     until("burying was tried", || async { *desk.attempts.lock().unwrap() > 0 }).await;
-    worker.queue.publish(&[manual(1)]).await.unwrap();
+    outsider.put(&queue, &manual(1).to_json()).await;
     worker.receive(Lane::Urgent, 1).await.remove(0).done().await.unwrap();
     worker.backlog_becomes(Lane::Urgent, 1).await;
     assert_eq!(desk.buried(), [], "it waits, and nothing else waits for it");
@@ -122,7 +122,7 @@ async fn a_newer_document_is_left_to_a_newer_process() {
     outsider.put(&queue, newer).await;
     worker.backlog_becomes(Lane::Urgent, 1).await;
     for number in 0..20 {
-        worker.queue.publish(&[manual(number)]).await.unwrap();
+        outsider.put(&queue, &manual(number).to_json()).await;
         let delivery = worker.receive(Lane::Urgent, 1).await.remove(0);
         assert_eq!(delivery.check, manual(number), "others pass by");
         delivery.done().await.unwrap();
