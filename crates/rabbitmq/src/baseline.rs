@@ -60,7 +60,9 @@ impl Baseline {
         Ok(name)
     }
 
-    /// Publishes persistently and mandatorily, and waits for the confirm, as long as it takes.
+    /// Publishes persistently and mandatorily, and waits for the confirm, as long as it takes. As the client library alone
+    /// does it: of publishes on several threads, two may be told what became of each other's message. Nothing rests on it
+    /// here, and a rate without the engine's care for that is the one to compare with.
     pub async fn publish(&self, queue: &str, body: &[u8]) -> Result<(), Unasked> {
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);

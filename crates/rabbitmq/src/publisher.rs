@@ -5,6 +5,7 @@
 //! The channels have a keeper of their own (`publisher/keeper.rs`); here they are only used.
 
 mod keeper;
+mod outlet;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -63,7 +64,7 @@ pub(crate) async fn all<'a>(publishes: Vec<BoxFuture<'a, Stored>>) -> Stored {
 /// Publishes to queues over one link.
 pub(crate) struct Publisher {
     link: Link,
-    /// The channel to publish on, while there is one.
+    /// The channels to publish on, while there are any.
     opened: watch::Receiver<Option<Arc<Opened>>>,
     places: Semaphore,
     /// Confirms that came.
@@ -126,15 +127,13 @@ impl Publisher {
         let _place = self.places.acquire().await.map_err(|_| LinkError::Closed)?;
         let opened = self.opened().await?;
         let Message { queue, slot, properties, body } = message;
-        let channel = opened.channel(slot)?;
+        let outlet = opened.outlet(slot)?;
         // Others that are about to publish come along: the client library's thread wakes up for all of them at once.
         yield_now().await;
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let properties = properties.with_delivery_mode(PERSISTENT);
         under_way.0 = Some(opened.clone());
-        let confirmed =
-            async { channel.basic_publish("".into(), queue.into(), options, body, properties).await?.await };
-        let confirmation = confirmed.await.map_err(|cause| {
+        let confirmation = outlet.publish(queue, options, properties, body).await.map_err(|cause| {
             opened.spend();
             LinkError::Amqp { what: "publish", cause }
         })?;

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use lapin::Channel;
 use lapin::options::ConfirmSelectOptions;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::outlet::Outlet;
 use crate::link::{Link, LinkError, LinkState, Session, bounded};
 
 /// How long the broker may take to switch a channel to confirm mode.
@@ -31,7 +31,7 @@ pub(super) struct Keeper {
 /// The channels of one connection.
 pub(super) struct Opened {
     session: Session,
-    channels: Vec<Channel>,
+    outlets: Vec<Outlet>,
     spent: CancellationToken,
     left_behind: AtomicU32,
 }
@@ -75,13 +75,13 @@ impl Opened {
     /// Opens all of them, a few at once. Whoever publishes may go at any time; this has to be done by somebody who stays.
     async fn on(session: Session, slots: usize) -> Result<Self, LinkError> {
         let opening = (0..slots).map(|_| confirming(session.clone()));
-        let channels = stream::iter(opening).buffered(OPENING_MAX).try_collect().await?;
-        Ok(Self { session, channels, spent: CancellationToken::new(), left_behind: AtomicU32::new(0) })
+        let outlets = stream::iter(opening).buffered(OPENING_MAX).try_collect().await?;
+        Ok(Self { session, outlets, spent: CancellationToken::new(), left_behind: AtomicU32::new(0) })
     }
 
     /// The channel of a slot, in confirm mode.
-    pub fn channel(&self, slot: usize) -> Result<&Channel, LinkError> {
-        self.channels.get(slot).ok_or(LinkError::Unconfirmed)
+    pub fn outlet(&self, slot: usize) -> Result<&Outlet, LinkError> {
+        self.outlets.get(slot).ok_or(LinkError::Unconfirmed)
     }
 
     pub fn session(&self) -> &Session {
@@ -106,9 +106,9 @@ impl Opened {
     }
 }
 
-async fn confirming(session: Session) -> Result<Channel, LinkError> {
+async fn confirming(session: Session) -> Result<Outlet, LinkError> {
     let channel = session.channel().await?;
     let selected = channel.confirm_select(ConfirmSelectOptions::default());
     bounded("confirm.select", OPEN_TIMEOUT, selected).await?;
-    Ok(channel)
+    Ok(Outlet::new(channel))
 }

@@ -11,6 +11,7 @@
 
 mod broker_faults;
 mod common;
+mod confirms;
 mod conformance;
 mod consuming;
 mod leaderless;
