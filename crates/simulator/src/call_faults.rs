@@ -64,7 +64,8 @@ pub struct CallFaults {
     /// The answer, whatever it is, comes `slow_ms` later.
     pub slow: f64,
     pub slow_ms: u64,
-    /// The connection breaks without an answer, and the request arrives `late_ms` after that: then it is carried out.
+    /// The connection breaks without an answer, and the request arrives `late_ms` after that, or when it is told to: then it
+    /// is carried out.
     pub late: f64,
     pub late_ms: u64,
     /// Nothing is done: the connection breaks without an answer,

@@ -164,6 +164,11 @@ impl Control {
         self.0.set_faults(faults)
     }
 
+    /// Requests whose connections broke, and which are still on their way, arrive now.
+    pub fn let_arrive(&self) {
+        self.0.let_arrive();
+    }
+
     /// Replaces a merchant's keys, as during a rotation.
     pub fn set_keys(&self, mch_id: &str, key: SecretKey, previous: Option<SecretKey>) -> Result<(), Error> {
         self.0.replace_keys(mch_id, key.0, previous.map(|previous| previous.0))

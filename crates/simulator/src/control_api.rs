@@ -63,6 +63,7 @@ const ROUTES: &[(&str, &str)] = &[
     ),
     ("GET, PUT /_sim/merchants/{mch_id}/funds", "{unsettled_fee, recharge_fee}: what refunds are paid from"),
     ("GET, PUT /_sim/faults", "rates and seed; absent rates are 0"),
+    ("POST /_sim/arrivals", "what the fault `late` keeps on its way arrives now"),
     ("GET /_sim/notifications?mch_id=&out_trade_no=&limit=", "the newest posts"),
     ("GET /_sim/stats", "counters"),
     ("PUT /_sim/merchants/{mch_id}/keys", "{api_key, previous_api_key}"),
@@ -136,6 +137,10 @@ async fn on_all(request: &Request<'_>, control: &Control, segments: &[&str]) -> 
         (_, ["bills", mch_id, rest @ ..]) => on_bills(request, control, mch_id, rest),
         (_, ["clock" | "settings"] | ["merchants", _, "funds"]) => on_rules(request, control, segments),
         ("GET", ["faults"]) => ok(control.faults()),
+        ("POST", ["arrivals"]) => {
+            control.let_arrive();
+            Ok((StatusCode::NO_CONTENT, None))
+        }
         ("PUT", ["faults"]) => {
             control.set_faults(read(request)?).map_err(refused)?;
             ok(control.faults())

@@ -184,9 +184,9 @@ fn carry_out(route: &Route, call: &Call<'_>, body: &[u8], world: &Arc<World>) ->
 /// Carries the request out when nobody waits for it any more.
 fn arrive_later(route: &Route, body: Vec<u8>, world: &Arc<World>) {
     let (name, act, late) = (route.name, route.act, world.clone());
-    let delay = Duration::from_millis(world.faults().of_call(name).late_ms);
+    let arrival = world.arrival_in(Duration::from_millis(world.faults().of_call(name).late_ms));
     world.spawn(async move {
-        let is_stopped = late.stop.run_until_cancelled(tokio::time::sleep(delay)).await.is_none();
+        let is_stopped = late.stop.run_until_cancelled(arrival).await.is_none();
         if !is_stopped && let Ok(call) = read(&body, &late) {
             let is_done = act(&call, &late).is_ok();
             tracing::debug!(call = name.name(), is_done, "a late {} was carried out", name.name());

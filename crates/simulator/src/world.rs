@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wechat_pay::{
     sign::{self, Algorithm, ApiKey},
@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) stop: CancellationToken,
     /// Signs what must not verify.
     pub(crate) foreign_key: ApiKey,
+    /// Raised when requests that are on their way arrive.
+    arrivals: watch::Sender<u64>,
     runtime: Handle,
     merchants: RwLock<HashMap<String, Arc<Merchant>>>,
     faults: RwLock<Arc<Faults>>,
@@ -104,6 +106,7 @@ impl World {
             tasks: TaskTracker::new(),
             stop,
             foreign_key: ApiKey::new("ForeignKeyOfNobodyInParticular00")?,
+            arrivals: watch::Sender::new(0),
             runtime: Handle::current(),
             merchants: RwLock::new(
                 merchants.map(|merchant| (merchant.mch_id.clone(), Arc::new(merchant.into()))).collect(),
@@ -115,6 +118,22 @@ impl World {
             paddings: Mutex::default(),
             faults: RwLock::new(Arc::new(config.faults)),
         }))
+    }
+
+    /// What is on its way now arrives now.
+    pub(crate) fn let_arrive(&self) {
+        self.arrivals.send_modify(|arrivals| *arrivals += 1);
+    }
+
+    /// Waits for so long, or until [`World::let_arrive`] is called after this.
+    pub(crate) fn arrival_in(&self, delay: Duration) -> impl Future<Output = ()> + use<> {
+        let mut arrivals = self.arrivals.subscribe();
+        async move {
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                _ = arrivals.changed() => {}
+            }
+        }
     }
 
     pub(crate) fn merchant(&self, mch_id: &str) -> Option<Arc<Merchant>> {
