@@ -18,11 +18,14 @@ use common::*;
 use paybell_core::check::{Check, Claim};
 use paybell_core::lease::Taken;
 use paybell_core::ports::{Ledger, Records, Registry};
-use paybell_core::record::{Cause, State};
+use paybell_core::record::Cause;
 use paybell_core::register::Registered;
 use redis_ledger::RedisLedger;
 use testkit::servers::{Redis, Sentinels};
 use tokio::task::JoinSet;
+
+/// An order that nobody else registers.
+const LAST: usize = 9_999_999;
 
 #[tokio::test]
 async fn nothing_is_answered_that_the_replica_has_not_confirmed() {
@@ -30,24 +33,25 @@ async fn nothing_is_answered_that_the_replica_has_not_confirmed() {
     let ledger = open(&master).await;
     let replica = Redis::replica_of(&master).await;
     eventually("the replica confirms", || async { ledger.register(&key(2), &asks(1)).await.is_ok() }).await;
-    settle(&ledger, &key(1), State::Paid).await;
     eventually("writes wait for the replica", || async {
-        master.cli(&["info", "commandstats"]).await.contains("cmdstat_wait") || {
-            ledger.register(&key(2), &asks(1)).await.unwrap();
-            false
-        }
+        drop(ledger.register(&key(2), &asks(1)).await);
+        master.cli(&["info", "commandstats"]).await.contains("cmdstat_wait")
     })
     .await;
-    assert_eq!(ledger.register(&key(3), &asks(1)).await.unwrap(), Registered::Added);
+    // A replica that a busy machine keeps back half a second is a rightful error; what was asked for is stored then.
+    let registered =
+        at_last("order 3 is registered", async || ledger.register(&key(3), &asks(1)).await).await;
+    assert!(matches!(registered, Registered::Added | Registered::Same), "{registered:?}");
+    let now = at_last("the ledger tells the time", async || ledger.clock().await).await.now;
     replica.pause().await;
-    let claim = Claim { number: 99, due_for: ledger.clock().await.unwrap().now, cause: Cause::Cadence };
+    let claim = Claim { number: 99, due_for: now, cause: Cause::Cadence };
     let (write, stale, started) = (asks(1), Check::due(key(2), claim), Instant::now());
     assert!(ledger.register(&key(4), &write).await.unwrap_err().to_string().contains("replica"));
     assert!(ledger.register(&key(3), &write).await.is_err(), "`Same` rests on a write that may be lost");
     assert!(ledger.take(&request(stale, 1)).await.is_err(), "so does `Stale`");
     assert!(ledger.probe().await.is_err());
-    assert!(started.elapsed() < Duration::from_secs(10), "each ends in time: {:?}", started.elapsed());
-    assert!(ledger.read(&key(3)).await.unwrap().is_some(), "reading goes on");
+    assert!(started.elapsed() < Duration::from_secs(30), "each ends in time: {:?}", started.elapsed());
+    assert!(at_last("reading goes on", async || ledger.read(&key(3)).await).await.is_some());
     assert!(
         ledger.read_settled(&key(3)).await.is_err(),
         "but not for an answer that somebody rests on for good"
@@ -55,7 +59,7 @@ async fn nothing_is_answered_that_the_replica_has_not_confirmed() {
     replica.resume().await;
     eventually("the replica confirms again", || async { ledger.register(&key(5), &write).await.is_ok() })
         .await;
-    assert!(ledger.read_settled(&key(3)).await.unwrap().is_some());
+    assert!(at_last("it is read for good", async || ledger.read_settled(&key(3)).await).await.is_some());
     replica.kill().await;
     eventually("without it the server counts", || async { ledger.register(&key(6), &write).await.is_ok() })
         .await;
@@ -87,21 +91,26 @@ async fn a_failover_loses_nothing_that_was_acknowledged() {
         });
     }
     eventually("orders come in", || async { count(&replica, &["dbsize"]).await > 500 }).await;
-    let leased_before = match ledger.take(&request(Check::manual(key(1)), 1)).await.unwrap() {
-        Taken::Leased(record) => *record,
-        other => panic!("{other:?}"),
-    };
+    // Asked again, the same wish finds its own lease.
+    let leased_before =
+        match at_last("it is leased", async || ledger.take(&request(Check::manual(key(1)), 1)).await).await {
+            Taken::Leased(record) => *record,
+            other => panic!("{other:?}"),
+        };
     master.kill().await;
     let started = Instant::now();
-    eventually("the loss is seen", || async { ledger.is_up().is_err() }).await;
-    eventually("the new master is used", || async { ledger.is_up().is_ok() }).await;
+    eventually("the replica leads", || async { replica.cli(&["role"]).await.starts_with("master") }).await;
+    // Nobody else could take it.
+    eventually("the new master is used", || async { ledger.register(&key(LAST), &asks(1)).await.is_ok() })
+        .await;
     println!("failed over within {:?}", started.elapsed());
     stop.store(true, Ordering::SeqCst);
     let acknowledged: Vec<usize> = tasks.join_all().await.into_iter().flatten().collect();
     for number in acknowledged {
-        assert!(ledger.read(&key(number)).await.unwrap().is_some(), "{number} was acknowledged and is gone");
+        let stored = at_last("it is read", async || ledger.read(&key(number)).await).await;
+        assert!(stored.is_some(), "{number} was acknowledged and is gone");
     }
-    let stored = ledger.read(&key(1)).await.unwrap().unwrap();
+    let stored = at_last("it is read", async || ledger.read(&key(1)).await).await.unwrap();
     assert_eq!(stored.lease, leased_before.lease, "a lease that was given out stands");
 }
 
@@ -109,7 +118,7 @@ async fn a_failover_loses_nothing_that_was_acknowledged() {
 async fn a_master_that_becomes_a_replica_is_left() {
     let (one, other) = (Redis::start().await, Redis::start().await);
     let ledger = open(&one).await;
-    ledger.register(&key(1), &asks(1)).await.unwrap();
+    at_last("it is registered", async || ledger.register(&key(1), &asks(1)).await).await;
     one.cli(&["replicaof", "127.0.0.1", &other.port().to_string()]).await;
     eventually("it is left", || async { ledger.is_up().is_err() }).await;
     assert!(ledger.register(&key(2), &asks(1)).await.is_err());
@@ -122,7 +131,7 @@ async fn a_replica_that_came_a_moment_ago_is_waited_for() {
     let master = Redis::start().await;
     let ledger = open(&master).await;
     for number in [1, 2] {
-        ledger.register(&key(number), &asks(1)).await.unwrap();
+        at_last("it is registered", async || ledger.register(&key(number), &asks(1)).await).await;
     }
     // Too new for the regular look.
     let replica = Redis::replica_of(&master).await;

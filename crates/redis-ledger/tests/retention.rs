@@ -34,16 +34,32 @@ async fn lives_ms(server: &Redis, number: usize) -> i64 {
     count(server, &["pttl", name.trim()]).await
 }
 
+/// Moves the end of a member's life in the one index that has it.
+const MOVE: &str = "local moved = 0 for shard = 0, 15 do moved = moved + \
+     redis.call('ZADD', 'test{' .. shard .. '}:state:paid', 'XX', 'CH', ARGV[1], ARGV[2]) end return moved";
+
+/// Ends the life of a paid order, as time does.
+async fn outlive(server: &Redis, number: usize) {
+    let (mch_id, out_trade_no) = (key(number).mch_id, key(number).out_trade_no);
+    let name = server.cli(&["--scan", "--pattern", &format!("test{{*}}{mch_id}:{out_trade_no}")]).await;
+    let member = format!("{mch_id}:{out_trade_no}");
+    assert_eq!(count(server, &["eval", MOVE, "0", "1", &member]).await, 1, "{member} is in one index");
+    assert_eq!(count(server, &["pexpire", name.trim(), "1"]).await, 1);
+}
+
 #[tokio::test]
 async fn finished_records_expire_and_are_counted_no_more() {
     let server = Redis::start().await;
-    let ledger = opened_with(&server, Millis(1_500)).await;
+    let ledger = opened_with(&server, Millis::seconds(16 * 86_400)).await;
     for number in 0..3 {
         ledger.register(&key(number), &asks(1999)).await.unwrap();
     }
     settle(&ledger, &key(0), State::Paid).await;
     settle(&ledger, &key(1), State::Mismatch).await;
     assert_eq!(counted(&server, State::Paid).await, 1);
+    let paid_ms = lives_ms(&server, 0).await;
+    assert!((15 * 86_400_000..=16 * 86_400_000).contains(&paid_ms), "{paid_ms}");
+    outlive(&server, 0).await;
     eventually("the paid order expires", || async { ledger.read(&key(0)).await.unwrap().is_none() }).await;
     assert_eq!(counted(&server, State::Paid).await, 0);
     let mut left = 0;

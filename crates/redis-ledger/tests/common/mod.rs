@@ -60,6 +60,19 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl Fn
     assert!(tokio::time::timeout(PATIENCE, reached).await.is_ok(), "{what}: not within {PATIENCE:?}");
 }
 
+/// Asks as whoever comes again does, where a busy machine keeps an answer back beyond its deadline.
+pub async fn at_last<T>(what: &str, ask: impl AsyncFn() -> Result<T, PortError>) -> T {
+    let asking = async {
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}
+
 pub const TX: &str = "4200001234202611200123456789";
 pub const LEASE: Millis = Millis::seconds(30);
 
