@@ -3,8 +3,10 @@
 
 use std::{fs, process::Command};
 
+use serde_json::Value;
+
 use crate::{
-    configuration::{Secrets, is_command, is_sound},
+    configuration::{Secrets, is_command, is_sound, paybell},
     installed, output_of, read,
 };
 
@@ -39,6 +41,30 @@ fn the_embedded_unit_has_a_sound_configuration() {
     let unit = read("deploy/systemd/paybell.service");
     runs(&unit, "", "deploy/systemd/paybell.toml", &[]);
     assert_eq!(values(&unit, "StateDirectory"), ["paybell"]);
+}
+
+#[test]
+fn a_command_by_hand_opens_the_store_of_the_embedded_unit() {
+    let unit = read("deploy/systemd/paybell.service");
+    let folder = tempfile::tempdir().unwrap();
+    let (config, key) = (folder.path().join("paybell.toml"), folder.path().join("key"));
+    fs::write(&config, read("deploy/systemd/paybell.toml")).unwrap();
+    fs::write(&key, "192006250b4c09247ec02edce69f6a2d").unwrap();
+    let by_hand = [("PAYBELL__MERCHANT__0__API_KEY_FILE", key.to_str().unwrap())];
+    let data_dir = |more: &[(String, String)]| {
+        let mut command = paybell();
+        command.args(["config", "show", "--json", "--config"]).arg(&config).envs(by_hand);
+        let shown: Value = serde_json::from_str(&output_of(command.envs(more.iter().cloned()))).unwrap();
+        let key = shown.as_array().unwrap().iter().find(|row| row["key"] == "embedded.data_dir").unwrap();
+        key["value"].as_str().unwrap().to_owned()
+    };
+    let environment = values(&unit, "Environment").into_iter().filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        (!value.contains("%d")).then(|| (name.to_owned(), value.replace("%S", "/var/lib")))
+    });
+    let of_unit = data_dir(&environment.collect::<Vec<_>>());
+    assert_eq!(of_unit, format!("/var/lib/{}", values(&unit, "StateDirectory")[0]));
+    assert_eq!(data_dir(&[]), of_unit);
 }
 
 #[test]

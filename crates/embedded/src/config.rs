@@ -10,8 +10,11 @@ const DAY_SECONDS: i64 = 86_400;
 /// Where the file lives and how the engine keeps it.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// Created with mode 0700 if it is not there.
+    /// Created with mode 0700 if it is not there, but for an errand.
     pub data_dir: PathBuf,
+    /// What a command holds the folder for that is no service and ends by itself, such as `paybell reconcile`. It works
+    /// on what a service left and makes nothing: an empty store would answer that nothing is known.
+    pub errand: Option<&'static str>,
     /// Counted from when registered orders were created.
     pub cadence: Cadence,
     pub retention: Retention,
@@ -37,6 +40,7 @@ impl EngineConfig {
     pub fn in_dir(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
+            errand: None,
             cadence: Cadence::wechat(),
             retention: Retention::default(),
             wal_bytes_max: 64 * 1024 * 1024,

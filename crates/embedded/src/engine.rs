@@ -54,7 +54,7 @@ impl Engine {
     pub fn open(config: EngineConfig, clock: Arc<dyn WallClock>) -> Result<Self, OpenError> {
         let data_dir = config.data_dir.as_path();
         let clock = Arc::new(LedgerClock::new(clock));
-        let lock = Arc::new(FolderLock::take(data_dir, clock.now())?);
+        let lock = Arc::new(FolderLock::take(data_dir, config.errand, clock.now())?);
         let unreadable = |error: StoreError| database_error(data_dir, &error);
         let mut connection = schema::open_writer(data_dir).map_err(unreadable)?;
         schema::migrate(&mut connection, data_dir)?;

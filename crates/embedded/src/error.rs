@@ -13,7 +13,13 @@ const PART: &str = "the embedded store";
 pub enum OpenError {
     /// Another process works on the folder.
     #[error("{} is in use by {holder}: stop that process, or choose another embedded.data_dir", path.display())]
-    Locked { path: PathBuf, holder: String },
+    Locked { path: PathBuf, holder: String, is_errand: bool },
+    /// An errand found nothing that a service left.
+    #[error(
+        "{} does not exist, so there is nothing to look at: set embedded.data_dir to the folder of the service",
+        path.display()
+    )]
+    Missing { path: PathBuf },
     /// The folder or the lock file cannot be used.
     #[error("{} cannot be used: {source}: check embedded.data_dir, its owner and its free space", path.display())]
     Folder { path: PathBuf, source: std::io::Error },

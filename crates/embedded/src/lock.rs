@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 
 use paybell_core::Timestamp;
 
-use crate::error::OpenError;
+use crate::{error::OpenError, schema};
 
 const FILE_NAME: &str = "paybell.lock";
+
+/// Stands in the holder's text before what a command holds the folder for; a service's text has none.
+const ERRAND: &str = " for ";
 
 /// Longest holder text that is read back.
 const HOLDER_BYTES_MAX: u64 = 200;
@@ -21,10 +24,13 @@ pub(crate) struct FolderLock {
 }
 
 impl FolderLock {
-    /// Makes the folder if it is not there, and locks it.
-    pub fn take(data_dir: &Path, now: Timestamp) -> Result<Self, OpenError> {
+    /// Makes the folder if it is not there, and locks it; for an errand it must be there, with the file in it.
+    pub fn take(data_dir: &Path, errand: Option<&str>, now: Timestamp) -> Result<Self, OpenError> {
         let path = data_dir.join(FILE_NAME);
-        make_folder(data_dir).map_err(|source| folder_error(data_dir, source))?;
+        match errand {
+            Some(_) => must_exist(&data_dir.join(schema::FILE_NAME))?,
+            None => make_folder(data_dir).map_err(|source| folder_error(data_dir, source))?,
+        }
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -35,11 +41,13 @@ impl FolderLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::Locked { path: data_dir.to_owned(), holder: holder_of(&mut file) });
+                let holder = holder_of(&mut file);
+                let is_errand = holder.contains(ERRAND);
+                return Err(OpenError::Locked { path: data_dir.to_owned(), holder, is_errand });
             }
             Err(TryLockError::Error(source)) => return Err(folder_error(&path, source)),
         }
-        sign(&mut file, now).map_err(|source| folder_error(&path, source))?;
+        sign(&mut file, errand, now).map_err(|source| folder_error(&path, source))?;
         Ok(Self { _file: file })
     }
 }
@@ -64,10 +72,23 @@ fn make_folder(data_dir: &Path) -> std::io::Result<()> {
     }
 }
 
-fn sign(file: &mut File, now: Timestamp) -> std::io::Result<()> {
+fn must_exist(database: &Path) -> Result<(), OpenError> {
+    match database.try_exists() {
+        Ok(true) => Ok(()),
+        // Of a relative path only the whole says where it was looked for.
+        Ok(false) => {
+            Err(OpenError::Missing { path: std::path::absolute(database).unwrap_or(database.to_owned()) })
+        }
+        Err(source) => Err(folder_error(database, source)),
+    }
+}
+
+fn sign(file: &mut File, errand: Option<&str>, now: Timestamp) -> std::io::Result<()> {
+    let errand = errand.map(|errand| format!("{ERRAND}{errand}")).unwrap_or_default();
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
-    write!(file, "process {} since {now}", std::process::id())
+    // In one piece: whoever finds the lock taken reads this meanwhile.
+    file.write_all(format!("process {} since {now}{errand}", std::process::id()).as_bytes())
 }
 
 fn holder_of(file: &mut File) -> String {
@@ -88,11 +109,35 @@ mod tests {
     fn a_second_taker_learns_who_holds_the_folder() {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().join("deep/data");
-        let first = FolderLock::take(&data_dir, NOW).unwrap();
-        let Err(error) = FolderLock::take(&data_dir, NOW) else { panic!("locked twice") };
+        let first = FolderLock::take(&data_dir, None, NOW).unwrap();
+        let Err(error) = FolderLock::take(&data_dir, None, NOW) else { panic!("locked twice") };
         assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
         drop(first);
-        assert!(FolderLock::take(&data_dir, NOW).is_ok());
+        assert!(FolderLock::take(&data_dir, None, NOW).is_ok());
+    }
+
+    #[test]
+    fn an_errand_makes_nothing_and_says_what_it_holds_the_folder_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        let errand = || FolderLock::take(&data_dir, Some("paybell reconcile"), NOW);
+        let Err(error) = errand() else { panic!("it took a folder that is not there") };
+        assert!(matches!(&error, OpenError::Missing { path } if path.starts_with(&data_dir)), "{error}");
+        assert!(!data_dir.exists());
+        let is_errand = || match FolderLock::take(&data_dir, None, NOW) {
+            Err(OpenError::Locked { is_errand, .. }) => Some(is_errand),
+            _ => None,
+        };
+        // A service that never got as far as its file left nothing either.
+        let service = FolderLock::take(&data_dir, None, NOW).unwrap();
+        assert_eq!(is_errand(), Some(false));
+        drop(service);
+        assert!(matches!(errand(), Err(OpenError::Missing { .. })));
+        std::fs::write(data_dir.join(schema::FILE_NAME), "").unwrap();
+        let held = errand().unwrap();
+        assert_eq!(is_errand(), Some(true));
+        drop(held);
+        assert_eq!(is_errand(), None);
     }
 
     #[cfg(unix)]
@@ -101,7 +146,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().join("data");
-        let _lock = FolderLock::take(&data_dir, NOW).unwrap();
+        let _lock = FolderLock::take(&data_dir, None, NOW).unwrap();
         assert_eq!(data_dir.metadata().unwrap().permissions().mode() & 0o777, 0o700);
     }
 }

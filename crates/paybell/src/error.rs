@@ -14,6 +14,9 @@ pub enum Error {
     /// The command line asks for something impossible.
     #[error("{0}")]
     Usage(String),
+    /// Another process works on the embedded engine's folder; an errand ends by itself.
+    #[error("{said}")]
+    Held { said: String, is_errand: bool },
     /// It was tried and did not succeed.
     #[error("{0}")]
     Failed(String),
@@ -35,7 +38,7 @@ impl Error {
     /// 1 failed, 2 usage or configuration, 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Configuration(_) | Self::Usage(_) => 2,
+            Self::Configuration(_) | Self::Usage(_) | Self::Held { .. } => 2,
             Self::Failed(_) | Self::Listen(_) => 1,
             // `paybell order list | head` is no failure.
             Self::Terminal(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,

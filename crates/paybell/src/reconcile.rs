@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::Api,
     boot::{self, signals::Signals},
-    config::{self, Config, EngineKind, values::base_url},
+    config::{self, Config, values::base_url},
     engine::{Engine, Needs},
     error::Error,
 };
@@ -42,15 +42,15 @@ pub async fn reconcile(
     hears: Hears<'_>,
 ) -> Result<Vec<Value>, Error> {
     let needs = Needs { ledger: true, appends: true, reads: true, seldom: false, deliveries: false };
-    match (Engine::open(config, needs).await, config.engine) {
-        (Ok(engine), _) => {
+    match Engine::open_for("paybell reconcile", config, needs).await {
+        Ok(engine) => {
             let engine = Arc::new(engine);
             let done = by_itself(config, &engine, (mch_ids, order), hears).await;
             engine.close().await;
             done
         }
-        // The folder is locked: a process runs on it.
-        (Err(Error::Usage(locked)), EngineKind::Embedded) => {
+        // A process runs on the folder.
+        Err(Error::Held { said: locked, .. }) => {
             let api = private_api(config, order.api)?;
             let mut views = Vec::new();
             for mch_id in mch_ids {
@@ -59,7 +59,7 @@ pub async fn reconcile(
             }
             Ok(views)
         }
-        (Err(error), _) => Err(error),
+        Err(error) => Err(error),
     }
 }
 

@@ -9,9 +9,10 @@ use tokio::task::spawn_blocking;
 use super::{Backing, Engine, LedgerPorts};
 use crate::{config::Config, error::Error};
 
-/// Opens the file and frees what the last process had in hand.
-pub(super) async fn open(config: &Config) -> Result<Engine, Error> {
+/// Opens the file and frees what the last process had in hand. An errand makes no file.
+pub(super) async fn open(config: &Config, errand: Option<&'static str>) -> Result<Engine, Error> {
     let engine_config = EngineConfig {
+        errand,
         cadence: config.cadence.clone(),
         retention: Retention {
             orders: config.retention.orders,
@@ -23,9 +24,13 @@ pub(super) async fn open(config: &Config) -> Result<Engine, Error> {
     let opened =
         spawn_blocking(move || embedded::Engine::open(engine_config, Arc::new(SystemClock::new()))).await;
     let store = opened.map_err(|error| Error::Failed(format!("opening the engine broke off: {error}")))?;
-    let store = store.map_err(|error| match error {
-        OpenError::Locked { .. } => Error::Usage(error.to_string()),
-        other => Error::Failed(other.to_string()),
+    let store = store.map_err(|error| {
+        let said = error.to_string();
+        match error {
+            OpenError::Locked { is_errand, .. } => Error::Held { said, is_errand },
+            OpenError::Missing { .. } => Error::Usage(said),
+            _ => Error::Failed(said),
+        }
     })?;
     let freed = store.free_leases().await.map_err(|error| Error::Failed(error.to_string()))?;
     if freed > 0 {
