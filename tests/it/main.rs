@@ -26,6 +26,7 @@ mod disk;
 mod disputes;
 mod doctor;
 mod edges;
+mod folder;
 mod kill;
 mod legacy;
 mod life;

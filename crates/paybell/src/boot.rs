@@ -18,6 +18,7 @@ mod deliveries;
 pub(crate) mod listeners;
 pub(crate) mod merchants;
 pub(crate) mod mode;
+mod opening;
 mod proxy;
 mod registrations;
 mod reload;
@@ -121,7 +122,9 @@ async fn serve(
 ) -> Result<(), Error> {
     let (mut signals, hangups) = (Signals::listen()?, Hangups::listen()?);
     // First the engine: of two processes on one folder the second learns who holds it, not whose port it is.
-    let engine = Arc::new(Engine::open(&config, Needs::of(&roles, &config)).await?);
+    let needs = Needs::of(&roles, &config);
+    let Some(engine) = opening::open(&config, needs, &mut signals).await? else { return Ok(()) };
+    let engine = Arc::new(engine);
     let start = async {
         mode::agree(&engine.modes, &beginning.file_name()).await?;
         let listeners = Listeners::bind(&config, &roles).await?;

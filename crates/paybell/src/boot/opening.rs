@@ -1,0 +1,120 @@
+//! The engine of a process that starts while another still holds the embedded engine's folder: the last service, which
+//! drains, or a command such as `paybell reconcile`. A service manager starts nobody again whose exit code is 2, so this
+//! waits instead. Takes nothing from anybody: the folder is free when its holder ends.
+
+use std::time::Duration;
+
+use tokio::{pin, time::sleep};
+
+use crate::{
+    boot::signals::Signals,
+    config::Config,
+    engine::{Engine, Needs},
+    error::Error,
+};
+
+/// A service that is told to end does so within half of it. A command is waited for as long as it takes.
+const SERVICE_WAIT: Duration = Duration::from_secs(60);
+/// Between two looks at the folder.
+const LOOK_GAP: Duration = Duration::from_millis(250);
+
+/// The engine, once nobody else holds it; `None` if a signal came before.
+pub(super) async fn open(
+    config: &Config,
+    needs: Needs,
+    signals: &mut Signals,
+) -> Result<Option<Engine>, Error> {
+    once_free(async || Engine::open(config, needs).await, signals.next()).await
+}
+
+/// Opens until nobody holds it, one service has held it for too long, or a signal comes while it waits.
+async fn once_free<T>(
+    mut open: impl AsyncFnMut() -> Result<T, Error>,
+    signal: impl Future<Output = &'static str>,
+) -> Result<Option<T>, Error> {
+    pin!(signal);
+    let mut told = None;
+    let mut waited = Duration::ZERO;
+    loop {
+        let (said, is_errand) = match open().await {
+            Err(Error::Held { said, is_errand }) => (said, is_errand),
+            done => return done.map(Some),
+        };
+        if told.as_ref() != Some(&said) {
+            (told, waited) = (Some(said.clone()), Duration::ZERO);
+            tell(&said, is_errand);
+        }
+        if waited >= SERVICE_WAIT && !is_errand {
+            return Err(Error::Held { said, is_errand });
+        }
+        tokio::select! {
+            () = sleep(LOOK_GAP) => waited += LOOK_GAP,
+            signal = &mut signal => {
+                tracing::info!(signal, "{signal}: ended before the start");
+                return Ok(None);
+            }
+        }
+    }
+}
+
+fn tell(said: &str, is_errand: bool) {
+    if is_errand {
+        tracing::warn!(cause = said, "starting when the command that holds the folder ends: {said}");
+    } else {
+        let seconds = SERVICE_WAIT.as_secs();
+        tracing::warn!(cause = said, "starting when the folder is free, within {seconds} s: {said}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn held(by: &str, is_errand: bool) -> Result<&'static str, Error> {
+        Err(Error::Held { said: format!("in use by {by}"), is_errand })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_stays_is_waited_for_a_minute_and_then_named() {
+        let begun = Instant::now();
+        let refused = once_free(async || held("process 1", false), pending()).await.unwrap_err();
+        assert_eq!((refused.exit_code(), refused.to_string().as_str()), (2, "in use by process 1"));
+        assert!((60..=61).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_ends_and_a_command_that_takes_its_time_are_waited_for() {
+        let begun = Instant::now();
+        let open = async || match begun.elapsed().as_secs() {
+            0..40 => held("process 1", false),
+            40..600 => held("process 2 for paybell reconcile", true),
+            // The minute is each service's own.
+            600..659 => held("process 3", false),
+            _ => Ok("open"),
+        };
+        assert_eq!(once_free(open, pending()).await.unwrap(), Some("open"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_ends_the_wait() {
+        let begun = Instant::now();
+        let signal = async {
+            sleep(Duration::from_secs(5)).await;
+            "SIGTERM"
+        };
+        let ended = once_free(async || held("process 2 for paybell reconcile", true), signal).await;
+        assert_eq!((ended.unwrap(), begun.elapsed().as_secs()), (None, 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waiting_does_not_mend_is_said_at_once() {
+        let begun = Instant::now();
+        let refused = once_free(async || Err::<(), _>(Error::Failed("no disk".to_owned())), pending()).await;
+        assert_eq!(refused.unwrap_err().to_string(), "no disk");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+}
