@@ -12,7 +12,7 @@ use wechat_pay::{
     xml::Document,
 };
 
-use crate::support::{KEY, Reply, Shop, Sim, config, key, query_of, to_map};
+use crate::support::{KEY, NOWHERE, PATIENCE, Reply, Shop, Sim, config, key, query_of, to_map};
 
 async fn paid(faults: Faults, replies: &[Reply]) -> (Sim, Shop, OrderKey) {
     let sim = Sim::start(config(faults)).await;
@@ -196,15 +196,22 @@ async fn a_slow_query_is_slow() {
 
 #[tokio::test]
 async fn a_lagging_query_sees_the_payment_later() {
-    let faults = Faults { query_lag: 1.0, query_lag_ms: 400, ..Faults::default() };
-    let (sim, _, order) = paid(faults, &[Reply::Acknowledge]).await;
+    let lagging = |query_lag_ms| Faults { query_lag: 1.0, query_lag_ms, ..Faults::default() };
+    let (sim, _, order) = paid(lagging(3_600_000), &[Reply::Acknowledge]).await;
     let first = sim.query(&order, Md5).await;
     assert_eq!((&*first["trade_state"], first.get("transaction_id")), ("NOTPAY", None));
     assert!(sim.control.truth(&order).unwrap().paid, "the truth does not lag");
+    sim.control.set_faults(Faults::default()).unwrap();
+    assert_eq!(sim.query(&order, Md5).await["trade_state"], "SUCCESS", "healed");
+
+    sim.control.set_faults(lagging(400)).unwrap();
+    let later = sim.order("T00002", NOWHERE);
     let began = Instant::now();
-    while sim.query(&order, Md5).await["trade_state"] != "SUCCESS" {
-        assert!(began.elapsed() < Duration::from_secs(20));
+    sim.control.pay(&later, Payment { silent: true, ..Payment::default() }).unwrap();
+    while sim.query(&later, Md5).await["trade_state"] != "SUCCESS" {
+        assert!(began.elapsed() < PATIENCE, "it lags for ever");
     }
+    assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
 }
 
 /// What struck each order, in the order of its posts: copies that went out together may end in any order.

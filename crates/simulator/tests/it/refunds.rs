@@ -14,7 +14,7 @@ use wechat_pay::{
 };
 
 use crate::support::{
-    APP, MCH, Map, NOWHERE, OTHER_SUB, PROVIDER, SUB, Sim, config, key, map, query_of, until,
+    APP, MCH, Map, NOWHERE, OTHER_SUB, PATIENCE, PROVIDER, SUB, Sim, config, key, map, query_of, until,
 };
 
 const REFUND: &str = "/secapi/pay/refund";
@@ -216,33 +216,45 @@ async fn a_refund_ends_by_the_clock_or_by_hand() {
     }
 }
 
+/// Longer than any test takes.
+const HOUR_MS: u64 = 3_600_000;
+
 #[tokio::test]
 async fn a_query_may_lag_behind_what_was_taken_and_behind_its_end() {
-    let lag = Duration::from_millis(300);
-    let faults = Faults { refund_query_lag: 1.0, refund_query_lag_ms: 300, ..Faults::default() };
+    let lagging =
+        |refund_query_lag_ms| Faults { refund_query_lag: 1.0, refund_query_lag_ms, ..Faults::default() };
     let settings = Settings { refund_delay_s: 86_400, ..Settings::default() };
-    let sim = Sim::start(SimulatorConfig { clock_scale: 1.0, settings, ..config(faults) }).await;
+    let sim = Sim::start(SimulatorConfig { clock_scale: 1.0, settings, ..config(lagging(HOUR_MS)) }).await;
     paid(&sim, "T00001");
-    let status = async || {
-        let answer = sim.call(QUERY, &ask("out_refund_no", "R1"), Md5).await;
+    let status = async |number: &str| {
+        let answer = sim.call(QUERY, &ask("out_refund_no", number), Md5).await;
         let word = if answer["result_code"] == "FAIL" { "err_code" } else { "refund_status_0" };
         answer[word].clone()
     };
-    let taken = tokio::time::Instant::now();
     sim.call(REFUND, &wish("T00001", "R1", 500), Md5).await;
-    assert_eq!(status().await, "REFUNDNOTEXIST");
+    assert_eq!(status("R1").await, "REFUNDNOTEXIST");
     assert_eq!(sim.control.refund_truth(&named("R1")).unwrap().queries, 1, "it was asked about");
-    while status().await != "PROCESSING" {
-        assert!(taken.elapsed() < Duration::from_secs(20));
-    }
-    assert!(taken.elapsed() >= lag);
-    let ended = tokio::time::Instant::now();
+    sim.control.set_faults(Faults::default()).unwrap();
+    assert_eq!(status("R1").await, "PROCESSING");
+    sim.control.set_faults(lagging(HOUR_MS)).unwrap();
     sim.control.end_refund(&named("R1"), RefundState::Success).unwrap();
-    assert_eq!(status().await, "PROCESSING");
-    while status().await != "SUCCESS" {
-        assert!(ended.elapsed() < Duration::from_secs(20));
-    }
-    assert!(ended.elapsed() >= lag);
+    assert_eq!(status("R1").await, "PROCESSING", "behind its end");
+    sim.control.set_faults(Faults::default()).unwrap();
+    assert_eq!(status("R1").await, "SUCCESS");
+
+    sim.control.set_faults(lagging(300)).unwrap();
+    let becomes = async |state: &str, since: tokio::time::Instant| {
+        while status("R2").await != state {
+            assert!(since.elapsed() < PATIENCE, "it is never {state}");
+        }
+        assert!(since.elapsed() >= Duration::from_millis(300), "{state} after {:?}", since.elapsed());
+    };
+    let taken = tokio::time::Instant::now();
+    sim.call(REFUND, &wish("T00001", "R2", 500), Md5).await;
+    becomes("PROCESSING", taken).await;
+    let ended = tokio::time::Instant::now();
+    sim.control.end_refund(&named("R2"), RefundState::Success).unwrap();
+    becomes("SUCCESS", ended).await;
 }
 
 #[tokio::test]
