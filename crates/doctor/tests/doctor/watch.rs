@@ -50,12 +50,12 @@ async fn every_round_is_counted_and_asks_for_the_keys_anew() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), waited).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), waited).await.unwrap();
     };
     until("accepted", 2.0).await;
     let last_success = "paybell_canary_last_success_timestamp_seconds{mch_id=\"1900000109\"}";
     let last = count(&registry, last_success);
-    assert!((last - doctor::clock::wall().as_secs_f64()).abs() < 20.0, "{last}");
+    assert!((last - doctor::clock::wall().as_secs_f64()).abs() < 60.0, "{last}");
     assert!(count(&registry, "paybell_canary_seconds_count") >= 2.0);
     *keys.lock().unwrap() = vec![OTHER_KEY];
     until("refused", 1.0).await;
@@ -66,7 +66,7 @@ async fn every_round_is_counted_and_asks_for_the_keys_anew() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), forgotten).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), forgotten).await.unwrap();
     end.cancel();
-    tokio::time::timeout(Duration::from_secs(20), running).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), running).await.unwrap().unwrap();
 }
