@@ -18,6 +18,8 @@ pub const FORMAT: u32 = 1;
 
 /// Events that wait for an attempt or are in flight, at most.
 pub const ENTRIES_MAX: usize = 1000;
+/// Of which so many were read for a person: the others are kept free for what the endpoint did not get.
+pub const RESENT_MAX: usize = ENTRIES_MAX / 2;
 /// Newest attempts that are shown.
 pub const ATTEMPTS_MAX: usize = 50;
 /// Newest events that were given up and are shown.
@@ -100,6 +102,10 @@ pub struct Entry {
     /// A person asked for it: sent whatever became of the order.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asked: bool,
+    /// It was read again for a person, and the endpoint's own place has long passed it or will come to it: nothing that
+    /// the endpoint is behind with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
     /// In flight: after a crash it is simply tried again.
     #[serde(skip)]
     pub in_flight: bool,
@@ -175,9 +181,10 @@ impl Book {
         }
     }
 
-    /// How old the oldest event is that waits, by the event's own time.
+    /// How old the oldest event is that waits, by the event's own time; but for what is sent again.
     pub fn lag_ms(&self, now: Timestamp) -> i64 {
-        self.entries.iter().map(|entry| now.since(entry.time).0).max().unwrap_or(0).max(0)
+        let owed = self.entries.iter().filter(|entry| !entry.again);
+        owed.map(|entry| now.since(entry.time).0).max().unwrap_or(0).max(0)
     }
 }
 

@@ -1,8 +1,9 @@
 //! What to do next at one endpoint. Pure: events, reports, time and randomness are brought; nothing is awaited.
 //!
 //! The log is read ahead into a bounded set of entries, and the cursor moves on past them: an event that fails holds up
-//! no other. What the book says at any moment is true after a crash: an entry stays until its end is known, so that an
-//! event is repeated, never lost. Knows no HTTP, no ports and no notes; [`crate::driver`] does what it says.
+//! no other. What a person wants again is read beside it, from places of its own and into a part of the set, so that it
+//! holds up nothing either. What the book says at any moment is true after a crash: an entry stays until its end is known,
+//! so that an event is repeated, never lost. Knows no HTTP, no ports and no notes; [`crate::driver`] does what it says.
 
 mod pick;
 pub mod settle;
@@ -15,7 +16,7 @@ use paybell_core::ports::{Cursor, EventFilter, EventPage, LogRead};
 use paybell_core::time::Millis;
 use uuid::Uuid;
 
-use crate::book::{Book, ENTRIES_MAX, Entry, RESENDS_MAX, Resend};
+use crate::book::{Book, ENTRIES_MAX, Entry, RESENDS_MAX, RESENT_MAX, Resend};
 use crate::config::Wanted;
 use crate::schedule::Schedule;
 
@@ -25,6 +26,8 @@ pub const IN_FLIGHT_MAX: usize = 8;
 pub const REPEATS_IN_FLIGHT_MAX: usize = 4;
 /// Events that are read ahead of their first attempt.
 const AHEAD_MAX: usize = 64;
+/// The same of what is sent again: so many are at most tried before an event that is new.
+pub const RESENT_AHEAD_MAX: usize = 16;
 
 /// Between two looks whether the log knows the place of a stranded endpoint again, or whether what could not be read can be.
 const STRANDED_GAP: Millis = Millis::seconds(10);
@@ -80,15 +83,15 @@ pub struct Machine {
     has_read_all: bool,
     /// When a stranded endpoint's place is looked for again.
     look_at: Option<Timestamp>,
-    /// Where reading ended before an event that this version cannot read, and when it is tried again.
-    unread: Option<(Reading, Timestamp)>,
+    /// Where reading ended before an event that this version cannot read, and when it is tried again; one per way.
+    unread: Vec<(Reading, Timestamp)>,
     is_dirty: bool,
 }
 
 impl Machine {
     /// Goes on where the book stands.
     pub fn new(book: Book, wanted: Wanted, schedule: Schedule) -> Self {
-        let (at_hand, has_read_all, look_at, unread) = (HashMap::new(), false, None, None);
+        let (at_hand, has_read_all, look_at, unread) = (HashMap::new(), false, None, Vec::new());
         Self { book, wanted, schedule, at_hand, has_read_all, look_at, unread, is_dirty: false }
     }
 
@@ -131,25 +134,29 @@ impl Machine {
         if let Some(until) = self.book.breaker.closed_at(now) {
             return Step::Wait { until: Some(until), for_log: false };
         }
-        let look_at = self.look_at.filter(|look_at| self.book.stranded_at.is_some() && *look_at > now);
-        let read_at = self.unread.as_ref().map(|(_, until)| *until).filter(|until| *until > now);
-        if read_at.is_none()
-            && let Some(read) = self.reading(look_at.is_some())
-        {
-            return read;
+        if let Some(reading) = self.reading(Head::Main, now) {
+            return Step::Read(reading);
         }
-        match pick::next(&self.book, now) {
-            pick::Next::Entry(id) => self.begin(id),
-            pick::Next::Later(until) => Step::Wait {
-                until: until.into_iter().chain(look_at).chain(read_at).min(),
-                for_log: self.has_room() && self.book.stranded_at.is_none() && read_at.is_none(),
-            },
+        let until = match pick::next(&self.book, now) {
+            pick::Next::Entry(id) => return self.begin(id),
+            pick::Next::Later(until) => until,
+        };
+        // A long part may hold nothing that the endpoint wants: what is there goes out before it is read on.
+        if let Some(reading) = self.reading(Head::Resend, now) {
+            return Step::Read(reading);
+        }
+        let [main, resend] = [Head::Main, Head::Resend].map(|head| self.held_until(head, now));
+        let is_open = self.room(Head::Main) > 0 && main.is_none();
+        Step::Wait {
+            until: until.into_iter().chain(main).chain(resend).min(),
+            for_log: is_open && self.book.stranded_at.is_none(),
         }
     }
 
     /// What was read after a place.
     pub fn took(&mut self, reading: &Reading, read: LogRead, now: Timestamp) {
-        (self.is_dirty, self.unread) = (true, None);
+        self.is_dirty = true;
+        self.unread.retain(|(unread, _)| unread.head != reading.head);
         let after = reading.after;
         match (reading.head, read) {
             (Head::Main, LogRead::Page(page)) => {
@@ -175,21 +182,24 @@ impl Machine {
         }
     }
 
-    /// What comes next in the log is an event that this version cannot read: it is waited for, while the entries are tried.
+    /// What comes next in the log is an event that this version cannot read: it is waited for, while the entries are tried
+    /// and the other way of reading goes on.
     pub fn cannot_read(&mut self, reading: Reading, now: Timestamp) {
-        self.unread = Some((reading, now + STRANDED_GAP));
+        self.unread.retain(|(unread, _)| unread.head != reading.head);
+        self.unread.push((reading, now + STRANDED_GAP));
     }
 
-    /// The reading that ended before such an event.
-    pub fn unread(&self) -> Option<&Reading> {
-        self.unread.as_ref().map(|(reading, _)| reading)
+    /// The readings that ended before such an event.
+    pub fn unread(&self) -> impl Iterator<Item = &Reading> {
+        self.unread.iter().map(|(reading, _)| reading)
     }
 
     /// A person has such an event passed over: reading goes on at the place after it.
-    pub fn pass_over(&mut self, past: Cursor) {
-        let Some((reading, _)) = self.unread.take() else { return };
+    pub fn pass_over(&mut self, head: Head, past: Cursor) {
+        let Some(at) = self.unread.iter().position(|(unread, _)| unread.head == head) else { return };
+        self.unread.remove(at);
         self.is_dirty = true;
-        match (reading.head, self.book.resends.front_mut()) {
+        match (head, self.book.resends.front_mut()) {
             (Head::Main, _) => self.book.cursor = past,
             (Head::Resend, Some(resend)) if past.position < resend.to => resend.after = past,
             (Head::Resend, _) => drop(self.book.resends.pop_front()),
@@ -227,22 +237,36 @@ impl Machine {
         }
     }
 
-    /// Room for more of the log: a page at a time.
-    fn has_room(&self) -> bool {
-        self.book.entries.len() < ENTRIES_MAX && pick::untried(&self.book) <= AHEAD_MAX / 2
+    fn reading(&self, head: Head, now: Timestamp) -> Option<Reading> {
+        let after = match head {
+            Head::Main => (!self.has_read_all).then_some(self.book.cursor),
+            Head::Resend => self.book.resends.front().map(|resend| resend.after),
+        }?;
+        let limit = self.room(head);
+        let can_read = limit > 0 && self.held_until(head, now).is_none();
+        can_read.then(|| Reading { head, after, filter: self.wanted.filter(), limit })
     }
 
-    fn reading(&self, is_waiting: bool) -> Option<Step> {
-        if !self.has_room() {
-            return None;
-        }
-        let limit = (ENTRIES_MAX - self.book.entries.len()).min(AHEAD_MAX - pick::untried(&self.book));
-        let (head, after) = match self.book.resends.front() {
-            Some(resend) => (Head::Resend, resend.after),
-            None if !self.has_read_all && !is_waiting => (Head::Main, self.book.cursor),
-            None => return None,
+    /// Until when nothing is read in this way.
+    fn held_until(&self, head: Head, now: Timestamp) -> Option<Timestamp> {
+        let is_stranded = head == Head::Main && self.book.stranded_at.is_some();
+        let look_at = self.look_at.filter(|_| is_stranded);
+        let unread = self.unread.iter().find(|(unread, _)| unread.head == head).map(|(_, until)| *until);
+        look_at.max(unread).filter(|until| *until > now)
+    }
+
+    /// How much more of the log may be read: a page at a time.
+    fn room(&self, head: Head) -> usize {
+        let (ahead_max, entries_max) = match head {
+            Head::Main => (AHEAD_MAX, ENTRIES_MAX),
+            Head::Resend => (RESENT_AHEAD_MAX, RESENT_MAX),
         };
-        Some(Step::Read(Reading { head, after, filter: self.wanted.filter(), limit }))
+        let (untried, entries) = (pick::untried(&self.book, head), pick::of(&self.book, head).count());
+        if untried > ahead_max / 2 {
+            return 0;
+        }
+        let free = ENTRIES_MAX.saturating_sub(self.book.entries.len());
+        ahead_max.saturating_sub(untried).min(entries_max.saturating_sub(entries)).min(free)
     }
 
     fn begin(&mut self, id: Uuid) -> Step {
@@ -254,11 +278,12 @@ impl Machine {
         Step::Post(Box::new(Parcel { entry: entry.clone(), event, position_max }))
     }
 
-    /// A repeat of the log is known by its id.
+    /// A repeat of the log is known by its id; what a person had sent before its turn is owed from now on.
     fn add(&mut self, placed: Placed, now: Timestamp) {
         let id = placed.event.id;
-        let is_known = self.book.recent.contains(&id) || self.entry(id).is_some();
-        if !is_known && self.wanted.fits(&placed.event) {
+        if let Some(entry) = self.entry(id) {
+            entry.again = false;
+        } else if !self.book.recent.contains(&id) && self.wanted.fits(&placed.event) {
             self.push(placed, now, Asked::ByNobody);
         }
     }
@@ -297,6 +322,7 @@ impl Machine {
             first_at: None,
             due: now,
             asked: asked == Asked::ByAPerson,
+            again: asked == Asked::ByAPerson,
             in_flight: false,
         });
         self.at_hand.insert(event.id, event);

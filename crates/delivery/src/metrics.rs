@@ -73,7 +73,7 @@ impl DeliveryMetrics {
         );
         registry.register(
             "paybell_webhook_held_up",
-            "1 while what comes next for an endpoint is an event that this process cannot read",
+            "1 while what comes next for an endpoint, or is to be sent again, is an event that this process cannot read",
             metrics.held_up.clone(),
         );
         registry.register(
@@ -108,14 +108,9 @@ impl DeliveryMetrics {
         self.cursor_gone.get_or_create(&vec![endpoint(name)]).inc();
     }
 
-    /// What comes next for the endpoint cannot be read.
-    pub(crate) fn held_up(&self, name: &EndpointName) {
-        self.held_up.get_or_create(&vec![endpoint(name)]).set(1);
-    }
-
-    /// It was read.
-    pub(crate) fn reads_on(&self, name: &EndpointName) {
-        self.held_up.get_or_create(&vec![endpoint(name)]).set(0);
+    /// So many ways of reading for the endpoint have come to what cannot be read.
+    pub(crate) fn held_up(&self, name: &EndpointName, ways: usize) {
+        self.held_up.get_or_create(&vec![endpoint(name)]).set(i64::from(ways > 0));
     }
 
     /// Tells where the endpoint stands.

@@ -11,17 +11,19 @@
 mod support;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use delivery::desk::Asked;
+use delivery::machine::RESENT_AHEAD_MAX;
 use delivery::transport::Reply;
 use delivery::{Begin, Deliveries, Desk, Endpoint, Kind, Wanted, WebhookSecret, WebhookSecrets};
 use paybell_core::event::EventType;
-use paybell_core::ports::{EventLog, Ledger, Notes};
+use paybell_core::ports::{Cursor, EventFilter, EventLog, Ledger, LogRead, Notes, PortError};
 use paybell_core::time::Millis;
-use paybell_core::{MchId, Timestamp};
+use paybell_core::{Event, MchId, Timestamp};
 use support::*;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -471,6 +473,105 @@ async fn one_event_or_a_range_is_sent_again_on_request() {
     until("all come again", async || stage.posts().len() == 26).await;
     process.drain().await;
     assert_eq!(stage.posts().len(), 26);
+}
+
+/// A log to which an event comes while it is read.
+struct Growing {
+    log: Arc<dyn EventLog>,
+    reads: AtomicUsize,
+}
+
+const GROWS_AT: usize = 20;
+
+#[async_trait]
+impl EventLog for Growing {
+    async fn append(&self, events: &[Event]) -> Result<(), PortError> {
+        self.log.append(events).await
+    }
+
+    async fn read(
+        &self,
+        after: Option<Cursor>,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<LogRead, PortError> {
+        if self.reads.fetch_add(1, Ordering::SeqCst) == GROWS_AT {
+            self.append(&[paid(9000)]).await?;
+        }
+        self.log.read(after, filter, limit).await
+    }
+
+    async fn end(&self) -> Result<Cursor, PortError> {
+        self.log.end().await
+    }
+
+    async fn grown(&self, past: Cursor) -> Result<(), PortError> {
+        self.log.grown(past).await
+    }
+}
+
+/// After Redis was emptied, for example: the log of a month is sent again to an endpoint that wants little of it.
+#[tokio::test]
+async fn what_is_new_waits_for_no_end_of_a_long_part_that_is_sent_again() {
+    let store = Store::open();
+    let unwanted: Vec<Event> =
+        (0..3000).map(|number| event("1900000109", number, EventType::Closed)).collect();
+    store.engine.append(&unwanted).await.unwrap();
+    let log = Arc::new(Growing { log: store.ports().log, reads: AtomicUsize::new(0) });
+    let posted_at = Arc::new(AtomicUsize::new(0));
+    let stage = {
+        let (log, posted_at) = (log.clone(), posted_at.clone());
+        Stage::new(move |_| {
+            posted_at.store(log.reads.load(Ordering::SeqCst), Ordering::SeqCst);
+            answer(200, "")
+        })
+    };
+    let wanted = Wanted { types: vec![EventType::Paid, EventType::Refunded], ..Wanted::default() };
+    let hook = Endpoint { wanted, begin: Begin::Now, ..webhook("shop", "http://shop.test/hook") };
+    let ports = delivery::Ports { log: log.clone(), ..store.ports() };
+    let deliveries = store.deliveries(std::slice::from_ref(&hook), stage.clone());
+    let desk = desk(&store, std::slice::from_ref(&hook));
+    assert_eq!(desk.resend_range("shop", None, None).await.unwrap(), Asked::Stored);
+    let process = Process::start(Deliveries { ports, ..deliveries });
+    until("all is read again", async || log.reads.load(Ordering::SeqCst) > 3000 / RESENT_AHEAD_MAX).await;
+    until("the new one comes", async || stage.posts().len() == 1).await;
+    process.drain().await;
+    let posted_at = posted_at.load(Ordering::SeqCst);
+    assert!((GROWS_AT..GROWS_AT + 5).contains(&posted_at), "after {posted_at} reads");
+}
+
+#[tokio::test]
+async fn a_part_that_cannot_be_read_on_holds_up_nothing_new_until_it_is_passed_over() {
+    let store = Store::open();
+    let stage = Stage::new(|_| answer(200, ""));
+    let hook = webhook("shop", "http://shop.test/hook");
+    let sent = append(&store, 0..5).await;
+    let log = Lagging::new(store.ports().log);
+    let ports = delivery::Ports { log: log.clone(), ..store.ports() };
+    let mut registry = prometheus_client::registry::Registry::default();
+    let metrics = delivery::DeliveryMetrics::register(&mut registry, [&hook.name]);
+    let deliveries = store.deliveries(std::slice::from_ref(&hook), stage.clone());
+    let process = Process::start(Deliveries { ports, metrics, ..deliveries });
+    let is_held_up = |value: u8| {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text.contains(&format!("paybell_webhook_held_up{{endpoint=\"shop\"}} {value}\n"))
+    };
+    until("five are posted", async || stage.posts().len() == 5).await;
+    log.unread.store(3, Ordering::SeqCst);
+    let desk = desk(&store, std::slice::from_ref(&hook));
+    assert_eq!(desk.resend_range("shop", None, None).await.unwrap(), Asked::Stored);
+    until("two come again", async || stage.posts().len() == 7).await;
+    until("that is told", async || is_held_up(1)).await;
+    append(&store, 5..7).await;
+    until("what is new comes", async || stage.posts().len() == 9).await;
+    assert!(is_held_up(1), "it waits all the same");
+    assert_eq!(desk.enable("shop").await.unwrap(), Asked::Stored);
+    until("the rest comes again", async || stage.posts().len() == 11).await;
+    let again: HashSet<Uuid> = stage.posts()[9..].iter().map(|(_, post)| event_of(post).id).collect();
+    assert_eq!(again, HashSet::from_iter(sent[3..].iter().copied()));
+    assert!(is_held_up(0));
+    process.drain().await;
 }
 
 #[tokio::test]

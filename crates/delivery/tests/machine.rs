@@ -7,10 +7,12 @@ mod support;
 use std::collections::{HashMap, HashSet};
 
 use delivery::Settled;
-use delivery::book::{Book, ENTRIES_MAX, Resend};
+use delivery::book::{Book, ENTRIES_MAX, RESENT_MAX, Resend};
 use delivery::breaker::FAILURES_MAX;
 use delivery::config::Wanted;
-use delivery::machine::{IN_FLIGHT_MAX, Machine, Parcel, REPEATS_IN_FLIGHT_MAX, Step};
+use delivery::machine::{
+    Head, IN_FLIGHT_MAX, Machine, Parcel, REPEATS_IN_FLIGHT_MAX, RESENT_AHEAD_MAX, Step,
+};
 use delivery::outcome::{Outcome, Report};
 use delivery::schedule::Schedule;
 use paybell_core::event::{Event, EventType};
@@ -98,6 +100,17 @@ impl World {
         let repeats = self.flying.iter().filter(|parcel| parcel.entry.step > 0).count();
         assert!(repeats <= REPEATS_IN_FLIGHT_MAX);
         assert_eq!(self.machine.in_flight(), self.flying.len());
+    }
+
+    /// Everything that was delivered is to be sent again.
+    fn resend_all(&mut self) {
+        assert!(self.machine.resend(Resend { after: Cursor::START, to: self.log.len() as u64 }));
+    }
+
+    fn append(&mut self) -> Uuid {
+        self.log.push(paid(self.log.len()));
+        self.machine.log_grew();
+        self.log[self.log.len() - 1].id
     }
 
     fn end(&mut self, at: usize, outcome: Outcome) {
@@ -403,6 +416,156 @@ fn a_part_of_another_log_is_not_sent_from_the_oldest_event_on() {
     world.recover();
     assert_eq!(world.posts, posts);
     assert!(world.machine.book().resends.is_empty());
+}
+
+#[test]
+fn what_is_new_goes_out_beside_a_part_that_is_sent_again() {
+    let mut world = World::new(2000, Wanted::default());
+    world.recover();
+    world.resend_all();
+    for _ in 0..100 {
+        world.run();
+        world.end(0, Outcome::Delivered);
+    }
+    for _ in 0..10 {
+        let new = world.append();
+        let before = world.posts;
+        while !world.taken.contains_key(&new) {
+            world.run();
+            world.end(0, Outcome::Delivered);
+        }
+        let ahead = world.posts - before;
+        assert!(ahead <= RESENT_AHEAD_MAX + 2 * IN_FLIGHT_MAX, "{ahead} were sent before it");
+    }
+    world.recover();
+    assert!(world.log[..2000].iter().all(|event| world.taken[&event.id] == 2), "and all of them once more");
+}
+
+#[test]
+fn what_is_sent_again_waits_for_no_end_of_what_is_new() {
+    let mut world = World::new(2000, Wanted::default());
+    world.log.truncate(1);
+    world.recover();
+    world.log.extend((1..2000).map(paid));
+    world.machine.log_grew();
+    world.run();
+    assert!(world.machine.resend(Resend { after: Cursor::START, to: 1 }));
+    while world.taken[&world.log[0].id] < 2 {
+        world.run();
+        world.end(0, Outcome::Delivered);
+    }
+    assert!(world.taken.len() < 200, "{} of those that had waited longer", world.taken.len());
+}
+
+#[test]
+fn what_is_sent_again_and_refused_leaves_room_for_what_is_new() {
+    let mut world = World::new(2 * ENTRIES_MAX, Wanted::default());
+    world.recover();
+    world.resend_all();
+    for _ in 0..10 * ENTRIES_MAX {
+        let until = world.run();
+        match world.flying.is_empty() {
+            false => world.end(0, Outcome::Refused),
+            true => world.now = until.unwrap(),
+        }
+    }
+    assert_eq!(world.machine.book().entries.len(), RESENT_MAX);
+    for _ in 0..20 {
+        world.now = world.now + Millis::seconds(3600);
+        let new = world.append();
+        let ends = (0..RESENT_MAX).find(|_| {
+            world.run();
+            let is_new = world.flying[0].entry.id == new;
+            world.end(0, if is_new { Outcome::Delivered } else { Outcome::Refused });
+            is_new
+        });
+        assert!(ends.is_some_and(|ends| ends <= 2 * IN_FLIGHT_MAX), "{ends:?} repeats ended before it");
+    }
+}
+
+#[test]
+fn only_what_an_endpoint_did_not_get_counts_as_its_lag() {
+    let mut world = World::new(10, Wanted::default());
+    world.recover();
+    world.now = world.now + Millis::seconds(86_400);
+    world.resend_all();
+    world.run();
+    let lag = |world: &World| world.machine.book().lag_ms(world.now);
+    assert_eq!((world.flying.len(), lag(&world)), (IN_FLIGHT_MAX, 0));
+    world.recover();
+    // What waits by itself does, whoever asks for it once more.
+    world.append();
+    world.run();
+    assert!(lag(&world) > 86_000_000);
+    world.resend_all();
+    assert!(world.machine.resend(Resend { after: world.cursor(10), to: 11 }));
+    world.run();
+    assert!(lag(&world) > 86_000_000);
+    // What a person had sent before its turn is owed once it comes.
+    let mut world = World::new(1, Wanted::default());
+    let Step::Read(reading) = world.machine.step(START) else { panic!("it reads first") };
+    world.machine.cannot_read(reading, START);
+    world.resend_all();
+    world.run();
+    assert_eq!((world.flying.len(), lag(&world)), (1, 0));
+    world.now = START + Millis::seconds(3600);
+    world.run();
+    assert!(lag(&world) > 3_500_000, "{:?}", world.machine.book());
+}
+
+/// Steps as with a log of which one event cannot be read.
+fn run_but(world: &mut World, unread: u64) -> Vec<Head> {
+    let mut held_up = Vec::new();
+    loop {
+        match world.machine.step(world.now) {
+            Step::Read(reading) => match world.page(reading.after, reading.limit) {
+                LogRead::Page(page) if reading.after.position + 1 == unread => {
+                    drop(page);
+                    held_up.push(reading.head);
+                    world.machine.cannot_read(reading, world.now);
+                }
+                LogRead::Page(mut page) => {
+                    if page.next.position >= unread && reading.after.position < unread {
+                        page.events.retain(|(cursor, _)| cursor.position < unread);
+                        (page.next, page.has_more) = (page.events.last().unwrap().0, true);
+                    }
+                    world.machine.took(&reading, LogRead::Page(page), world.now);
+                }
+                LogRead::Gone { .. } => panic!("nothing is pruned"),
+            },
+            Step::Post(parcel) => {
+                world.flying.push(*parcel);
+                world.end(0, Outcome::Delivered);
+            }
+            Step::Wait { .. } => return held_up,
+        }
+    }
+}
+
+#[test]
+fn a_part_that_cannot_be_read_on_holds_up_nothing_new_and_the_other_way_round() {
+    let mut world = World::new(20, Wanted::default());
+    world.recover();
+    world.resend_all();
+    assert_eq!(run_but(&mut world, 11), [Head::Resend]);
+    assert_eq!(world.taken[&world.log[9].id], 2, "what lies before it comes");
+    let new = world.append();
+    assert_eq!(run_but(&mut world, 11), []);
+    assert_eq!(world.taken[&new], 1);
+    world.now = world.now + Millis::seconds(10);
+    assert_eq!(run_but(&mut world, 11), [Head::Resend], "it is tried again now and then");
+    world.machine.pass_over(Head::Resend, world.cursor(11));
+    assert_eq!(run_but(&mut world, 11), []);
+    let twice = |world: &World| world.taken.values().filter(|times| **times == 2).count();
+    assert_eq!((twice(&world), world.machine.book().resends.len()), (19, 0));
+
+    let unread = world.log.len() as u64 + 1;
+    world.append();
+    assert_eq!(run_but(&mut world, unread), [Head::Main]);
+    assert!(world.machine.resend(Resend { after: world.cursor(10), to: 11 }));
+    assert_eq!(run_but(&mut world, unread), []);
+    assert_eq!(twice(&world), 20);
+    assert_eq!(world.machine.unread().map(|reading| reading.head).collect::<Vec<_>>(), [Head::Main]);
 }
 
 #[test]

@@ -131,6 +131,9 @@ impl<'s> Session<'s> {
             Step::Post(parcel) => self.post(*parcel, now),
             Step::Read(reading) => {
                 self.read(&reading, now).await?;
+                if reading.head == Head::Resend {
+                    self.look_for_new();
+                }
                 // Reading past many unwanted events leaves no other moment for these.
                 while let Some(Some((id, report))) = self.in_flight.next().now_or_never() {
                     self.settle(id, &report);
@@ -151,18 +154,18 @@ impl<'s> Session<'s> {
         let log = &self.server.ports.log;
         let read = match log.read(Some(reading.after), &reading.filter, reading.limit).await {
             Err(error @ PortError::Corrupt { .. }) => {
-                self.say_unread(&error);
-                self.server.metrics.held_up(&self.server.courier.endpoint.name);
+                self.say_unread(reading.head, &error);
                 self.machine.cannot_read(reading.clone(), now);
+                self.tell_held_up();
                 return Ok(());
             }
             read => read.map_err(Error::from)?,
         };
-        self.server.metrics.reads_on(&self.server.courier.endpoint.name);
         let (gone, was_stranded) =
             (self.machine.book().totals.cursor_gone, self.machine.book().stranded_at.is_some());
         let is_foreign = matches!(read, LogRead::Gone { oldest } if oldest.position < reading.after.position);
         self.machine.took(reading, read, now);
+        self.tell_held_up();
         let name = &self.server.courier.endpoint.name;
         if is_foreign && reading.head == Head::Resend {
             tracing::warn!(
@@ -188,18 +191,35 @@ impl<'s> Session<'s> {
         Ok(())
     }
 
+    /// A long part that is sent again may leave no time in which the log is waited for.
+    fn look_for_new(&mut self) {
+        let (log, cursor) = (self.server.ports.log.clone(), self.machine.book().cursor);
+        if log.grown(cursor).now_or_never().is_some_and(|grown| grown.is_ok()) {
+            self.machine.log_grew();
+        }
+    }
+
+    fn tell_held_up(&self) {
+        let count = self.machine.unread().count();
+        self.server.metrics.held_up(&self.server.courier.endpoint.name, count);
+    }
+
     /// Once a minute: it may stay so until a rolling upgrade ends.
-    fn say_unread(&mut self, error: &PortError) {
+    fn say_unread(&mut self, head: Head, error: &PortError) {
         if self.said_at.is_some_and(|said_at| said_at.elapsed() < SAY_GAP) {
             return;
         }
         self.said_at = Some(Instant::now());
         let name = &self.server.courier.endpoint.name;
+        let what = match head {
+            Head::Main => "what comes next for",
+            Head::Resend => "what is to be sent again to",
+        };
         tracing::error!(
             endpoint = %name,
             error = %error,
-            "the endpoint {name} waits before an event that this version cannot read, and what follows it waits too: \
-             {error}; to have {name} pass it over: paybell endpoint enable {name}"
+            "{what} {name} is an event that this version cannot read, and what follows it waits too: {error}; to have \
+             {name} pass it over: paybell endpoint enable {name}"
         );
     }
 
@@ -285,10 +305,12 @@ impl<'s> Session<'s> {
                         let end = self.server.ports.log.end().await.map_err(Error::from)?;
                         self.machine.float(end);
                     }
-                    if let Some(Reading { after, filter, .. }) = self.machine.unread() {
-                        let past = self.server.ports.log.past_unread(*after, filter).await;
+                    for Reading { head, after, filter, .. } in
+                        self.machine.unread().cloned().collect::<Vec<_>>()
+                    {
+                        let past = self.server.ports.log.past_unread(after, &filter).await;
                         if let Some(past) = past.map_err(Error::from)? {
-                            self.machine.pass_over(past);
+                            self.machine.pass_over(head, past);
                         }
                     }
                     self.machine.enable(self.clock.now());

@@ -1,13 +1,14 @@
 //! Which entry is tried next.
 //!
-//! Repeats take at most half of the places, so that events which fail again and again never keep new ones waiting. While
+//! Repeats take at most half of the places, so that events which fail again and again never keep new ones waiting. What is
+//! sent again takes its turn among the new ones, of which few are read ahead, and comes last among the repeats. While
 //! the breaker probes there is one place, new events come first, and they take turns: if one event alone is what the
 //! endpoint fails on, the next one finds that out.
 
 use paybell_core::Timestamp;
 use uuid::Uuid;
 
-use super::{IN_FLIGHT_MAX, REPEATS_IN_FLIGHT_MAX};
+use super::{Head, IN_FLIGHT_MAX, REPEATS_IN_FLIGHT_MAX};
 use crate::book::{Book, Entry};
 
 pub(super) enum Next {
@@ -16,9 +17,14 @@ pub(super) enum Next {
     Later(Option<Timestamp>),
 }
 
-/// Entries that were read and never tried.
-pub(super) fn untried(book: &Book) -> usize {
-    book.entries.iter().filter(|entry| entry.step == 0 && !entry.in_flight).count()
+/// Entries that were read in this way.
+pub(super) fn of(book: &Book, head: Head) -> impl Iterator<Item = &Entry> {
+    book.entries.iter().filter(move |entry| entry.again == (head == Head::Resend))
+}
+
+/// Of which were never tried.
+pub(super) fn untried(book: &Book, head: Head) -> usize {
+    of(book, head).filter(|entry| entry.step == 0 && !entry.in_flight).count()
 }
 
 pub(super) fn next(book: &Book, now: Timestamp) -> Next {
@@ -31,7 +37,8 @@ pub(super) fn next(book: &Book, now: Timestamp) -> Next {
     let waiting = || book.entries.iter().filter(|entry| !entry.in_flight);
     let is_due = |entry: &&Entry| entry.due <= now;
     let new = waiting().filter(is_due).filter(|entry| entry.step == 0).min_by_key(|entry| entry.due);
-    let repeat = waiting().filter(is_due).filter(|entry| entry.step > 0).min_by_key(|entry| entry.due);
+    let repeat = waiting().filter(is_due).filter(|entry| entry.step > 0);
+    let repeat = repeat.min_by_key(|entry| (entry.again, entry.due));
     let repeat = repeat.filter(|_| repeats < REPEATS_IN_FLIGHT_MAX);
     let chosen = if book.breaker.is_probing() { new.or(repeat) } else { repeat.or(new) };
     match chosen {
