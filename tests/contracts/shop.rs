@@ -44,7 +44,7 @@ impl Guarded {
             Some(body) => request.json(body),
             None => request,
         }
-        .send(self.address())
+        .send_at_last(self.address())
     }
 
     /// Orders that are pending, paid, waiting for a person, and a dead letter, whose id it gives.

@@ -76,7 +76,7 @@ fn every_token_opens_its_own_scopes_only() {
         Request::new("GET", path).send(console).expect(401);
         Request::new("GET", path).token("nobody's").send(console).expect(401);
         for mine in ["events", "orders", "operate"] {
-            let answer = Request::new("GET", path).token(&format!("secret-of-{mine}")).send(console);
+            let answer = Request::new("GET", path).token(&format!("secret-of-{mine}")).send_at_last(console);
             assert_eq!(answer.status, if mine == scope { 200 } else { 403 }, "{mine} at {path}: {answer:?}");
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    harness::{MCH, Ran, Settings, Shop, Simulator, eventually, get, now_ms, run, wait_for, wait_within},
+    harness::{MCH, Ran, Settings, Shop, Simulator, eventually, now_ms, run, wait_for, wait_within},
     life::assert_valid,
 };
 
@@ -100,7 +100,7 @@ pub fn reconcile(shop: &Shop, more: &[&str]) -> Ran {
 }
 
 fn bill(shop: &Shop) -> Option<Value> {
-    let answer = get(shop.service.address("console"), &format!("/v1/bills/{MCH}/{}", yesterday()));
+    let answer = shop.get(&format!("/v1/bills/{MCH}/{}", yesterday()));
     (answer.status == 200).then(|| answer.json())
 }
 

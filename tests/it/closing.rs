@@ -91,13 +91,14 @@ fn close_unpaid_calls_no_order_closed_that_may_still_come_to_exist() {
 #[test]
 fn a_request_that_arrives_when_nobody_waits_for_it_is_the_order_that_a_repeat_finds() {
     let till = till("", ONLY_TOLD);
-    till.simulator.misbehaves(&json!({ "unified_order": { "late": 1.0, "late_ms": 3000 } }));
+    till.simulator.misbehaves(&json!({ "unified_order": { "late": 1.0, "late_ms": 100_000_000 } }));
     let business = json!({ "business_no": "B1" });
     let refused = till.place("T1", &business).expect(504).json();
     assert_eq!(refused["type"], "urn:paybell:problem:outcome-unknown", "{refused}");
     till.simulator.heal();
     let refused = till.place("T2", &business).expect(409).json();
     assert_eq!(refused["type"], "urn:paybell:problem:business-busy", "it may be on its way: {refused}");
+    till.simulator.send("POST", "/_sim/arrivals", &json!({})).expect(204);
     wait_for("it arrives", || till.truth_of("T1"));
     assert_eq!(till.shop.record("T1").unwrap()["placing"]["offered_at"], Value::Null);
     let refused = till.place("T2", &business).expect(409).json();

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     harness::{
-        KEY, MCH, Settings, Shop, eventually, get, post_xml,
+        KEY, MCH, Settings, Shop, eventually, post_xml,
         process::{Ran, paybell},
     },
     kill::free_address,
@@ -71,9 +71,9 @@ fn forgotten(shop: &Shop) {
     eventually("the canary is forgotten", || {
         let asked = shop.wechat.orders_asked();
         asked.iter().any(|order| order.starts_with("PAYBELLCANARY"))
-            && get(shop.service.address("console"), "/v1/orders").json()["orders"] == Value::Array(Vec::new())
+            && shop.get("/v1/orders").json()["orders"] == Value::Array(Vec::new())
     });
-    let events = get(shop.service.address("console"), "/v1/events").expect(200).json();
+    let events = shop.get("/v1/events").expect(200).json();
     assert_eq!(events["events"], Value::Array(Vec::new()), "a canary emits nothing");
     assert_eq!(shop.service.metric("paybell_dead_letters"), 0.0);
 }

@@ -33,7 +33,8 @@ fn a_payment_is_told_over_connections_that_our_own_authority_vouches_for() {
     let pay = format!("/_sim/orders/{MCH}/E1/pay");
     Request::new("POST", &pay).json(&json!({})).send(simulator.address).expect(200);
     let told = wait_for("the payment is told", || {
-        let page = get(service.address("console"), "/v1/events").expect(200).json();
+        let page = Request::new("GET", "/v1/events").send_at_last(service.address("console"));
+        let page = page.expect(200).json();
         page["events"].as_array().unwrap().first().cloned()
     });
     assert_eq!(told["event"]["type"], "order.paid");

@@ -17,16 +17,19 @@ const NEW_KEY: &str = "0123456789abcdef0123456789abcdef";
 fn twenty_callers_who_wait_for_one_order_share_one_query() {
     let shop = Shop::open(&Settings::default());
     shop.wechat.takes(Duration::from_millis(300));
-    // Of callers who come more than a second apart each may have a query: a busy machine is given several chances.
-    let order =
-        (0..20).map(|number| format!("T{number}")).find(|order| twenty_ask_within_a_second(&shop, order));
-    let order = order.expect("twenty callers and one more within a second");
-    assert_eq!(shop.wechat.asked(&order).len(), 1, "one query per order and second");
-    assert_eq!(shop.event(&order, "order.paid")["data"]["learned_by"], "manual");
+    for number in 0..3 {
+        let order = format!("T{number}");
+        let took = twenty_ask(&shop, &order);
+        let queries = shop.wechat.asked(&order).len();
+        // A busy machine may take seconds: then there may be one for each.
+        let fair = 1 + usize::try_from(took.as_secs()).unwrap();
+        assert!((1..=fair).contains(&queries), "one query per order and second: {queries} in {took:?}");
+        assert_eq!(shop.event(&order, "order.paid")["data"]["learned_by"], "manual");
+    }
 }
 
-/// Twenty ask at once, and one when they have their answers. Whether all of it took less than a second.
-fn twenty_ask_within_a_second(shop: &Shop, order: &str) -> bool {
+/// Twenty ask at once, and one when they have their answers. Gives how long all of it took.
+fn twenty_ask(shop: &Shop, order: &str) -> Duration {
     shop.register_fee(order, 1999);
     shop.wechat.says(order, Say::paid(order, 1999));
     let (console, together) = (shop.service.address("console"), Barrier::new(20));
@@ -36,13 +39,13 @@ fn twenty_ask_within_a_second(shop: &Shop, order: &str) -> bool {
         for _ in 0..20 {
             scope.spawn(|| {
                 together.wait();
-                let answer = Request::new("POST", &path).json(&json!({})).send(console).expect(200);
+                let answer = Request::new("POST", &path).json(&json!({})).send_at_last(console).expect(200);
                 assert_eq!(answer.json()["state"], "paid", "{answer:?}");
             });
         }
     });
     shop.order_verb(order, "check?wait=10s", &json!({})).expect(200);
-    begun.elapsed() < Duration::from_secs(1)
+    begun.elapsed()
 }
 
 #[test]
@@ -50,9 +53,10 @@ fn a_wait_that_ends_too_early_says_so_and_the_check_goes_on() {
     let shop = Shop::open(&Settings::default());
     shop.register_fee("T1", 1999);
     shop.wechat.says("T1", Say::paid("T1", 1999));
-    shop.wechat.takes(Duration::from_secs(2));
+    shop.wechat.holds();
     let answer = shop.order_verb("T1", "check?wait=100ms", &json!({})).expect(202);
     assert_eq!(answer.json()["state"], "pending");
+    shop.wechat.lets_go();
     shop.event("T1", "order.paid");
     for unfit in ["check?wait=31s", "check?wait=soon"] {
         shop.order_verb("T1", unfit, &json!({})).expect(400);

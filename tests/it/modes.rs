@@ -123,7 +123,7 @@ fn one_command_takes_over_and_back_and_a_process_that_nobody_restarts_follows() 
     are_told_once(&shop, &during);
     shop.wechat.says("NOTIFIED", Say::paid("NOTIFIED", 1999));
     eventually("the ingress beside other roles follows too", || {
-        shop.notify(crate::harness::Notification::of("NOTIFIED", 1999).signed()).status == 200
+        shop.notify_once(crate::harness::Notification::of("NOTIFIED", 1999).signed()).status == 200
     });
 
     // The others are restarted, one forgotten.

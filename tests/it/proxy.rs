@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::servers::{Redis, wait};
 use wechat_pay::{
     sign::{self, Algorithm, ApiKey},
@@ -14,7 +14,7 @@ use wechat_pay::{
 
 use crate::{
     harness::{
-        APP, Answer, KEY, MCH, Request, Service, Settings, Shop, Simulator, eventually, get,
+        APP, Answer, KEY, MCH, Request, Service, Settings, Shop, Simulator, Stalls, eventually, get,
         receiver::Receiver, receiver::Reply, run, wait_for,
     },
     webhooks::{endpoint, wait_for_serving},
@@ -59,6 +59,15 @@ fn assert_placed(answer: &Answer) {
     assert!(document.get("prepay_id").is_some() && document.get("code_url").is_some(), "{answer:?}");
 }
 
+/// The call does not wait long for a ledger on a busy machine: its registration follows.
+#[track_caller]
+fn registered(shop: &Shop, out_trade_no: &str) -> Value {
+    let record = wait_for(&format!("{out_trade_no} is registered"), || {
+        shop.record(out_trade_no).filter(|record| record["registration"].is_object())
+    });
+    record["registration"].clone()
+}
+
 #[track_caller]
 fn pay(simulator: &Simulator, out_trade_no: &str) {
     simulator
@@ -89,7 +98,7 @@ fn an_order_of_an_unchanged_sdk_reaches_webhook_and_old_handler_although_wechat_
         let order = format!("SDK{number}");
         let answer = place(&shop.service, &order, 1999);
         assert_placed(&answer);
-        let registration = shop.record(&order).unwrap()["registration"].clone();
+        let registration = registered(&shop, &order);
         assert_eq!(
             (&registration["total_fee"], &registration["appid"]),
             (&json!(1999), &json!(APP)),
@@ -113,9 +122,15 @@ fn an_order_of_an_unchanged_sdk_reaches_webhook_and_old_handler_although_wechat_
         assert_eq!(told.count(), 1, "{order}: once per payment");
     }
     assert_eq!((receiver.received("/erp").len(), receiver.received("/notify.php").len()), (ORDERS, ORDERS));
-    let registered = "paybell_proxy_registrations_total{result=\"registered\"}";
+    let counted = |result: &str| {
+        shop.service.metric(&format!("paybell_proxy_registrations_total{{result=\"{result}\"}}"))
+    };
     let orders = f64::from(u32::try_from(ORDERS).unwrap());
-    assert!((shop.service.metric(registered) - orders).abs() < 0.5, "{}", shop.service.metrics());
+    eventually("each is counted once", || {
+        let all = counted("registered") + counted("retried");
+        assert!(all < orders + 0.5, "{}", shop.service.metrics());
+        all > orders - 0.5
+    });
 }
 
 #[test]
@@ -140,9 +155,12 @@ fn what_the_key_did_not_sign_goes_through_and_registers_nothing() {
     assert_eq!((page.status, page.body.as_str()), (200, "ok\n"));
     // Another amount for a number that is known: the first stays, and the call goes on.
     assert_placed(&place(&shop.service, "TWICE", 1999));
-    place(&shop.service, "TWICE", 2999);
-    assert_eq!(shop.record("TWICE").unwrap()["registration"]["total_fee"], 1999);
-    assert!(shop.service.metric("paybell_proxy_registrations_total{result=\"different\"}") > 0.5);
+    assert_eq!(registered(&shop, "TWICE")["total_fee"], 1999);
+    eventually("it is counted as different", || {
+        place(&shop.service, "TWICE", 2999);
+        shop.service.metric("paybell_proxy_registrations_total{result=\"different\"}") > 0.5
+    });
+    assert_eq!(registered(&shop, "TWICE")["total_fee"], 1999);
 }
 
 #[test]
@@ -157,9 +175,10 @@ fn a_ledger_that_is_away_stops_no_order_and_the_miss_is_counted_and_made_good() 
     });
     assert_placed(&place(&shop.service, "BEFORE", 1999));
     let intruder = Intruder::stop_the_ledger(&shop, redis.as_ref());
-    let begun = Instant::now();
+    let (stalls, begun) = (Stalls::watch(shop.service.address("proxy")), Instant::now());
     assert_placed(&place(&shop.service, "MEANWHILE", 1999));
-    let took = begun.elapsed();
+    let ended = Instant::now();
+    let took = stalls.end().own_time(begun, ended);
     eprintln!("a call while the ledger is away: {} ms", took.as_millis());
     assert!(took < Duration::from_secs(5), "an SDK waits 6 s: {took:?}");
     let missed = "paybell_proxy_registrations_total{result=\"missed\"}";
@@ -230,19 +249,20 @@ fn the_proxy_is_a_role_of_its_own_and_needs_its_address() {
 #[test]
 fn a_call_in_hand_gets_its_answer_although_the_process_is_told_to_end() {
     let mut shop = Shop::open(&Settings { top: "proxy.listen = \"127.0.0.1:0\"", ..Settings::default() });
-    shop.wechat.takes(Duration::from_secs(3));
+    shop.wechat.holds();
     let (address, admin) = (shop.service.address("proxy"), shop.service.address("admin"));
     let call = thread::spawn(move || {
         Request::new("POST", "/pay/unifiedorder").xml(unified_order("HAND", 1999)).send(address)
     });
     eventually("the call is at WeChat", || !shop.wechat.asked("HAND").is_empty());
+    registered(&shop, "HAND");
     shop.service.process.signal("TERM");
     eventually("it drains", || get(admin, "/readyz").status == 503);
+    shop.wechat.lets_go();
     let answer = call.join().unwrap().expect(200);
     let document = Document::parse(answer.body.as_bytes()).unwrap();
     sign::verify(&document, &ApiKey::new(KEY).unwrap(), Algorithm::Md5).unwrap();
     assert_eq!(shop.service.process.ended().0.code(), Some(0));
-    shop.wechat.takes(Duration::ZERO);
     shop.start_again();
     assert_eq!(shop.record("HAND").unwrap()["registration"]["total_fee"], 1999);
 }

@@ -36,7 +36,9 @@ fn a_console_is_in_service_while_rabbitmq_is_away() {
         wait_for(&sample, || console.metrics().contains(&format!("{sample} 0\n")).then_some(()));
     }
     let ask = |method: &str, path: &str, body: &serde_json::Value| {
-        Request::new(method, &format!("/v1/orders/{MCH}/{path}")).json(body).send(console.address("console"))
+        Request::new(method, &format!("/v1/orders/{MCH}/{path}"))
+            .json(body)
+            .send_at_last(console.address("console"))
     };
     ask("PUT", "T1", &json!({ "total_fee": 1999 })).expect(201);
     ask("POST", "T2/place", &wish(&json!({}))).expect(201);

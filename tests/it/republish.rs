@@ -63,12 +63,12 @@ fn what_the_stream_lost_is_told_again_under_the_same_ids() {
 
     broker.lose_everything();
     eventually("an empty log is there again", || {
-        shop.get("/v1/events").status == 200 && log(&shop).is_empty()
+        shop.get_once("/v1/events").status == 200 && log(&shop).is_empty()
     });
     // A node may only be behind, so nobody is sent away before a mark tells.
     let place = format!("/v1/events?after={place}");
-    assert_eq!(shop.get(&place).status, 503, "the log may come to that place yet");
-    wait_within(PATIENCE, "that place is gone", || (shop.get(&place).status == 410).then_some(()));
+    assert_eq!(shop.get_once(&place).status, 503, "the log may come to that place yet");
+    wait_within(PATIENCE, "that place is gone", || (shop.get_once(&place).status == 410).then_some(()));
 
     let counted = republish(&shop, &["--since", &begun, "--dry-run", "--json"]).counts();
     assert_eq!(counted["dry_run"], true);

@@ -42,12 +42,14 @@ fn after_a_busy_day_every_metric_is_there_and_no_secret_is_anywhere() {
     let top = format!("console.token_file = \"{}\"", token_file.display());
     let mut shop = Shop::open(&Settings { top: &top, args: &["--log", "trace"], ..Settings::default() });
     let console = shop.service.address("console");
-    let ask =
-        |method: &str, path: &str| Request::new(method, path).token(TOKEN).json(&json!({})).send(console);
+    let ask = |method: &str, path: &str| {
+        Request::new(method, path).token(TOKEN).json(&json!({})).send_at_last(console)
+    };
     // A payment, a mismatch, a dead letter, refusals of every kind, and answers that cannot be used.
     let register = |order: &str, fee: i64| {
         let path = format!("/v1/orders/{MCH}/{order}");
-        Request::new("PUT", &path).token(TOKEN).json(&json!({ "total_fee": fee })).send(console).expect(201);
+        let registration = json!({ "total_fee": fee });
+        Request::new("PUT", &path).token(TOKEN).json(&registration).send_at_last(console).expect(201);
     };
     register("PAID", 1999);
     shop.pay_and_notify("PAID", 1999);

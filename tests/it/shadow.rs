@@ -74,7 +74,7 @@ fn in_shadow_everything_is_decided_and_nothing_leaves_until_the_take_over() {
     assert!((shop.service.metric("paybell_shadow") - 1.0).abs() < 0.1);
 
     shop.wechat.says("BEFORE", Say::paid("BEFORE", 1999));
-    let answer = shop.notify(Notification::of("BEFORE", 1999).signed()).expect(503);
+    let answer = shop.notify_once(Notification::of("BEFORE", 1999).signed()).expect(503);
     assert!(answer.body.contains("FAIL"), "the old handler's word counts, not ours: {answer:?}");
     shop.wait_for_state("BEFORE", "paid");
     // The state is stored first, the event follows.
@@ -129,7 +129,7 @@ fn going_back_tells_what_wechat_was_answered_success_for() {
     shop.wechat.says("ACCEPTED", Say::paid("ACCEPTED", 1999));
     switch(&mut shop, LIVE, SHADOW);
     shop.wechat.says("COPY", Say::paid("COPY", 1999));
-    shop.notify(Notification::of("COPY", 1999).signed()).expect(503);
+    shop.notify_once(Notification::of("COPY", 1999).signed()).expect(503);
     shop.wait_for_state("COPY", "paid");
     assert_eq!(shop.event("ACCEPTED", "order.paid")["data"]["learned_by"], "notification");
     eventually("the old handler is told of both", || {

@@ -53,27 +53,40 @@ fn sigterm_finishes_what_is_in_hand_and_exits_with_0() {
 
 #[test]
 fn a_second_sigterm_ends_at_once_and_loses_nothing() {
+    // A query is given up after 6 s, and then nothing is in hand: a busy machine is given several chances.
+    assert!((0..3).any(|_| two_sigterms_meet_a_query()), "its query was over three times");
+}
+
+/// Whether the second signal came while the query was under way.
+fn two_sigterms_meet_a_query() -> bool {
     let mut shop = Shop::open(&Settings::default());
     shop.wechat.holds();
     shop.wechat.says("T1", Say::paid("T1", 1999));
     shop.notify(Notification::of("T1", 1999).signed()).expect(200);
     eventually("the query is under way", || !shop.wechat.asked("T1").is_empty());
+    let begun = Instant::now();
     let admin = shop.service.address("admin");
     shop.service.process.signal("TERM");
     eventually("it drains", || get(admin, "/readyz").status == 503);
     shop.service.process.signal("TERM");
-    // Who waited for the query would wait for its end, and end with 0.
+    let is_under_way = begun.elapsed() < Duration::from_secs(4);
+    // Who waited for the query would end with 0.
     let (status, _) = shop.service.process.ended();
+    if !is_under_way {
+        return false;
+    }
     assert_eq!(status.code(), Some(130));
     shop.start_again();
     let record = shop.record("T1").unwrap();
     assert_eq!((&record["state"], record["due"].is_object()), (&"pending".into(), true), "{record}");
+    true
 }
 
 #[test]
 fn a_restart_keeps_orders_due_times_events_and_cursors() {
-    // The first look comes only after the restart, on a busy machine too.
-    let mut shop = Shop::open(&Settings { cadence: &["6s", "1h"], ..Settings::default() });
+    // Looks that a busy machine has before the restart find nothing.
+    let cadence = &["6s", "3s", "3s", "3s", "3s", "3s", "3s", "3s", "1h"];
+    let mut shop = Shop::open(&Settings { cadence, ..Settings::default() });
     shop.pay_and_notify("T1", 1999);
     shop.event("T1", "order.paid");
     let cursor = shop.log()[0]["cursor"].as_str().unwrap().to_owned();

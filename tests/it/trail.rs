@@ -59,7 +59,7 @@ fn a_token_asks_as_often_as_its_rate_allows_and_no_other_is_slowed() {
     let tokens = format!("{}{}", block("batch", "rate = \"1/s\""), block("shop", ""));
     let shop = Shop::open(&Settings { merchant: &tokens, ..Settings::default() });
     let ask = |path: &str, token: &str| {
-        Request::new("GET", path).token(token).send(shop.service.address("console"))
+        Request::new("GET", path).token(token).send_at_last(shop.service.address("console"))
     };
     // Twice the rate at once; then one more each second, however long these took.
     let statuses: Vec<u16> = (0..20).map(|_| ask("/v1/orders", "batch-secret").status).collect();

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use wechat_pay::xml::Document;
 
-use crate::harness::{Answer, Request, SUCCESS, Say, Settings, Shop, eventually, post_xml, wait_for};
+use crate::harness::{Answer, Request, SUCCESS, Say, Settings, Shop, eventually, wait_for};
 
 /// The direct merchant and the service provider of the vectors.
 const DIRECT: &str = "1998414015";
@@ -120,7 +120,7 @@ impl<'v> Judged<'v> {
         let mch_id = self.context["mch_id"].as_str().unwrap();
         let ingress = shop.service.address("ingress");
         for path in ["/notify/pay".to_owned(), format!("/notify/pay/{mch_id}")] {
-            let answer = post_xml(ingress, &path, self.body.clone());
+            let answer = Request::new("POST", &path).xml(self.body.clone()).send_at_last(ingress);
             assert_eq!(answer.status, self.status, "{} at {path}: {answer:?}", self.id);
             assert_eq!(answer.header("content-type"), Some("text/xml; charset=utf-8"), "{}", self.id);
             match self.status {
@@ -234,7 +234,7 @@ impl<'v> Asked<'v> {
 
 fn register(shop: &Shop, context: &Value, order: &str, registration: &Value) {
     let path = format!("/v1/orders/{}/{order}", context["mch_id"].as_str().unwrap());
-    let answer = Request::new("PUT", &path).json(registration).send(shop.service.address("console"));
+    let answer = Request::new("PUT", &path).json(registration).send_at_last(shop.service.address("console"));
     assert!(matches!(answer.status, 200 | 201), "{path}: {answer:?}");
 }
 

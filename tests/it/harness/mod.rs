@@ -9,6 +9,7 @@ pub mod process;
 pub mod receiver;
 pub mod shop;
 pub mod simulator;
+pub mod stalls;
 pub mod wechat;
 
 use std::{
@@ -23,6 +24,7 @@ pub use notification::Notification;
 pub use process::{Ran, Running, Service, run};
 pub use shop::{Settings, Shop};
 pub use simulator::Simulator;
+pub use stalls::Stalls;
 pub use wechat::{Say, Wechat};
 
 pub const MCH: &str = "1900000109";

@@ -95,8 +95,15 @@ impl Shop {
         self.service = Service::start(&self.config(), &args);
     }
 
+    /// Notifies until the answer is not 503, as WeChat does.
     #[track_caller]
     pub fn notify(&self, body: impl Into<Vec<u8>>) -> Answer {
+        Request::new("POST", "/notify/pay").xml(body).send_at_last(self.service.address("ingress"))
+    }
+
+    /// For whom 503 may be the right answer.
+    #[track_caller]
+    pub fn notify_once(&self, body: impl Into<Vec<u8>>) -> Answer {
         post_xml(self.service.address("ingress"), "/notify/pay", body)
     }
 
@@ -107,14 +114,20 @@ impl Shop {
         self.notify(Notification::of(out_trade_no, total_fee).signed()).expect(200);
     }
 
-    /// A request to the private API with a JSON body.
+    /// A request to the private API with a JSON body, repeated where its engine was kept back.
     #[track_caller]
     pub fn api(&self, method: &str, path: &str, body: &Value) -> Answer {
-        Request::new(method, path).json(body).send(self.service.address("console"))
+        Request::new(method, path).json(body).send_at_last(self.service.address("console"))
     }
 
     #[track_caller]
     pub fn get(&self, path: &str) -> Answer {
+        Request::new("GET", path).send_at_last(self.service.address("console"))
+    }
+
+    /// For whom 503 may be the right answer.
+    #[track_caller]
+    pub fn get_once(&self, path: &str) -> Answer {
         get(self.service.address("console"), path)
     }
 
@@ -156,16 +169,10 @@ impl Shop {
         });
     }
 
-    /// What a path says as soon as it is not 503: an answer that a busy machine kept back.
-    #[track_caller]
-    pub fn get_at_last(&self, path: &str) -> Answer {
-        wait_for(path, || Some(self.get(path)).filter(|answer| answer.status != 503))
-    }
-
     /// The record, if there is one.
     #[track_caller]
     pub fn record(&self, out_trade_no: &str) -> Option<Value> {
-        let answer = self.get_at_last(&format!("/v1/orders/{MCH}/{out_trade_no}"));
+        let answer = self.get(&format!("/v1/orders/{MCH}/{out_trade_no}"));
         (answer.status == 200).then(|| answer.json())
     }
 
@@ -176,30 +183,31 @@ impl Shop {
         })
     }
 
-    /// The whole log, oldest first, each with its `cursor`.
+    /// The whole log, oldest first, each with its `cursor`. The cluster engine may repeat an event under its id, where
+    /// its confirm comes too late: the first one stands for all.
     #[track_caller]
     pub fn log(&self) -> Vec<Value> {
         let (mut rows, mut after) = (Vec::new(), String::new());
         loop {
-            let page = self.get_at_last(&format!("/v1/events?limit=1000{after}")).expect(200).json();
+            let page = self.get(&format!("/v1/events?limit=1000{after}")).expect(200).json();
             rows.extend(page["events"].as_array().unwrap().iter().cloned());
             if page["has_more"] == false {
-                return rows;
+                break;
             }
             after = format!("&after={}", page["next"].as_str().unwrap());
         }
+        if crate::ENGINE.is_cluster() {
+            let mut seen = std::collections::HashSet::new();
+            rows.retain(|row: &Value| seen.insert(row["event"]["id"].to_string()));
+        }
+        rows
     }
 
-    /// All events of an order. The cluster engine may repeat one under its id, where its confirm comes too late.
+    /// All events of an order.
     #[track_caller]
     pub fn events_of(&self, out_trade_no: &str) -> Vec<Value> {
         let mine = |row: Value| (row["event"]["subject"] == out_trade_no).then(|| row["event"].clone());
-        let mut events: Vec<Value> = self.log().into_iter().filter_map(mine).collect();
-        if crate::ENGINE.is_cluster() {
-            let mut seen = std::collections::HashSet::new();
-            events.retain(|event| seen.insert(event["id"].to_string()));
-        }
-        events
+        self.log().into_iter().filter_map(mine).collect()
     }
 
     /// The types of all events of an order.
@@ -219,6 +227,6 @@ impl Shop {
 
     #[track_caller]
     pub fn dead_letters(&self) -> Vec<Value> {
-        self.get_at_last("/v1/dead").expect(200).json()["dead_letters"].as_array().unwrap().clone()
+        self.get("/v1/dead").expect(200).json()["dead_letters"].as_array().unwrap().clone()
     }
 }

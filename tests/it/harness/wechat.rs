@@ -5,7 +5,10 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -107,6 +110,8 @@ struct State {
     asked: Vec<BTreeMap<String, String>>,
     keys: Vec<String>,
     delay: Duration,
+    /// Nobody gets an answer.
+    is_held: bool,
 }
 
 /// Listens until it is dropped.
@@ -120,7 +125,7 @@ impl Wechat {
     pub fn start() -> Self {
         let state = Arc::new(Mutex::new(State { keys: vec![KEY.to_owned()], ..State::default() }));
         let shared = state.clone();
-        let acceptor = Acceptor::start(move |stream, _| serve(stream, &shared));
+        let acceptor = Acceptor::start(move |stream, is_over| serve(stream, &shared, is_over));
         Self { address: acceptor.address, state, _acceptor: acceptor }
     }
 
@@ -148,6 +153,16 @@ impl Wechat {
         self.state.lock().unwrap().delay = delay;
     }
 
+    /// No answer comes any more until it lets go.
+    pub fn holds(&self) {
+        self.state.lock().unwrap().is_held = true;
+    }
+
+    /// What was held is answered, as was decided when it was asked.
+    pub fn lets_go(&self) {
+        self.state.lock().unwrap().is_held = false;
+    }
+
     /// Keys that requests may be signed with.
     pub fn has_keys(&self, keys: &[&str]) {
         self.state.lock().unwrap().keys = keys.iter().map(|key| (*key).to_owned()).collect();
@@ -158,6 +173,12 @@ impl Wechat {
         let state = self.state.lock().unwrap();
         let about = |fields: &&BTreeMap<String, String>| fields["out_trade_no"] == out_trade_no;
         state.asked.iter().filter(about).cloned().collect()
+    }
+
+    /// Whose turn it was, query by query.
+    pub fn turns(&self) -> Vec<String> {
+        let state = self.state.lock().unwrap();
+        state.asked.iter().map(|fields| fields["out_trade_no"].clone()).collect()
     }
 
     /// Every order that was asked about.
@@ -171,7 +192,7 @@ impl Wechat {
 }
 
 /// One request and its answer. A client that breaks off is no concern of ours.
-fn serve(stream: TcpStream, state: &Mutex<State>) {
+fn serve(stream: TcpStream, state: &Mutex<State>, is_over: &AtomicBool) {
     let Some((path, body)) = read_request(&stream) else { return };
     let document = Document::parse(&body).unwrap();
     let mut fields: BTreeMap<String, String> =
@@ -197,6 +218,12 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
     };
     if !delay.is_zero() {
         thread::sleep(delay);
+    }
+    while state.lock().unwrap().is_held {
+        if is_over.load(Ordering::SeqCst) {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
     }
     let fail = xml::write([("return_code", "FAIL"), ("return_msg", "签名错误")]).into_bytes();
     let (status, body) = match (say, key) {
