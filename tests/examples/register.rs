@@ -5,11 +5,24 @@ use std::process::Command;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::harness::{MCH, Settings, Shop};
+use crate::harness::{MCH, Settings, Shop, wait_for};
 use crate::language::Language;
 
 /// How a registration ended: its code, and what it said.
 fn register(language: Language, api: &str, out_trade_no: &str, total_fee: &str) -> (Option<i32>, String) {
+    // Who is told to come again on a busy machine does.
+    wait_for("an answer that is not 503", || {
+        let ended = register_once(language, api, out_trade_no, total_fee);
+        (!ended.1.contains("503")).then_some(ended)
+    })
+}
+
+fn register_once(
+    language: Language,
+    api: &str,
+    out_trade_no: &str,
+    total_fee: &str,
+) -> (Option<i32>, String) {
     let folder = TempDir::new().unwrap();
     let command = language.command("register");
     let output = Command::new(&command[0])

@@ -74,7 +74,11 @@ fn orders_are_placed_asked_about_and_closed_through_the_proxy() {
     for sdk in Sdk::all() {
         let mut desk = Desk::open(*sdk);
         desk.place("A-1", 1999);
-        let registration = desk.shop.record("A-1").unwrap()["registration"].clone();
+        // The call does not wait long for a ledger on a busy machine: its registration follows.
+        let registration = wait_for("it is registered", || {
+            let record = desk.shop.record("A-1")?;
+            record["registration"].is_object().then(|| record["registration"].clone())
+        });
         assert_eq!(
             (&registration["total_fee"], &registration["appid"]),
             (&json!(1999), &json!(APP)),
@@ -96,11 +100,13 @@ fn orders_are_placed_asked_about_and_closed_through_the_proxy() {
             desk.tell("close", "B-1", &Value::Null).get("answer").is_some().then_some(())
         });
         desk.shop.event("B-1", "order.closed");
-        let misses = desk.shop.service.metrics();
-        let passed = misses.lines().filter(|line| line.starts_with("paybell_proxy_registrations_total"));
-        let unregistered: Vec<&str> =
-            passed.filter(|line| !line.contains("registered") && !line.ends_with(" 0")).collect();
-        assert_eq!(unregistered, [] as [&str; 0], "{sdk:?}: every order was registered");
+        let counted = |result: &str| {
+            desk.shop.service.metric(&format!("paybell_proxy_registrations_total{{result=\"{result}\"}}"))
+        };
+        eventually("every order was registered, at once or a little later", || {
+            counted("registered") + counted("retried") > 1.5
+        });
+        assert_eq!(counted("different") + counted("dropped"), 0.0, "{sdk:?}");
     }
 }
 

@@ -42,11 +42,16 @@ pub struct Ran {
     pub stderr: String,
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end; again where the private API told it to, as on a busy machine.
+#[track_caller]
 pub fn run(args: &[&str]) -> Ran {
-    let Output { status, stdout, stderr } = paybell(args).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ran { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    wait_for(&format!("{args:?} is not told to come again"), || {
+        let Output { status, stdout, stderr } = paybell(args).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let ran = Ran { code: status.code(), stdout: text(stdout), stderr: text(stderr) };
+        let is_to_come_again = ran.code == Some(1) && ran.stderr.contains("(HTTP 503)");
+        (!is_to_come_again).then_some(ran)
+    })
 }
 
 impl Ran {
