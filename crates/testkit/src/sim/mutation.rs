@@ -31,6 +31,8 @@ pub enum Mutation {
     CommitOverwritesRegistration,
     /// A decision made before a registration is stored after it.
     CommitIgnoresFacts,
+    /// I2: an answer to the question before a registration is taken for one to the question after it.
+    OldAnswerToANewQuestion,
     /// I9: what was called unpaid or closed stays so.
     LateTruthIgnored,
     /// A transient answer waits for the next cadence point instead of a backoff.
@@ -63,7 +65,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 28] = [
+    pub const ALL: [Mutation; 29] = [
         Mutation::AnswerBeforeDurable,
         Mutation::ClearBeforePublish,
         Mutation::NoFencing,
@@ -78,6 +80,7 @@ impl Mutation {
         Mutation::FreshEventIds,
         Mutation::CommitOverwritesRegistration,
         Mutation::CommitIgnoresFacts,
+        Mutation::OldAnswerToANewQuestion,
         Mutation::LateTruthIgnored,
         Mutation::TransientIsACadenceStep,
         Mutation::UnverifiedAnswers,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use paybell_core::cadence::Cadence;
 use paybell_core::dead::DeadReason;
 use paybell_core::event::{EventType, OrderData, event_id};
-use paybell_core::{Event, OrderKey, Timestamp};
+use paybell_core::{DeadLetter, Event, OrderKey, Timestamp};
 use uuid::Uuid;
 
 use super::businesses;
@@ -196,13 +196,21 @@ fn is_live(day: &Played, broken: &mut Vec<String>) {
                     EventType::Paid | EventType::DuplicatePayment | EventType::Mismatch
                 )
         };
-        let poisoned = store
-            .dead
-            .values()
-            .any(|letter| letter.reason == DeadReason::Poison && letter.key().as_ref() == Some(key));
+        let is_of = |letter: &DeadLetter, reason: DeadReason| {
+            letter.reason == reason && letter.key().as_ref() == Some(key)
+        };
+        let poisoned = store.dead.values().any(|letter| is_of(letter, DeadReason::Poison));
         let by_ms =
             latest_ms(day, truth, paid, acknowledged, registered) + if poisoned { POISON_MS } else { 0 };
+        let is_for_another_app = registered.is_some() && told.strayed.contains(key);
         match store.log.iter().find(is_told) {
+            _ if is_for_another_app => {
+                if !store.dead.values().any(|letter| is_of(letter, DeadReason::WrongOrder)) {
+                    broken.push(format!(
+                        "{key} was paid through another app than registered, and nobody knows"
+                    ));
+                }
+            }
             None => broken.push(format!(
                 "lost: {key} was paid at {}, acknowledged {acknowledged:?}, registered {registered:?}",
                 Timestamp::from_millis(paid.at_ms)

@@ -183,7 +183,13 @@ impl Ledger for World {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, PortError> {
-        let committed = self.effect("ledger.commit", |store, now_ms| store.commit(commit, now_ms)).await?;
+        let mut committed =
+            self.effect("ledger.commit", |store, now_ms| store.commit(commit, now_ms)).await?;
+        if let (true, Committed::Changed(record)) =
+            (self.breaks(Mutation::OldAnswerToANewQuestion), &mut committed)
+        {
+            record.registration.iter_mut().for_each(|registration| registration.appid = None);
+        }
         self.note(|| {
             format!("commit {} {} → {committed:.9?}", commit.key.out_trade_no, commit.change.outcome)
         });

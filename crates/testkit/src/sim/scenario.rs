@@ -201,7 +201,10 @@ impl Scenario {
             self.shop.told().businesses.insert(key.clone(), business_no);
         }
         let paid_ms = paid.as_ref().map(|paid| paid.at_ms);
-        if let Some(paid_ms) = paid_ms.filter(|_| sim.chance(0.5)) {
+        if sim.chance(0.1) {
+            // Nothing is told of it once it is registered so, and nobody refunds it.
+            self.shop.told().strayed.insert(key.clone());
+        } else if let Some(paid_ms) = paid_ms.filter(|_| sim.chance(0.5)) {
             let is_ghost = sim.chance(0.25);
             let order = Refunded { key: key.clone(), nth, paid_ms, total_fee, is_ghost };
             self.draw_refunds(&order);

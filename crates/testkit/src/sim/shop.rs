@@ -9,11 +9,11 @@ use paybell_core::event::{EventType, Mismatch};
 use paybell_core::ports::CheckQueue;
 use paybell_core::register::{Application, Registered};
 use paybell_core::verdict::{Judged, Judgement, Ruling};
-use paybell_core::{BusinessNo, Check, Currency, Fen, OrderKey, Timestamp};
+use paybell_core::{AppId, BusinessNo, Check, Currency, Fen, OrderKey, Timestamp};
 
 use super::executor::Process;
 use super::ports::World;
-use super::wechat::SimWechat;
+use super::wechat::{OTHER_APPID, SimWechat};
 
 /// What people were told, for the oracle.
 #[derive(Debug, Default)]
@@ -24,6 +24,8 @@ pub struct Ledgers {
     pub registered: BTreeMap<OrderKey, (i64, i64)>,
     /// Which of the shop's own orders an order pays.
     pub businesses: BTreeMap<OrderKey, BusinessNo>,
+    /// Orders that the shop registers for another of its apps than they are paid through.
+    pub strayed: BTreeSet<OrderKey>,
     /// Orders whose payment an operator accepted.
     pub accepted: BTreeMap<OrderKey, i64>,
     pub forgeries_accepted: u32,
@@ -138,10 +140,11 @@ impl Shop {
     pub async fn register(self, key: OrderKey, at_ms: i64, created_ms: i64, total_fee: i64) {
         let sim = self.world.sim.clone();
         sim.pause(at_ms - sim.now_ms()).await;
+        let is_astray = self.told().strayed.contains(&key);
         let application = Application {
             total_fee: Fen::new(total_fee).expect("the scenario draws small amounts"),
             fee_type: Some(Currency::CNY),
-            appid: None,
+            appid: is_astray.then(other_appid),
             sub_mch_id: None,
             created_at: Some(Timestamp::from_millis(created_ms)),
             expires_at: None,
@@ -206,4 +209,8 @@ impl Shop {
             return;
         }
     }
+}
+
+fn other_appid() -> AppId {
+    AppId::new(OTHER_APPID).expect("it begins with wx")
 }

@@ -175,6 +175,7 @@ impl Store {
         let (write, committed) = lease::commit(stored.as_ref(), &wanted, now);
         if let (true, Some(stored)) = (write != Write::Keep, &stored) {
             self.check_amounts(stored, &wanted);
+            self.check_whose(stored, &wanted);
         }
         let write = match write {
             Write::Put(mut record) if self.breaks(Mutation::CommitOverwritesRegistration) => {
@@ -227,6 +228,19 @@ impl Store {
                 stored.verdict.as_ref().map(|one| (Some(one.total_fee), Some(one.fee_type.clone())));
             if paid != registered && Some(&paid) != accepted.as_ref() {
                 self.broken.push(format!("I3: {} paid {paid:?}, registered {registered:?}", stored.key));
+            }
+        }
+    }
+
+    /// I2, at the moment of the commit: whose order the ledger holds it for then.
+    fn check_whose(&mut self, stored: &Record, wanted: &Commit) {
+        let Some(appid) = stored.registration.as_ref().and_then(|one| one.appid.as_ref()) else { return };
+        for event in &wanted.change.events {
+            let data = event.order().expect("a record tells of its order");
+            if data.appid.as_ref() != Some(appid) {
+                let (kind, told) = (event.kind.as_str(), &data.appid);
+                self.broken
+                    .push(format!("I2: {kind} of {} for {told:?}, registered for {appid}", stored.key));
             }
         }
     }

@@ -21,6 +21,8 @@ use super::ports::World;
 use super::refunds::RefundBooks;
 
 pub const APPID: &str = "wx8888888888888888";
+/// Another app of the same merchant, for which nobody ever pays.
+pub const OTHER_APPID: &str = "wx9999999999999999";
 pub const KEY: &str = "192006250b4c09247ec02edce69f6a2d";
 
 /// What is true of one order.
@@ -73,7 +75,10 @@ pub(super) type Fields = Vec<(&'static str, String)>;
 impl SimWechat {
     pub fn new(world: World) -> Self {
         let key = ApiKey::new(KEY).expect("the key of the reference has 32 characters");
-        let facts = MerchantFacts { app_ids: vec![APPID.to_owned()], sub_mch_ids: Vec::new() };
+        let facts = MerchantFacts {
+            app_ids: vec![APPID.to_owned(), OTHER_APPID.to_owned()],
+            sub_mch_ids: Vec::new(),
+        };
         Self { world, books: Arc::default(), key, facts }
     }
 
