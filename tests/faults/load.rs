@@ -15,7 +15,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{MCH, Notification, Request, SUCCESS},
+    harness::{MCH, Notification, Request, SUCCESS, Stalls},
     rig::Rig,
 };
 
@@ -37,7 +37,8 @@ struct Shared {
     paid: Mutex<BTreeSet<String>>,
     registered: Mutex<BTreeSet<String>>,
     acknowledged: Mutex<BTreeSet<String>>,
-    slowest: Mutex<Duration>,
+    /// Answers that are to be judged: from which ingress, when it was asked, when it answered.
+    answers: Mutex<Vec<(usize, Instant, Instant)>>,
     unexpected: Mutex<Vec<String>>,
 }
 
@@ -45,6 +46,8 @@ struct Shared {
 pub struct Load {
     shared: Arc<Shared>,
     customers: Vec<JoinHandle<()>>,
+    /// Of each ingress.
+    stalls: Vec<Stalls>,
     begun: Instant,
     first: usize,
 }
@@ -52,6 +55,7 @@ pub struct Load {
 /// What they did.
 pub struct Loaded {
     shared: Arc<Shared>,
+    slowest: Duration,
     first: usize,
 }
 
@@ -68,7 +72,7 @@ impl Load {
             paid: Mutex::default(),
             registered: Mutex::default(),
             acknowledged: Mutex::default(),
-            slowest: Mutex::default(),
+            answers: Mutex::default(),
             unexpected: Mutex::default(),
         });
         let customer = |_| {
@@ -76,7 +80,8 @@ impl Load {
             thread::spawn(move || shared.shop_on())
         };
         let customers = (0..CUSTOMERS).map(customer).collect();
-        Self { shared, customers, begun: Instant::now(), first }
+        let stalls = shared.ingresses.iter().map(|ingress| Stalls::watch(*ingress)).collect();
+        Self { shared, customers, stalls, begun: Instant::now(), first }
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -94,7 +99,11 @@ impl Load {
     pub fn stop(self) -> Loaded {
         self.shared.is_over.store(true, Ordering::SeqCst);
         self.customers.into_iter().for_each(|customer| customer.join().unwrap());
-        Loaded { shared: self.shared, first: self.first }
+        let stalled: Vec<_> = self.stalls.into_iter().map(Stalls::end).collect();
+        let answers = std::mem::take(&mut *self.shared.answers.lock().unwrap());
+        let own_times = answers.iter().map(|(of, begun, ended)| stalled[*of].own_time(*begun, *ended));
+        let slowest = own_times.max().unwrap_or_default();
+        Loaded { shared: self.shared, slowest, first: self.first }
     }
 }
 
@@ -118,8 +127,9 @@ impl Loaded {
         self.shared.registered.lock().unwrap().clone()
     }
 
+    /// Of all answers of a live ingress the longest, without the time that the machine took.
     pub fn slowest(&self) -> Duration {
-        *self.shared.slowest.lock().unwrap()
+        self.slowest
     }
 
     /// Answers that no ingress may give.
@@ -192,14 +202,12 @@ impl Shared {
         }
         // The other one the next time: WeChat's connections are spread, too.
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let ingress = self.ingresses[turn % self.ingresses.len()];
+        let of = turn % self.ingresses.len();
+        let ingress = self.ingresses[of];
         let begun = Instant::now();
         let answer = Request::new("POST", "/notify/pay").xml(body.as_bytes().to_vec()).try_send(ingress).ok();
         let Some(answer) = answer else { return Some((order, body, Instant::now() + AGAIN)) };
-        {
-            let mut slowest = self.slowest.lock().unwrap();
-            *slowest = slowest.max(begun.elapsed());
-        }
+        self.answers.lock().unwrap().push((of, begun, Instant::now()));
         match answer.status {
             200 if answer.body == SUCCESS => {
                 self.acknowledged.lock().unwrap().insert(order);

@@ -161,8 +161,7 @@ impl Shop {
             account.is_right(number, fault);
         }
         assert_eq!(account.refunds.len(), self.served - first, "{fault}: one refund for each wish");
-        let dead = self.rig.api("GET", "/v1/dead", None).unwrap().expect(200).json();
-        assert_eq!(dead["dead_letters"], json!([]), "{fault}");
+        assert_eq!(self.rig.dead_letters(), json!([]), "{fault}");
         told
     }
 

@@ -132,16 +132,15 @@ impl Rig {
         [&self.ingresses, &self.workers, &self.schedulers, &self.consoles].into_iter().flatten()
     }
 
-    /// One fault under load: `fault` begins it, and gives back when it is over. Then the promise is checked. Gives how
-    /// long it took until everything was told.
+    /// One fault under load: `fault` begins it, and gives back when it is over. Then the promise is checked.
     #[track_caller]
-    pub fn suffer(&mut self, name: &str, fault: impl FnOnce(&mut Rig)) -> Duration {
-        self.suffer_and_keep(name, Kept::Everything, fault)
+    pub fn suffer(&mut self, name: &str, fault: impl FnOnce(&mut Rig)) {
+        self.suffer_and_keep(name, Kept::Everything, fault);
     }
 
     /// The same for a fault that may cost the registrations.
     #[track_caller]
-    pub fn suffer_and_keep(&mut self, name: &str, kept: Kept, fault: impl FnOnce(&mut Rig)) -> Duration {
+    pub fn suffer_and_keep(&mut self, name: &str, kept: Kept, fault: impl FnOnce(&mut Rig)) {
         let load = Load::start(self, self.placed);
         wait_for("the load runs", || (load.elapsed() >= CALM && load.successes() >= 20).then_some(()));
         fault(self);
@@ -161,7 +160,6 @@ impl Rig {
             recovered.duration_since(ended).as_secs_f64(),
             told.duration_since(ended).as_secs_f64()
         );
-        told.duration_since(ended)
     }
 
     /// SIGKILL for one of these.
@@ -189,6 +187,15 @@ impl Rig {
     pub fn record(&self, order: &str) -> Option<Value> {
         let answer = self.api("GET", &format!("/v1/orders/{MCH}/{order}"), None)?;
         (answer.status == 200).then(|| answer.json())
+    }
+
+    /// What a person has to look at.
+    #[track_caller]
+    pub fn dead_letters(&self) -> Value {
+        let answer = wait_for("the dead letters are listed", || {
+            self.api("GET", "/v1/dead", None).filter(|answer| answer.status == 200)
+        });
+        answer.json()["dead_letters"].clone()
     }
 
     /// Whether every process of these is ready, or none.

@@ -7,7 +7,10 @@ use lapin::{
 };
 use testkit::servers::{shared_rabbit, shared_redis, wait};
 
-use crate::{harness::eventually, rig::Rig};
+use crate::{
+    harness::{eventually, wait_for},
+    rig::Rig,
+};
 
 #[test]
 fn a_subscriber_that_refuses_everything_stops_no_other_and_is_counted() {
@@ -31,7 +34,7 @@ fn a_subscriber_that_refuses_everything_stops_no_other_and_is_counted() {
     let refused: f64 =
         rig.workers.iter().map(|worker| worker.metric("paybell_event_fanout_refused_total")).sum();
     assert!(refused >= 1.0, "refusals are counted: {refused}");
-    let told = crate::promise::events(&rig).unwrap();
+    let told = wait_for("the log is read", || crate::promise::events(&rig));
     let heard = || runtime.block_on(count(&channel, &healthy));
     eventually("the healthy one hears everything", || heard() >= told.len());
 }
