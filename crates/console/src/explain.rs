@@ -151,8 +151,8 @@ pub static PROBLEMS: &[Explained] = &[
         "The endpoint does not want this event", "Look at its types and mch_ids; events of shadow mode are told to nobody",
         "该端点不接收此事件", "检查端点的 types 和 mch_ids；影子模式的事件不会发出"]),
     row("too-many-wishes", "409", [
-        "64 wishes wait for the endpoint already", "See whether a worker runs that serves it, then repeat",
-        "该端点已有 64 个待处理请求", "确认有 worker 正在服务该端点，然后重试"]),
+        "64 wishes wait for the endpoint already", "See whether a worker runs that serves it, enable it if it is disabled, then repeat",
+        "该端点已有 64 个待处理请求", "确认有 worker 正在服务该端点；若它已停用，先启用；然后重试"]),
     row("cursor-gone", "410", [
         "The event after which to continue is not in the log any more. A place that this node does not have yet is 503, not this", "Continue after `oldest`, and read the orders that you are unsure of",
         "游标对应的事件已不在日志中。本节点尚未收到的位置返回 503，不是 410", "从 oldest 继续，并查询不确定的订单"]),

@@ -67,6 +67,9 @@ pub struct Book {
     /// The number of the last wish that was fulfilled.
     #[serde(default)]
     pub wishes_done: u64,
+    /// The number of the last wish to enable it that was fulfilled; wishes before it may still wait for room.
+    #[serde(default)]
+    pub enables_done: u64,
 }
 
 /// Which process works on the endpoint, and until when.
@@ -178,6 +181,7 @@ impl Book {
             given_up: VecDeque::new(),
             totals: Totals::default(),
             wishes_done: 0,
+            enables_done: 0,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::book::Resend;
 use crate::config::EndpointName;
 use crate::error::Error;
 
-/// Wishes that wait, at most.
+/// Parts of the log that wait to be sent again, at most; beside them there is room for one [`Wish::Enable`].
 pub const WISHES_MAX: usize = 64;
 
 /// Tries of a change that others keep spoiling.
@@ -46,12 +46,20 @@ impl WishBox {
         Self { notes, name: format!("delivery-wishes/{name}") }
     }
 
-    /// Adds a wish; `false` if too many wait.
+    /// Adds a wish; `false` if too many wait. Nothing keeps anybody from enabling, which may be what makes room: the last
+    /// such wish stands for those before it.
     pub async fn add(&self, wish: Wish) -> Result<bool, Error> {
         for _ in 0..TRIES_MAX {
             let (version, mut wishes) = self.load().await?;
-            if wishes.waiting.len() >= WISHES_MAX {
-                return Ok(false);
+            let is_other = |known: &(u64, Wish)| known.1 != Wish::Enable;
+            match wish {
+                Wish::Enable => wishes.waiting.retain(is_other),
+                Wish::Resend(_)
+                    if wishes.waiting.iter().filter(|known| is_other(known)).count() >= WISHES_MAX =>
+                {
+                    return Ok(false);
+                }
+                Wish::Resend(_) => {}
             }
             wishes.last += 1;
             wishes.waiting.push((wishes.last, wish));

@@ -298,36 +298,46 @@ impl<'s> Session<'s> {
         }
         self.wishes_at = Instant::now();
         let done = self.machine.book().wishes_done;
-        for (number, wish) in self.server.wishes.waiting(done).await? {
-            match wish {
-                Wish::Enable => {
-                    if self.machine.book().stranded_at.is_some() {
-                        let end = self.server.ports.log.end().await.map_err(Error::from)?;
-                        self.machine.float(end);
-                    }
-                    for Reading { head, after, filter, .. } in
-                        self.machine.unread().cloned().collect::<Vec<_>>()
-                    {
-                        let past = self.server.ports.log.past_unread(after, &filter).await;
-                        if let Some(past) = past.map_err(Error::from)? {
-                            self.machine.pass_over(head, past);
-                        }
-                    }
-                    self.machine.enable(self.clock.now());
-                }
-                Wish::Resend(resend) if self.machine.resend(resend) => {}
-                Wish::Resend(_) => break,
+        let waiting = self.server.wishes.waiting(done).await?;
+        let has_enabled = self.fulfil_enable(&waiting).await?;
+        for (number, wish) in waiting {
+            if let Wish::Resend(resend) = wish
+                && !self.machine.resend(resend)
+            {
+                break;
             }
             // Whatever a person asked for, they looked.
             self.machine.book_mut().began_anew_at = None;
             self.machine.book_mut().wishes_done = number;
         }
         let done_now = self.machine.book().wishes_done;
-        if done_now > done {
+        if has_enabled || done_now > done {
             self.write(Hold::Renewed).await?;
+        }
+        if done_now > done {
             self.server.wishes.forget(done_now).await?;
         }
-        Ok(done_now > done)
+        Ok(has_enabled || done_now > done)
+    }
+
+    /// Before all others, and once: where nothing is sent, nothing that waits for room ever finds any.
+    async fn fulfil_enable(&mut self, waiting: &[(u64, Wish)]) -> Result<bool, Ended> {
+        let done = self.machine.book().enables_done;
+        let newest = waiting.iter().rev().find(|(_, wish)| *wish == Wish::Enable);
+        let Some((number, _)) = newest.filter(|(number, _)| *number > done) else { return Ok(false) };
+        let log = self.server.ports.log.clone();
+        if self.machine.book().stranded_at.is_some() {
+            self.machine.float(log.end().await.map_err(Error::from)?);
+        }
+        for Reading { head, after, filter, .. } in self.machine.unread().cloned().collect::<Vec<_>>() {
+            if let Some(past) = log.past_unread(after, &filter).await.map_err(Error::from)? {
+                self.machine.pass_over(head, past);
+            }
+        }
+        self.machine.enable(self.clock.now());
+        let book = self.machine.book_mut();
+        (book.began_anew_at, book.enables_done) = (None, *number);
+        Ok(true)
     }
 
     /// Ends what is in flight within the time that there is, and frees the lease, so that another process goes on at
