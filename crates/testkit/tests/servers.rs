@@ -191,6 +191,14 @@ async fn a_proxy_cuts_and_refuses() {
     }
     assert!(ping(&mut second).is_err());
 
+    // A port that somebody takes meanwhile is told, not waited for.
+    let lost = Proxy::start(redis.port());
+    lost.refuse();
+    let _theirs = std::net::TcpListener::bind(("127.0.0.1", lost.port())).unwrap();
+    let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| lost.speak())).unwrap_err();
+    assert!(told.downcast_ref::<String>().unwrap().contains("was taken meanwhile"));
+    drop(lost);
+
     // A server that goes away is seen through it.
     let mut third = connect(proxy.port()).unwrap();
     ping(&mut third).unwrap();

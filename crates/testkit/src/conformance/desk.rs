@@ -25,7 +25,7 @@ pub const MERCHANT: &str = "1900000109";
 pub const LEASE: Millis = Millis::seconds(30);
 
 /// The longest that anything may take before a case gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An engine and the clock it goes by.
 pub struct Desk {
@@ -131,12 +131,13 @@ impl Desk {
     /// Waits until the lane's backlog is this.
     pub async fn backlog_becomes(&self, lane: Lane, count: u64) {
         let reached = async {
-            while self.on.queue.backlog(lane).await.unwrap() != count {
+            // An engine may be too busy to count in time, and is asked again.
+            while self.on.queue.backlog(lane).await.ok() != Some(count) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         let last = timeout(PATIENCE, reached).await;
-        assert!(last.is_ok(), "backlog stays {}", self.on.queue.backlog(lane).await.unwrap());
+        assert!(last.is_ok(), "backlog stays {:?}", self.on.queue.backlog(lane).await);
     }
 
     pub async fn page(&self, after: Option<paybell_core::ports::Cursor>, limit: usize) -> EventPage {

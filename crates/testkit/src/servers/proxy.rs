@@ -28,6 +28,8 @@ struct Network {
 struct State {
     mode: Mode,
     is_listening: bool,
+    /// Why the port could not be had again: this proxy is at its end.
+    lost: Option<String>,
     /// Rises with every cut: a connection of an older one ends.
     cuts: u64,
     streams: Vec<Weak<TcpStream>>,
@@ -45,7 +47,8 @@ impl Proxy {
     pub fn start(target: u16) -> Self {
         let listener = ports::listen();
         let port = listener.local_addr().expect("a bound listener has an address").port();
-        let state = State { mode: Mode::Speaks, is_listening: true, cuts: 0, streams: Vec::new() };
+        let state =
+            State { mode: Mode::Speaks, is_listening: true, lost: None, cuts: 0, streams: Vec::new() };
         let target = SocketAddr::from((Ipv4Addr::LOCALHOST, target));
         let network = Arc::new(Network { target, state: Mutex::new(state), changed: Condvar::new() });
         let accepting = network.clone();
@@ -114,7 +117,16 @@ impl Network {
             // Wakes the thread that waits for a connection.
             let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
         }
-        drop(self.wait_while(|state| state.mode == mode && state.is_listening != should_listen));
+        let state = self.wait_while(|state| {
+            state.mode == mode
+                && state.is_listening != should_listen
+                && (state.lost.is_none() || !should_listen)
+        });
+        let lost = state.lost.clone();
+        drop(state);
+        if let Some(lost) = lost.filter(|_| should_listen) {
+            panic!("{lost}");
+        }
     }
 
     fn cut(&self) {
@@ -146,7 +158,15 @@ impl Network {
                 return;
             }
             let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-            listener = bound.unwrap_or_else(|error| panic!("port {port} was taken meanwhile: {error}"));
+            listener = match bound {
+                Ok(listener) => listener,
+                Err(error) => {
+                    // Whoever has the proxy speak is told: a panic here nobody would see.
+                    self.state().lost = Some(format!("port {port} was taken meanwhile: {error}"));
+                    self.changed.notify_all();
+                    return;
+                }
+            };
             self.state().is_listening = true;
             self.changed.notify_all();
         }
