@@ -215,13 +215,13 @@ async fn an_oversize_body_gets_its_413_although_the_client_still_sends() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_time_and_a_used_one_is_not() {
     let server =
-        Server::start(Limits { idle_timeout_ms: 1_500, head_timeout_ms: 1_000, ..Limits::default() }).await;
+        Server::start(Limits { idle_timeout_ms: 8_000, head_timeout_ms: 7_000, ..Limits::default() }).await;
     let mut stream = server.connect().await;
-    // All of it is longer than the time, each pause much shorter: a machine may stand still for a second.
+    // All of it is longer than the time, each pause much shorter: a machine may stand still for seconds.
     for _ in 0..4 {
         stream.write_all(GET).await.unwrap();
         read_until(&mut stream, "\r\n\r\n").await;
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        tokio::time::sleep(Duration::from_millis(2_700)).await;
     }
     assert_eq!(read_to_end(&mut stream).await.unwrap(), "");
 }

@@ -36,6 +36,9 @@ fn make_pair(dir: &Path, name: &str) -> Pair {
     Pair { certificate, key, der: made.cert.der().clone() }
 }
 
+/// The longest that anything may take before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 async fn serve(tls: TlsConfig, limits: Limits) -> SocketAddr {
     let listener = Listener::bind("127.0.0.1:0", limits, Some(tls)).await.unwrap();
     let address = listener.local_addr();
@@ -69,7 +72,7 @@ async fn ask(address: SocketAddr, name: ServerName<'static>, trusted: &Pair) -> 
     let mut stream = connect(address, name, trusted).await?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await?;
     let mut answer = String::new();
-    timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await.expect("an answer")?;
+    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("an answer")?;
     Ok(answer)
 }
 
@@ -116,10 +119,10 @@ async fn an_open_connection_goes_on_while_the_certificate_is_replaced() {
     for _ in 0..2 {
         open.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
         let mut answer = vec![0; "HTTP/1.1 200 OK".len()];
-        timeout(Duration::from_secs(20), open.read_exact(&mut answer)).await.expect("an answer").unwrap();
+        timeout(PATIENCE, open.read_exact(&mut answer)).await.expect("an answer").unwrap();
         assert_eq!(answer, b"HTTP/1.1 200 OK", "the connection of before is served on");
         let mut rest = [0; 4096];
-        while !timeout(Duration::from_secs(20), open.read(&mut rest))
+        while !timeout(PATIENCE, open.read(&mut rest))
             .await
             .unwrap()
             .is_ok_and(|read| rest.get(..read).is_some_and(|rest| rest.ends_with(b"encrypted: true")))
@@ -136,11 +139,11 @@ async fn a_peer_that_never_greets_is_cut_and_a_plain_one_refused() {
     let address = serve(tls, Limits { tls_handshake_timeout_ms: 300, ..Limits::default() }).await;
     let mut silent = TcpStream::connect(address).await.unwrap();
     let mut rest = Vec::new();
-    let cut = timeout(Duration::from_secs(20), silent.read_to_end(&mut rest)).await.expect("cut");
+    let cut = timeout(PATIENCE, silent.read_to_end(&mut rest)).await.expect("cut");
     assert!(cut.is_err() || rest.is_empty());
     let mut plain = TcpStream::connect(address).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    let _ = timeout(Duration::from_secs(20), plain.read_to_end(&mut rest)).await.expect("cut");
+    let _ = timeout(PATIENCE, plain.read_to_end(&mut rest)).await.expect("cut");
     assert!(!rest.starts_with(b"HTTP"), "no plain answer on a TLS port");
 }
 
