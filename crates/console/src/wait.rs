@@ -101,12 +101,13 @@ impl Drop for Place {
     }
 }
 
-/// Stores the check, unless the order was looked at this very moment.
+/// Stores the check, unless the order was looked at this very moment. That look says nothing of its refunds: for them the
+/// check is stored, and looks at the order no sooner than otherwise.
 async fn ask(ports: Ports, key: OrderKey) -> Result<Asked, PortError> {
     let at = ports.ledger.clock().await?.now;
     let record = ports.records.read(&key).await?;
     let was_known = record.is_some();
-    if !record.is_some_and(|record| is_answered(&record, at)) {
+    if !record.is_some_and(|record| is_answered(&record, at) && !record.has_open_refunds()) {
         ports.queue.publish(&[Check::manual(key)]).await?;
     }
     Ok(Asked { at, was_known })

@@ -125,7 +125,7 @@ pub fn take_from(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp
         && !releases
         && was_just_looked_at(stored, now)
     {
-        return fresh(stored);
+        return fresh(stored, now);
     }
     let mut record = stored.clone();
     if gave_up(stored, request) {
@@ -136,17 +136,19 @@ pub fn take_from(stored: Option<&Record>, request: &LeaseRequest, now: Timestamp
 }
 
 /// Whoever asks may have changed something since that look: the order is due again as soon as it may be looked at, unless
-/// there is nothing more to learn.
-fn fresh(stored: &Record) -> Taking {
+/// there is nothing more to learn. A look at the order says nothing of its refunds: they are due again then, too.
+fn fresh(stored: &Record, now: Timestamp) -> Taking {
     let looked_at = stored.progress.looked_at.unwrap_or(stored.updated_at);
     let wanted = Due { at: looked_at + FRESH, cause: Cause::Manual };
     let order = if stored.refunds.is_empty() { stored.due } else { stored.order_due };
     let is_told = matches!(stored.state, State::Paid | State::Refunded);
-    if is_told || order.is_some_and(|due| due.at <= wanted.at) {
+    let is_at_rest = is_told || order.is_some_and(|due| due.at <= wanted.at);
+    let mut record = stored.clone();
+    let has_wish = refund::want_all_at(&mut record, wanted.at, now);
+    if is_at_rest && !has_wish {
         return Taking::without_write(Taken::Fresh);
     }
-    let mut record = stored.clone();
-    record.rest_until(Some(wanted));
+    record.rest_until(if is_at_rest { order } else { Some(wanted) });
     Taking { write: Write::Put(Box::new(record)), taken: Taken::Fresh, dead: None }
 }
 

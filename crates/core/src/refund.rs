@@ -19,7 +19,7 @@ use crate::money::{Currency, Fen};
 use crate::time::{Millis, Timestamp, rfc3339_option};
 
 pub(crate) use again::again;
-pub(crate) use hint::{hint, is_news, make_place, take_in_hand, want, want_all};
+pub(crate) use hint::{hint, is_news, make_place, take_in_hand, want, want_all, want_all_at};
 pub(crate) use list::{apply, due, stands};
 pub use request::{RefundApplication, RefundAsked, RefundDenial, request};
 

@@ -101,6 +101,20 @@ async fn a_look_less_than_a_second_ago_answers_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_look_less_than_a_second_ago_says_nothing_of_a_refund() {
+    let desk = Desk::open();
+    desk.order("T1", Some(&paid(100))).await;
+    let refund =
+        format!("POST /v1/orders/{MCH}/T1/refunds\n\n{{\"out_refund_no\":\"R1\",\"refund_fee\":50}}");
+    assert_eq!(desk.ask(&refund).await.status, 201);
+    pass(500).await;
+    let published = desk.engine.published();
+    let (answered, took) = timed(&desk, &check("T1", "5s")).await;
+    assert_eq!((answered.status, took), (200, 0), "the order is known");
+    assert_eq!(desk.engine.published(), published + 1, "and its refund is looked at");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_transient_answer_is_no_look() {
     let desk = Desk::open();
     desk.order("T1", None).await;

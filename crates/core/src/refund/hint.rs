@@ -50,24 +50,47 @@ pub(crate) fn make_place(record: &mut Record) {
 
 /// A person asks about the order: every refund that may still change is looked at now, one that was given up too.
 pub(crate) fn want_all(record: &mut Record, now: Timestamp) {
-    let may_change = |refund: &&mut Refund| {
-        matches!(
-            refund.state,
-            RefundState::Asked | RefundState::Notified | RefundState::Processing | RefundState::Abnormal
-        )
-    };
-    record.refunds.iter_mut().filter(may_change).for_each(|refund| want(refund, now));
+    record.refunds.iter_mut().filter(|refund| may_change(refund)).for_each(|refund| want(refund, now));
+}
+
+/// The same from `at` on, where the order rests until then. `false` if each is to be looked at by then anyway.
+pub(crate) fn want_all_at(record: &mut Record, at: Timestamp, now: Timestamp) -> bool {
+    let is_wanted = |refund: &Refund| refund.hints > 0 && refund.next_at.is_some_and(|next_at| next_at <= at);
+    let mut is_new = false;
+    for refund in record.refunds.iter_mut().filter(|refund| may_change(refund) && !is_wanted(refund)) {
+        is_new = true;
+        want_at(refund, at, now);
+    }
+    is_new
+}
+
+impl Record {
+    /// Whether a refund of it may still change: a look at the order alone says nothing of that.
+    pub fn has_open_refunds(&self) -> bool {
+        self.refunds.iter().any(may_change)
+    }
+}
+
+fn may_change(refund: &Refund) -> bool {
+    matches!(
+        refund.state,
+        RefundState::Asked | RefundState::Notified | RefundState::Processing | RefundState::Abnormal
+    )
 }
 
 /// Somebody wishes it to be looked at now.
 pub(crate) fn want(refund: &mut Refund, now: Timestamp) {
+    want_at(refund, now, now);
+}
+
+fn want_at(refund: &mut Refund, at: Timestamp, now: Timestamp) {
     refund.hints = refund.hints.saturating_add(1);
     refund.unseen = 0;
     if refund.next_at.is_none() && !refund.state.is_final() {
         // It had been given up: from now on it is watched anew.
         refund.known_at = now;
     }
-    refund.next_at = Some(refund.next_at.map_or(now, |at| at.min(now)));
+    refund.next_at = Some(refund.next_at.map_or(at, |next_at| next_at.min(at)));
 }
 
 /// Chooses what the lease is for: the order, where its own due time has come, else the refund that has waited longest.

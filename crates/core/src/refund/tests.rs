@@ -3,7 +3,7 @@
 use super::*;
 use crate::check::Check;
 use crate::ids::OutRefundNo;
-use crate::lease::{Committed, Taken};
+use crate::lease::{Committed, FRESH, Taken};
 use crate::policy::Unregistered;
 use crate::record::{Cause, Due, LookAgain, SeenAs, State};
 use crate::samples::*;
@@ -290,4 +290,36 @@ fn a_refund_survives_its_json_and_an_order_without_one_has_no_word_of_it() {
     let detail = crate::detail::Detail::of_json(json.as_bytes()).unwrap();
     assert_eq!((&detail.refunds, detail.order_due), (&desk.record().refunds, desk.record().order_due));
     assert_eq!(OutRefundNo::new("R1").ok(), Some(detail.refunds[0].out_refund_no.clone()));
+}
+
+#[test]
+fn a_manual_check_within_a_second_of_a_look_at_the_order_wishes_for_its_refunds_all_the_same() {
+    for is_given_up in [true, false] {
+        let mut desk = Desk::in_state(State::Paid, true);
+        desk.ask_refund(&wants("R1", 500));
+        desk.poll_refund(&refund_taken());
+        while is_given_up && desk.record().due.is_some() {
+            desk.poll_refund(&refund_is(RefundStatus::Processing));
+        }
+        // It says nothing of refunds, and wishes nothing for them.
+        desk.look(&billed(OTHER_TX), &success(TX, FEE));
+        let looked_at = desk.now;
+        desk.now = desk.now + Millis(400);
+        assert_eq!(desk.take(&manual()), Taken::Fresh);
+        let due = Some(Due { at: looked_at + FRESH, cause: Cause::Refund });
+        assert_eq!((desk.record().due, desk.record().order_due), (due, None), "the order needs no look");
+        if is_given_up {
+            assert_eq!(desk.refund("R1").known_at, desk.now, "it is watched anew");
+        }
+        let before = desk.stored.clone();
+        desk.now = desk.now + Millis(100);
+        assert_eq!(desk.take(&manual()), Taken::Fresh);
+        assert_eq!(desk.stored, before, "a program that repeats itself has it looked at once a second");
+        let told = desk.poll_refund(&refund_is(RefundStatus::Success)).events;
+        assert_eq!(told.len(), 1);
+        desk.look(&billed(OTHER_TX), &refund(TX, FEE));
+        let before = desk.stored.clone();
+        assert_eq!(desk.take(&manual()), Taken::Fresh);
+        assert_eq!(desk.stored, before, "what is at its end is not looked at again");
+    }
 }

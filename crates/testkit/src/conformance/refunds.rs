@@ -2,7 +2,7 @@
 
 use paybell_core::check::{Check, Lane};
 use paybell_core::decide::RefundFound;
-use paybell_core::lease::{Committed, Taken};
+use paybell_core::lease::{Committed, FRESH, Taken};
 use paybell_core::record::{Cause, Due, Record, SeenAs, State};
 use paybell_core::refund::{
     Receiver, Refund, RefundAccount, RefundApplication, RefundAsked, RefundDenial, RefundFacts, RefundState,
@@ -18,6 +18,7 @@ pub const CASES: &[Case] = &[
     Case { name: "a refund wakes its order urgently", run: |desk| Box::pin(wakes(desk)) },
     Case { name: "a refund survives a restart, whole", run: |desk| Box::pin(survives(desk)) },
     Case { name: "a try is counted before it can be sent", run: |desk| Box::pin(counted(desk)) },
+    Case { name: "a fresh look leaves a wish for refunds", run: |desk| Box::pin(wished_anew(desk)) },
     Case { name: "a commit on older facts is refused: refund", run: |desk| Box::pin(facts(desk)) },
     Case { name: "a commit changes the refund it is about", run: |desk| Box::pin(one_of_two(desk)) },
     Case { name: "a refund's notification is a wish of its own", run: |desk| Box::pin(hinted(desk)) },
@@ -127,6 +128,47 @@ async fn counted(desk: Desk) {
     desk.advance(LEASE).await;
     let check = desk.claim(Lane::Urgent, 10).await.remove(0);
     assert!(!desk.leased(check, 2).await.refund_in_hand().unwrap().is_unsent());
+}
+
+async fn wished_anew(desk: Desk) {
+    // A look is fresh for a second of the ledger's clock, which may move on by itself.
+    for number in 0..20 {
+        if wishes_within_a_second(&desk, number).await {
+            return;
+        }
+    }
+    panic!("the clock moved on in each round");
+}
+
+/// `false` if the clock moved on too far to show anything.
+async fn wishes_within_a_second(desk: &Desk, order: usize) -> bool {
+    desk.settle(&key(order), State::Paid).await;
+    ask(desk, order, &wish("R1", 500)).await;
+    let leased = desk.leased(urgent_of(desk, order).await, 1).await;
+    let given_up = found(&leased, "R1", |refund| {
+        (refund.state, refund.next_at) = (RefundState::Processing, None);
+    });
+    let now = desk.now().await;
+    let committed = desk.commit(&leased, 1, |change| {
+        (change.refund, change.progress.looked_at) = (Some(given_up), Some(now));
+    });
+    assert_eq!(committed.await, Committed::Ended);
+    assert_eq!(desk.record(&key(order)).await.due, None);
+    if desk.take(Check::manual(key(order)), 2).await != Taken::Fresh {
+        assert!(desk.now().await >= now + FRESH);
+        return false;
+    }
+    let due = Some(Due { at: now + FRESH, cause: Cause::Refund });
+    assert_eq!(desk.record(&key(order)).await.due, due, "the look at the order said nothing of its refund");
+    desk.advance(Millis::seconds(2)).await;
+    let leased = desk.leased(urgent_of(desk, order).await, 3).await;
+    assert_eq!(leased.refund_in_hand().unwrap().out_refund_no, number("R1"));
+    true
+}
+
+async fn urgent_of(desk: &Desk, order: usize) -> Check {
+    let claimed = desk.claim(Lane::Urgent, 100).await;
+    claimed.into_iter().find(|check| check.key == key(order)).unwrap()
 }
 
 async fn facts(desk: Desk) {
