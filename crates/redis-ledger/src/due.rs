@@ -3,6 +3,11 @@
 //!
 //! Once the earliest are known, each shard goes its own way: while Redis reads the records of one, those of another are
 //! decided on here, and a third's are stored.
+//!
+//! A claim whose check is not handed out keeps its order waiting for a minute. So each step has a deadline of its own, and
+//! what was claimed is handed out, however slow the rest is.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -17,9 +22,10 @@ use redis::{Pipeline, Value};
 
 use crate::change::bytes_of;
 use crate::codec;
-use crate::engine::{Inner, RedisLedger, within};
+use crate::engine::{Inner, RedisLedger, within, within_max};
 use crate::error::Fault;
 use crate::keys::{SHARDS, Shard, member_of, order_of};
+use crate::session::ANSWER_MAX;
 use crate::step::{Standing, Step};
 use crate::unreadable::letter_about;
 use crate::writer::CALL_MAX;
@@ -27,29 +33,35 @@ use crate::writer::CALL_MAX;
 /// Looks at the due sets in one claim, at most: each finds what the one before could not see.
 const LOOKS_MAX: usize = 8;
 
+/// How long claims may take to be stored: the pipeline that is under way has its deadline, and theirs another one. What is
+/// stored later is claimed for nobody.
+const STORED_MAX: Duration = ANSWER_MAX.saturating_mul(2);
+
 #[async_trait]
 impl DueSet for RedisLedger {
     async fn claim(&self, lane: Lane, limit: usize) -> Result<Vec<Check>, PortError> {
         let limit = limit.min(PAGE_ROWS_MAX);
-        let mut checks = Vec::new();
+        let (mut checks, mut letters, mut failure) = (Vec::new(), Vec::new(), None);
+        let (begun, mut has_more) = (self.inner.clock.monotonic(), true);
         for _ in 0..LOOKS_MAX {
             let wanted = limit.saturating_sub(checks.len());
-            if wanted == 0 {
+            if wanted == 0 || !has_more {
                 break;
             }
-            match within(claim_some(&self.inner, lane, wanted)).await {
-                Ok((claimed, has_more)) => {
-                    checks.extend(claimed);
-                    if !has_more {
-                        break;
-                    }
-                }
-                // What is claimed is claimed: it must not wait until its due time comes again.
-                Err(error) if checks.is_empty() => return Err(error),
-                Err(_) => break,
-            }
+            let batch = claim_some(&self.inner, lane, wanted).await;
+            let is_slow = self.inner.clock.monotonic().saturating_sub(begun) > ANSWER_MAX;
+            let is_stuck = batch.failure.is_some() && batch.checks.is_empty();
+            // What is claimed waits for no further looks at a slow server.
+            has_more = batch.has_more && !is_stuck && !is_slow;
+            failure = batch.failure;
+            checks.extend(batch.checks);
+            letters.extend(batch.letters);
         }
-        Ok(checks)
+        self.inner.tell_unreadable(&letters).await;
+        match failure.filter(|_| checks.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(checks),
+        }
     }
 
     async fn lag_ms(&self) -> Result<i64, PortError> {
@@ -72,8 +84,45 @@ impl DueSet for RedisLedger {
 /// A member of a due set and its score.
 type Entry = (Vec<u8>, i64);
 
-/// Claims up to `wanted` of the earliest, and says whether more may be due.
-async fn claim_some(inner: &Inner, lane: Lane, wanted: usize) -> Result<(Vec<Check>, bool), PortError> {
+/// What one look at the due sets claimed, earliest first.
+#[derive(Default)]
+struct Batch {
+    checks: Vec<Check>,
+    letters: Vec<DeadLetter>,
+    /// More may be due.
+    has_more: bool,
+    /// What kept it from claiming more.
+    failure: Option<PortError>,
+}
+
+/// Claims up to `wanted` of the earliest.
+async fn claim_some(inner: &Inner, lane: Lane, wanted: usize) -> Batch {
+    let (look, chosen, has_more) = match look(inner, lane, wanted).await {
+        Ok(seen) => seen,
+        Err(error) => return Batch { failure: Some(error), ..Batch::default() },
+    };
+    let mut batch = Batch { has_more, ..Batch::default() };
+    let mut checks = Vec::with_capacity(chosen.len());
+    for claimed in join_all(pieces(chosen).into_iter().map(|piece| claim_piece(look, piece))).await {
+        match claimed {
+            Ok(claimed) => {
+                checks.extend(claimed.checks);
+                batch.letters.extend(claimed.letters);
+            }
+            Err(error) => batch.failure = Some(error),
+        }
+    }
+    checks.sort_by_key(|(place, _)| *place);
+    batch.checks = checks.into_iter().map(|(_, check)| check).collect();
+    batch
+}
+
+/// The earliest of all shards, and whether more may be due.
+async fn look(
+    inner: &Inner,
+    lane: Lane,
+    wanted: usize,
+) -> Result<(Look<'_>, Vec<(Shard, Entry)>, bool), PortError> {
     let now = inner.reading()?.now;
     let per_shard = per_shard(wanted);
     let mut question = Pipeline::new();
@@ -82,26 +131,12 @@ async fn claim_some(inner: &Inner, lane: Lane, wanted: usize) -> Result<(Vec<Che
         question.cmd("ZRANGEBYSCORE").arg(key).arg("-inf").arg(now.millis());
         question.arg("WITHSCORES").arg("LIMIT").arg(0).arg(per_shard);
     }
-    let found = inner.read(&question).await?;
+    let found = within(inner.read(&question)).await?;
     let found = found.into_iter().map(entries).collect::<Result<Vec<_>, Fault>>()?;
     let has_more = found.iter().any(|entries| entries.len() >= per_shard);
     let chosen = earliest(found, per_shard, wanted);
-    if chosen.is_empty() {
-        return Ok((Vec::new(), false));
-    }
-    let look = Look { inner, lane, now };
-    let (mut checks, mut failure) = (Vec::with_capacity(chosen.len()), None);
-    for claimed in join_all(pieces(chosen).into_iter().map(|piece| claim_piece(look, piece))).await {
-        match claimed {
-            Ok(claimed) => checks.extend(claimed),
-            Err(error) => failure = Some(error),
-        }
-    }
-    if let Some(error) = failure.filter(|_| checks.is_empty()) {
-        return Err(error);
-    }
-    checks.sort_by_key(|(place, _)| *place);
-    Ok((checks.into_iter().map(|(_, check)| check).collect(), has_more))
+    let has_more = has_more && !chosen.is_empty();
+    Ok((Look { inner, lane, now }, chosen, has_more))
 }
 
 /// Orders spread evenly: a share and some more nearly always holds a shard's part of the earliest.
@@ -154,19 +189,27 @@ fn pieces(chosen: Vec<(Shard, Entry)>) -> Vec<Piece> {
     pieces
 }
 
-/// The checks of what could be claimed, each with its place among all.
-async fn claim_piece(look: Look<'_>, piece: Piece) -> Result<Vec<(usize, Check)>, PortError> {
+/// What became of a piece.
+#[derive(Default)]
+struct Claimed {
+    /// The checks of what could be claimed, each with its place among all.
+    checks: Vec<(usize, Check)>,
+    /// Of what nobody here can read.
+    letters: Vec<DeadLetter>,
+}
+
+async fn claim_piece(look: Look<'_>, piece: Piece) -> Result<Claimed, PortError> {
     let shard = piece.0;
     let orders = orders(look, piece).await?;
     if orders.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Claimed::default());
     }
     let mut question = Pipeline::new();
     question.cmd("MGET");
     for (_, key, _) in &orders {
         question.arg(look.inner.keys.of(shard).record(key));
     }
-    let Some(Value::Array(answers)) = look.inner.read(&question).await?.pop() else {
+    let Some(Value::Array(answers)) = within(look.inner.read(&question)).await?.pop() else {
         return Err(Fault::strange("MGET").into());
     };
     let (mut steps, mut checks) = (Vec::with_capacity(orders.len()), Vec::with_capacity(orders.len()));
@@ -176,12 +219,11 @@ async fn claim_piece(look: Look<'_>, piece: Piece) -> Result<Vec<(usize, Check)>
         steps.push(step);
         checks.push(check.map(|check| (place, check)));
     }
-    for refused in look.inner.writer.store_all(steps).await? {
+    for refused in within_max(STORED_MAX, look.inner.writer.store_all(steps)).await? {
         // Somebody claimed it, or works on it: it is theirs.
         checks.get_mut(refused).and_then(Option::take);
     }
-    look.inner.tell_unreadable(&letters).await;
-    Ok(checks.into_iter().flatten().collect())
+    Ok(Claimed { checks: checks.into_iter().flatten().collect(), letters })
 }
 
 /// The orders of a piece, each with its place and its due time.
@@ -197,7 +239,7 @@ async fn orders(look: Look<'_>, (shard, entries): Piece) -> Result<Vec<(usize, O
         tracing::warn!("a due set of Redis named no order of its shard: {member:?}");
         let mut removal = Pipeline::new();
         removal.cmd("ZREM").arg(look.inner.keys.of(shard).due(look.lane)).arg(member.as_slice());
-        look.inner.read(&removal).await?;
+        within(look.inner.read(&removal)).await?;
     }
     Ok(orders)
 }

@@ -170,8 +170,16 @@ impl Inner {
 
 /// The deadline of every call that writes. Its outcome is then unknown.
 pub(crate) async fn within<T>(call: impl Future<Output = Result<T, PortError>>) -> Result<T, PortError> {
-    let answered = tokio::time::timeout(ANSWER_MAX, call).await;
-    answered.unwrap_or_else(|_| Err(unavailable(format!("no answer within {} s", ANSWER_MAX.as_secs()))))
+    within_max(ANSWER_MAX, call).await
+}
+
+/// The same with a deadline of its own.
+pub(crate) async fn within_max<T>(
+    longest: Duration,
+    call: impl Future<Output = Result<T, PortError>>,
+) -> Result<T, PortError> {
+    let answered = tokio::time::timeout(longest, call).await;
+    answered.unwrap_or_else(|_| Err(unavailable(format!("no answer within {} s", longest.as_secs()))))
 }
 
 impl std::fmt::Debug for RedisLedger {

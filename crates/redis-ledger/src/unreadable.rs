@@ -9,7 +9,7 @@ use paybell_core::record::Record;
 use paybell_core::time::Timestamp;
 
 use crate::change::stored_of;
-use crate::engine::Inner;
+use crate::engine::{Inner, within};
 use crate::error::Fault;
 
 /// What a look at many records found of one.
@@ -40,7 +40,7 @@ pub(crate) fn letter_about(key: &OrderKey, fault: Fault, now: Timestamp) -> Dead
 impl Inner {
     /// Tells of records that were passed over. What is not told now is told when they come due again.
     pub async fn tell_unreadable(&self, letters: &[DeadLetter]) {
-        let told = join_all(letters.iter().map(|letter| self.bury(letter))).await;
+        let told = join_all(letters.iter().map(|letter| within(self.bury(letter)))).await;
         for (letter, told) in letters.iter().zip(told) {
             let (mch_id, out_trade_no) = (&letter.mch_id, &letter.out_trade_no);
             match told {

@@ -11,19 +11,26 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use common::*;
 use paybell_core::check::{Check, Lane};
 use paybell_core::claim::CLAIM_LENGTH;
 use paybell_core::ids::OrderKey;
-use paybell_core::ports::{DueSet, Ledger, PortError, Records, Registry};
+use paybell_core::ports::{DeadLetters, DueSet, Ledger, PortError, Records, Registry};
 use paybell_core::record::State;
 use paybell_core::register::Application;
 use paybell_core::time::Millis;
 use redis_ledger::RedisLedger;
 use testkit::servers::Redis;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Registers so many orders whose due times are a second apart, and in no order of their numbers.
 async fn registered(ledger: &RedisLedger, orders: usize) {
@@ -131,4 +138,81 @@ async fn entries_that_no_record_agrees_with_are_put_right_and_claimed_by_nobody(
     assert_eq!(server.cli(&["zscore", &due_set_of(&gone), "1900000109:T20261120000000004"]).await, "");
     assert_eq!(ledger.read(&key(3)).await.unwrap().unwrap().state, State::Closed);
     assert_eq!(ledger.claim(Lane::Cadence, 1_000).await.unwrap(), []);
+}
+
+/// A way to the server on which every answer travels for as long as it is told.
+struct FarAway {
+    port: u16,
+    travels_ms: Arc<AtomicU64>,
+}
+
+impl FarAway {
+    async fn from(server: &Redis) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (port, travels_ms) = (listener.local_addr().unwrap().port(), Arc::new(AtomicU64::new(0)));
+        let (target, travels) = (server.port(), travels_ms.clone());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(carry(client, target, travels.clone()));
+            }
+        });
+        Self { port, travels_ms }
+    }
+}
+
+/// Answers travel one behind the other, and any number at once.
+async fn carry(client: TcpStream, target: u16, travels_ms: Arc<AtomicU64>) {
+    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await.unwrap();
+    client.set_nodelay(true).unwrap();
+    server.set_nodelay(true).unwrap();
+    let (mut asks, mut hears) = client.into_split();
+    let (mut answers, mut asked) = server.into_split();
+    let (travel, mut arrivals) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    tokio::spawn(async move {
+        // The end of either side ends the other, as the pumps are dropped with their halves.
+        let _ = tokio::io::copy(&mut asks, &mut asked).await;
+    });
+    tokio::spawn(async move {
+        let mut chunk = vec![0; 64 * 1024];
+        while let Ok(length) = answers.read(&mut chunk).await
+            && length > 0
+        {
+            let arrives = Instant::now() + Duration::from_millis(travels_ms.load(Ordering::SeqCst));
+            if travel.send((arrives, chunk[..length].to_vec())).is_err() {
+                break;
+            }
+        }
+    });
+    while let Some((arrives, bytes)) = arrivals.recv().await {
+        tokio::time::sleep_until(arrives).await;
+        if hears.write_all(&bytes).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// A command at a time is well within its deadline, and a claim needs three of them, one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_slow_server_let_us_claim_is_handed_out() {
+    let server = Redis::start().await;
+    let far_away = FarAway::from(&server).await;
+    let shift = Arc::new(AtomicI64::new(0));
+    let url = server.url().replace(&format!(":{}", server.port()), &format!(":{}", far_away.port));
+    let ledger = RedisLedger::open_shifted(config(&url), shift.clone()).await.unwrap();
+    registered(&ledger, 250).await;
+    let broken = record_key(&server, &key(7)).await;
+    server.cli(&["setrange", &broken, "0", "\u{7f}"]).await;
+    far_away.travels_ms.store(800, Ordering::SeqCst);
+    let all = || async {
+        // All are due, those too that a turn before claimed and lost.
+        shift.fetch_add(86_400_000, Ordering::SeqCst);
+        let claimed = ledger.claim(Lane::Cadence, 250).await;
+        claimed.is_ok_and(|checks| checks.len() == 249)
+    };
+    eventually("all that is claimed is handed out", all).await;
+    far_away.travels_ms.store(0, Ordering::SeqCst);
+    eventually("the letter about the one that nobody can read", || async {
+        DeadLetters::list(&ledger, None, 10).await.is_ok_and(|letters| letters.len() == 1)
+    })
+    .await;
 }
