@@ -3,11 +3,13 @@
 //! One subscriber never stops another, nor us. A queue that refuses, or holds back its confirm for two seconds, is
 //! counted and the event is not repeated, because a repeat would go to every healthy subscriber; who was refused
 //! catches up from the log. After a confirm was held back, confirms are counted but not waited for. A channel that
-//! closed is opened again, the exchange declared again, and what had no confirm is published again.
+//! closed is opened again, the exchange declared again, and what had no confirm is published again. What this user may
+//! not publish there is counted like a refusal, and for a while not published again: it is in the log all the same.
 //!
 //! The connection is nobody else's: a broker that slows a publisher down for one slow queue slows the connection down.
 
 mod carrier;
+mod denials;
 mod patience;
 
 use std::sync::Arc;
@@ -54,7 +56,7 @@ struct Parcel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Confirmed,
-    /// A subscriber's queue refused it or held back its confirm; counted.
+    /// A subscriber's queue refused it or held back its confirm, or the broker would not have it; counted.
     Refused,
     /// Handed to the broker while confirms are not waited for.
     Unwatched,
@@ -102,7 +104,7 @@ impl Fanout {
         &self.link
     }
 
-    /// Events that some subscriber's queue refused, since the start.
+    /// Events that some subscriber's queue refused, or the broker, since the start.
     pub fn refused(&self) -> u64 {
         self.patience.refused()
     }

@@ -165,8 +165,8 @@ const PERMISSION: Words = Words {
     key: URL,
     seen: ["the user may not do what it has to", "用户权限不足"],
     remedy: [
-        "give it configure, write and read on its prefix (rabbitmq.prefix, with \\. for a dot), and write on amq.default: rabbitmqctl set_permissions -p VHOST USER '^PREFIX\\.' '^(PREFIX\\..*|amq\\.default)$' '^PREFIX\\.' (the first pattern may be '^$' once everything is there)",
-        "授予其前缀（rabbitmq.prefix，其中的点写作 \\.）的 configure、write、read 权限和 amq.default 的 write 权限：rabbitmqctl set_permissions -p VHOST USER '^PREFIX\\.' '^(PREFIX\\..*|amq\\.default)$' '^PREFIX\\.'（队列等全部存在后，第一个模式可改为 '^$'）",
+        "give it configure, write and read on its prefix (rabbitmq.prefix, with \\. for a dot), and write on amq.default: rabbitmqctl set_permissions -p VHOST USER '^PREFIX\\.' '^(PREFIX\\..*|amq\\.default)$' '^PREFIX\\.' (the first pattern may be '^$' once everything is there). Where rabbitmqctl list_topic_permissions -p VHOST names it for PREFIX.events, the write pattern has to match every event's TYPE.MCH_ID",
+        "授予其前缀（rabbitmq.prefix，其中的点写作 \\.）的 configure、write、read 权限和 amq.default 的 write 权限：rabbitmqctl set_permissions -p VHOST USER '^PREFIX\\.' '^(PREFIX\\..*|amq\\.default)$' '^PREFIX\\.'（队列等全部存在后，第一个模式可改为 '^$'）。若 rabbitmqctl list_topic_permissions -p VHOST 列出该用户对 PREFIX.events 的权限，其 write 模式须匹配所有事件的 TYPE.MCH_ID",
     ],
 };
 

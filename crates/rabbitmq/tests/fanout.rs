@@ -9,7 +9,7 @@
 
 mod stand;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use lapin::ExchangeKind;
@@ -239,13 +239,20 @@ impl Logged {
     }
 }
 
+/// What this process logs, for all tests together: what one thread hears, another one's silence may end.
+fn logged() -> &'static Logged {
+    static LOGGED: OnceLock<Logged> = OnceLock::new();
+    LOGGED.get_or_init(|| {
+        let logged = Logged::default();
+        let writer = logged.clone();
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
+        logged
+    })
+}
+
 #[tokio::test]
 async fn a_connection_given_up_for_a_stuck_subscriber_is_told_once_with_what_to_do() {
-    let logged = Logged::default();
-    let writer = logged.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    // Everything of this test runs on this thread.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let logged = logged();
     let (rabbit, prefix) = (Rabbit::start().await, unique_prefix());
     let process = Process::start(config(&rabbit.url(), &prefix)).await;
     let outsider = Outsider::at(&rabbit.url()).await;
@@ -300,4 +307,88 @@ async fn an_exchange_deleted_under_us_is_declared_again_and_the_event_published(
         Some(())
     })
     .await;
+}
+
+/// A broker with a user who may do everything.
+async fn with_user() -> (Rabbit, String) {
+    let rabbit = Rabbit::start().await;
+    rabbit.ctl(&["add_user", "ours", "secret"]).await;
+    rabbit.ctl(&["set_permissions", "-p", "/", "ours", ".*", ".*", ".*"]).await;
+    let url = rabbit.url().replace("guest:guest", "ours:secret");
+    (rabbit, url)
+}
+
+#[tokio::test]
+async fn an_exchange_that_may_not_be_written_to_stops_no_event_and_is_told_once() {
+    let logged = logged();
+    let ((rabbit, url), prefix) = (with_user().await, unique_prefix());
+    let process = Process::start(config(&url, &prefix)).await;
+    let outsider = Outsider::at(&rabbit.url()).await;
+    let queue = format!("{prefix}.sub");
+    outsider.subscribe(&queue, &exchange(&prefix), "#", &[]).await;
+    let all_but_it = format!("^(?!{}$)", exchange(&prefix).replace('.', "\\."));
+    rabbit.ctl(&["set_permissions", "-p", "/", "ours", ".*", &all_but_it, ".*"]).await;
+    // The broker remembers for a channel what was permitted on it.
+    rabbit.ctl(&["close_all_user_connections", "ours", "other permissions"]).await;
+    until("the log is open again", async || process.state().is_ok()).await;
+    let events = paid(0..50);
+    for event in &events {
+        let appended = async || process.log.append(std::slice::from_ref(event)).await.is_ok();
+        until("it is emitted", appended).await;
+    }
+    let mut in_log = process.rest(None, &EventFilter::default(), 1000).await;
+    in_log.dedup();
+    assert_eq!(in_log, events, "emitted, and but for the connection's end once");
+    assert_eq!(process.engine.fanout_refused(), 50);
+    assert_eq!(outsider.events(&queue).await, []);
+    let begun =
+        format!("everything may not be published to {}: rabbitmq.url: the user may not", exchange(&prefix));
+    let over = format!("{} takes everything again", exchange(&prefix));
+    assert_eq!((logged.count(&begun), logged.count(&over)), (1, 0), "told once");
+
+    rabbit.ctl(&["set_permissions", "-p", "/", "ours", ".*", ".*", ".*"]).await;
+    let next = event(99, EventType::Paid);
+    until("subscribers get events again", async || {
+        process.log.append(std::slice::from_ref(&next)).await.unwrap();
+        outsider.events(&queue).await.contains(&next)
+    })
+    .await;
+    assert_eq!((logged.count(&begun), logged.count(&over)), (1, 1));
+    process.engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_may_not_be_written_stops_no_other() {
+    logged();
+    let ((rabbit, url), prefix) = (with_user().await, unique_prefix());
+    let topics = ["set_topic_permissions", "-p", "/", "ours", &exchange(&prefix), "^order\\.paid\\.", ".*"];
+    rabbit.ctl(&topics).await;
+    let process = Process::start(config(&url, &prefix)).await;
+    let outsider = Outsider::at(&rabbit.url()).await;
+    let queue = format!("{prefix}.sub");
+    outsider.subscribe(&queue, &exchange(&prefix), "#", &[]).await;
+    let mut appends = tokio::task::JoinSet::new();
+    for number in 0..300 {
+        let kind = [EventType::Paid, EventType::Closed, EventType::Paid, EventType::Failed][number % 4];
+        let (log, event) = (process.log.clone(), event(number, kind));
+        appends.spawn(async move {
+            while log.append(std::slice::from_ref(&event)).await.is_err() {}
+            event
+        });
+    }
+    let mut events = timeout(Duration::from_secs(60), appends.join_all()).await.expect("all are emitted");
+    let mut told = outsider.events(&queue).await;
+    for events in [&mut events, &mut told] {
+        events.sort_by_key(|event| event.subject.clone());
+        events.dedup();
+    }
+    events.retain(|event| event.kind == EventType::Paid);
+    assert_eq!(told, events);
+    let begun = format!(
+        "what has the routing key order.closed.{MCH_ID} may not be published to {}",
+        exchange(&prefix)
+    );
+    assert_eq!(logged().count(&begun), 1, "each topic is told once");
+    assert!(process.engine.fanout_refused() >= 150, "{}", process.engine.fanout_refused());
+    process.engine.close().await;
 }

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::denials::{Denials, Heard};
 use super::patience::Patience;
 use super::{CONFIRM_TIMEOUT, Fate, Parcel, WAITING_EVENTS_MAX};
 use crate::link::{Link, Session, bounded};
@@ -32,6 +33,7 @@ pub(super) struct Carrier {
     link: Link,
     exchange: String,
     patience: Arc<Patience>,
+    denials: Denials,
     /// What has no channel yet.
     waiting: VecDeque<Parcel>,
     under_way: FuturesUnordered<BoxFuture<'static, Carried>>,
@@ -53,20 +55,28 @@ struct Open {
 /// How a publish ended.
 enum Carried {
     Told,
-    /// The channel closed under it.
+    /// The broker took it.
+    Confirmed {
+        routing_key: String,
+        channel: u64,
+    },
+    /// The channel closed under it, and perhaps over it.
     Returned {
         parcel: Box<Parcel>,
         channel: u64,
+        cause: Option<lapin::Error>,
     },
 }
 
 impl Carrier {
     pub fn new(link: Link, exchange: String, patience: Arc<Patience>) -> Self {
         let (waiting, under_way) = (VecDeque::new(), FuturesUnordered::new());
+        let denials = Denials::new(exchange.clone());
         Self {
             link,
             exchange,
             patience,
+            denials,
             waiting,
             under_way,
             open: None,
@@ -98,16 +108,30 @@ impl Carrier {
     }
 
     fn ended(&mut self, carried: Carried) {
-        if let Carried::Returned { parcel, channel } = carried {
-            // Others of the same channel come after it: by then there may be a new one.
-            if channel == self.opened {
-                self.open = None;
-            }
-            self.waiting.push_back(*parcel);
+        let (mut parcel, channel, cause) = match carried {
+            Carried::Told => return,
+            Carried::Confirmed { routing_key, channel } => return self.denials.taken(&routing_key, channel),
+            Carried::Returned { parcel, channel, cause } => (parcel, channel, cause),
+        };
+        // Others of the same channel come after it: by then there may be a new one.
+        if channel == self.opened {
+            self.open = None;
+        }
+        match cause.map_or(Heard::Passing, |cause| self.denials.hear(&cause, channel)) {
+            Heard::Passing | Heard::Denied => self.waiting.push_back(*parcel),
+            Heard::Refused => refuse(&mut parcel, &self.patience),
         }
     }
 
     fn send_waiting(&mut self) {
+        let (denials, patience) = (&self.denials, &self.patience);
+        self.waiting.retain_mut(|parcel| {
+            let is_denied = denials.hold(&parcel.routing_key);
+            if is_denied {
+                refuse(parcel, patience);
+            }
+            !is_denied
+        });
         if self.waiting.is_empty() {
             return;
         }
@@ -150,6 +174,14 @@ impl Carrier {
     }
 }
 
+/// An event that the exchange will not have. Who gave up waiting for it repeats it, and it is counted then.
+fn refuse(parcel: &mut Parcel, patience: &Patience) {
+    if parcel.is_wanted() || parcel.fate.is_none() {
+        patience.refuse();
+    }
+    parcel.tell(Fate::Refused);
+}
+
 /// One event, from the publish to its fate.
 async fn carry(
     confirm: impl Future<Output = Result<Confirmation, lapin::Error>>,
@@ -172,13 +204,19 @@ async fn carry(
         }
     };
     match result {
-        Ok(Ok(Confirmation::Ack(_))) => parcel.tell(Fate::Confirmed),
+        Ok(Ok(Confirmation::Ack(_))) => {
+            parcel.tell(Fate::Confirmed);
+            return Carried::Confirmed { routing_key: parcel.routing_key, channel };
+        }
         Ok(Ok(Confirmation::Nack(_))) => {
             patience.refuse();
             parcel.tell(Fate::Refused);
         }
-        Ok(Ok(Confirmation::NotRequested) | Err(_)) => {
-            return Carried::Returned { parcel: Box::new(parcel), channel };
+        Ok(Ok(Confirmation::NotRequested)) => {
+            return Carried::Returned { parcel: Box::new(parcel), channel, cause: None };
+        }
+        Ok(Err(cause)) => {
+            return Carried::Returned { parcel: Box::new(parcel), channel, cause: Some(cause) };
         }
         Err(_) => {
             patience.stall();
