@@ -43,6 +43,12 @@ pub struct Book {
     /// again, so that a person decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stranded_at: Option<Timestamp>,
+    /// Since when what comes next has been an event that the process which serves it cannot read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_up_at: Option<Timestamp>,
+    /// The same of what is to be sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resend_held_up_at: Option<Timestamp>,
     /// Since when it has been served from the log's end on though the ledger knew no place of it and the log is older: a
     /// person says whether something is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,6 +177,8 @@ impl Book {
             lease: None,
             cursor,
             stranded_at: None,
+            held_up_at: None,
+            resend_held_up_at: None,
             began_anew_at: None,
             entries: Vec::new(),
             resends: VecDeque::new(),

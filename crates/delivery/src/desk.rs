@@ -159,8 +159,8 @@ pub struct View {
     pub name: String,
     pub kind: &'static str,
     pub url: String,
-    /// `new`, `serving`, `paused`, `disabled`, `stranded` (the log does not know its place), `idle` (no process serves
-    /// it), or `unreadable`.
+    /// `new`, `serving`, `paused`, `disabled`, `stranded` (the log does not know its place), `held_up` (what comes next is
+    /// an event that the process which serves it cannot read), `idle` (no process serves it), or `unreadable`.
     pub state: &'static str,
     /// Why it is unreadable.
     pub trouble: Option<String>,
@@ -168,11 +168,22 @@ pub struct View {
     pub paused_until: Option<Timestamp>,
     #[serde(with = "rfc3339_option")]
     pub disabled_at: Option<Timestamp>,
+    /// Since when nothing new is sent for it, whatever its state.
+    #[serde(with = "rfc3339_option")]
+    pub held_up_at: Option<Timestamp>,
+    /// Since when it gets only what is emitted from then on, though the log is older; until somebody saw to it.
+    #[serde(with = "rfc3339_option")]
+    pub began_anew_at: Option<Timestamp>,
     /// Where it stands in the log.
     pub cursor: Option<String>,
     /// Events that were read and not yet delivered.
     pub waiting: usize,
     pub lag_seconds: i64,
+    /// Parts of the log that are still to be sent again.
+    pub resends: usize,
+    /// Since when the first of them waits before an event that cannot be read.
+    #[serde(with = "rfc3339_option")]
+    pub resend_held_up_at: Option<Timestamp>,
     pub delivered_total: u64,
     pub failed_total: u64,
     pub given_up_total: u64,
@@ -218,6 +229,7 @@ impl View {
             () if book.disabled_at.is_some() => "disabled",
             () if book.stranded_at.is_some() => "stranded",
             () if !is_held => "idle",
+            () if book.held_up_at.is_some() => "held_up",
             () if paused_until.is_some() => "paused",
             () => "serving",
         };
@@ -230,9 +242,13 @@ impl View {
             trouble: None,
             paused_until,
             disabled_at: book.disabled_at,
+            held_up_at: book.held_up_at,
+            began_anew_at: book.began_anew_at,
             cursor: (!is_new).then(|| book.cursor.to_text()),
             waiting: book.entries.len(),
             lag_seconds: book.lag_ms(now) / 1000,
+            resends: book.resends.len(),
+            resend_held_up_at: book.resend_held_up_at,
             delivered_total: delivered,
             failed_total: failed,
             given_up_total: given_up,

@@ -156,7 +156,7 @@ impl Machine {
     /// What was read after a place.
     pub fn took(&mut self, reading: &Reading, read: LogRead, now: Timestamp) {
         self.is_dirty = true;
-        self.unread.retain(|(unread, _)| unread.head != reading.head);
+        self.reads_on(reading.head);
         let after = reading.after;
         match (reading.head, read) {
             (Head::Main, LogRead::Page(page)) => {
@@ -185,8 +185,23 @@ impl Machine {
     /// What comes next in the log is an event that this version cannot read: it is waited for, while the entries are tried
     /// and the other way of reading goes on.
     pub fn cannot_read(&mut self, reading: Reading, now: Timestamp) {
+        let since = match reading.head {
+            Head::Main => &mut self.book.held_up_at,
+            Head::Resend => &mut self.book.resend_held_up_at,
+        };
+        self.is_dirty |= since.is_none();
+        since.get_or_insert(now);
         self.unread.retain(|(unread, _)| unread.head != reading.head);
         self.unread.push((reading, now + STRANDED_GAP));
+    }
+
+    /// What came next was read, or is passed over.
+    fn reads_on(&mut self, head: Head) {
+        match head {
+            Head::Main => self.book.held_up_at = None,
+            Head::Resend => self.book.resend_held_up_at = None,
+        }
+        self.unread.retain(|(unread, _)| unread.head != head);
     }
 
     /// The readings that ended before such an event.
@@ -196,9 +211,8 @@ impl Machine {
 
     /// A person has such an event passed over: reading goes on at the place after it.
     pub fn pass_over(&mut self, head: Head, past: Cursor) {
-        let Some(at) = self.unread.iter().position(|(unread, _)| unread.head == head) else { return };
-        self.unread.remove(at);
         self.is_dirty = true;
+        self.reads_on(head);
         match (head, self.book.resends.front_mut()) {
             (Head::Main, _) => self.book.cursor = past,
             (Head::Resend, Some(resend)) if past.position < resend.to => resend.after = past,

@@ -108,11 +108,6 @@ impl DeliveryMetrics {
         self.cursor_gone.get_or_create(&vec![endpoint(name)]).inc();
     }
 
-    /// So many ways of reading for the endpoint have come to what cannot be read.
-    pub(crate) fn held_up(&self, name: &EndpointName, ways: usize) {
-        self.held_up.get_or_create(&vec![endpoint(name)]).set(i64::from(ways > 0));
-    }
-
     /// Tells where the endpoint stands.
     pub(crate) fn stands(&self, name: &EndpointName, book: &Book, now: Timestamp) {
         let labels = vec![endpoint(name)];
@@ -120,6 +115,8 @@ impl DeliveryMetrics {
         self.waiting.get_or_create(&labels).set(i64::try_from(book.entries.len()).unwrap_or(i64::MAX));
         self.disabled.get_or_create(&labels).set(i64::from(book.disabled_at.is_some()));
         self.stranded.get_or_create(&labels).set(i64::from(book.stranded_at.is_some()));
+        let is_held_up = book.held_up_at.is_some() || book.resend_held_up_at.is_some();
+        self.held_up.get_or_create(&labels).set(i64::from(is_held_up));
         self.began_anew.get_or_create(&labels).set(i64::from(book.began_anew_at.is_some()));
     }
 

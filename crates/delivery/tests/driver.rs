@@ -412,10 +412,10 @@ async fn an_emptied_ledger_beside_an_older_log_is_told_until_a_person_looked() {
     let from_now =
         |name: &str| Endpoint { begin: Begin::Now, ..webhook(name, &format!("http://{name}.test/hook")) };
     let hook = from_now("shop");
+    let both = [hook.clone(), from_now("erp")];
     let began_anew = async |store: &Store, name: &str| {
-        let note = Notes::read(&store.engine, &format!("delivery/{name}")).await.unwrap()?;
-        let book: serde_json::Value = serde_json::from_str(&note.text).unwrap();
-        Some(book.get("began_anew_at").is_some())
+        let shown = self::desk(store, &both).show(name, now(store).await).await.unwrap().unwrap();
+        (shown.state != "new").then_some(shown.began_anew_at.is_some())
     };
     let deliveries = store.deliveries(std::slice::from_ref(&hook), stage.clone());
     let process = Process::start(deliveries.clone());
@@ -426,7 +426,6 @@ async fn an_emptied_ledger_beside_an_older_log_is_told_until_a_person_looked() {
     append(&store, 3..5).await;
 
     // The log is the same, the ledger is empty.
-    let both = [hook.clone(), from_now("erp")];
     let ports = delivery::Ports { log: store.ports().log, ..emptied.ports() };
     let after = |endpoints: &[Endpoint]| Deliveries {
         endpoints: endpoints.to_vec(),
@@ -588,9 +587,15 @@ async fn a_part_that_cannot_be_read_on_holds_up_nothing_new_until_it_is_passed_o
     until("five are posted", async || stage.posts().len() == 5).await;
     log.unread.store(3, Ordering::SeqCst);
     let desk = desk(&store, std::slice::from_ref(&hook));
+    let view = async || desk.show("shop", now(&store).await).await.unwrap().unwrap();
+    assert_eq!((view().await.resends, view().await.resend_held_up_at), (0, None));
     assert_eq!(desk.resend_range("shop", None, None).await.unwrap(), Asked::Stored);
     until("two come again", async || stage.posts().len() == 7).await;
     until("that is told", async || is_held_up(1)).await;
+    // The book is written a little later.
+    until("that is shown", async || view().await.resend_held_up_at.is_some()).await;
+    let shown = view().await;
+    assert_eq!((shown.state, shown.held_up_at, shown.resends), ("serving", None, 1), "{shown:?}");
     append(&store, 5..7).await;
     until("what is new comes", async || stage.posts().len() == 9).await;
     assert!(is_held_up(1), "it waits all the same");
@@ -598,7 +603,9 @@ async fn a_part_that_cannot_be_read_on_holds_up_nothing_new_until_it_is_passed_o
     until("the rest comes again", async || stage.posts().len() == 11).await;
     let again: HashSet<Uuid> = stage.posts()[9..].iter().map(|(_, post)| event_of(post).id).collect();
     assert_eq!(again, HashSet::from_iter(sent[3..].iter().copied()));
-    assert!(is_held_up(0));
+    until("that is told", async || is_held_up(0)).await;
+    until("that is shown", async || view().await.resends == 0).await;
+    assert_eq!(view().await.resend_held_up_at, None);
     process.drain().await;
 }
 
@@ -748,19 +755,28 @@ async fn what_this_version_cannot_read_is_waited_for_or_passed_over_by_a_person(
     let view = async || desk.show("shop", now(&store).await).await.unwrap().unwrap();
     until("they are delivered all the same", async || view().await.delivered_total == 2).await;
     assert_eq!(ids(&stage, "/hook"), HashSet::from_iter(sent[..2].iter().copied()), "nothing beyond it");
+    until("that is shown", async || view().await.state == "held_up").await;
+    let held_up_at = view().await.held_up_at;
+    assert!(held_up_at.is_some() && view().await.resend_held_up_at.is_none());
+    process.drain().await;
+    let process = Process::start(deliveries.clone());
+    until("it is held up again", async || view().await.state == "held_up").await;
+    assert_eq!(view().await.held_up_at, held_up_at, "since then, whoever serves it");
     process.drain().await;
 
     log.unread.store(u64::MAX, Ordering::SeqCst);
     let newer = Process::start(deliveries.clone());
     until("a process that can read it goes on", async || view().await.delivered_total == 5).await;
+    until("it is held up no more", async || view().await.held_up_at.is_none()).await;
     newer.drain().await;
 
     let sent = append(&store, 5..8).await;
     log.unread.store(6, Ordering::SeqCst);
     let process = Process::start(deliveries);
-    until("it is served", async || view().await.state == "serving").await;
+    until("it is held up", async || view().await.state == "held_up").await;
     assert_eq!(desk.enable("shop").await.unwrap(), Asked::Stored);
     until("what follows comes", async || view().await.delivered_total == 7).await;
+    until("it serves", async || view().await.state == "serving" && view().await.held_up_at.is_none()).await;
     assert!(!ids(&stage, "/hook").contains(&sent[0]));
     process.drain().await;
 }

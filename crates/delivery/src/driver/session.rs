@@ -156,7 +156,6 @@ impl<'s> Session<'s> {
             Err(error @ PortError::Corrupt { .. }) => {
                 self.say_unread(reading.head, &error);
                 self.machine.cannot_read(reading.clone(), now);
-                self.tell_held_up();
                 return Ok(());
             }
             read => read.map_err(Error::from)?,
@@ -165,7 +164,6 @@ impl<'s> Session<'s> {
             (self.machine.book().totals.cursor_gone, self.machine.book().stranded_at.is_some());
         let is_foreign = matches!(read, LogRead::Gone { oldest } if oldest.position < reading.after.position);
         self.machine.took(reading, read, now);
-        self.tell_held_up();
         let name = &self.server.courier.endpoint.name;
         if is_foreign && reading.head == Head::Resend {
             tracing::warn!(
@@ -197,11 +195,6 @@ impl<'s> Session<'s> {
         if log.grown(cursor).now_or_never().is_some_and(|grown| grown.is_ok()) {
             self.machine.log_grew();
         }
-    }
-
-    fn tell_held_up(&self) {
-        let count = self.machine.unread().count();
-        self.server.metrics.held_up(&self.server.courier.endpoint.name, count);
     }
 
     /// Once a minute: it may stay so until a rolling upgrade ends.
