@@ -111,6 +111,8 @@ fn one_server_keeps_every_answered_write_and_its_users_to_their_limits() {
         assert!(paybell(words).starts_with("NOPERM"), "{words:?}");
     }
 
+    the_documented_commands_work(&guard, port);
+
     guard.tell("kill one");
     guard.tell("start one");
     until("the loaded file", || ask(&guard, port, None, &["ping"]) == "PONG");
@@ -119,6 +121,28 @@ fn one_server_keeps_every_answered_write_and_its_users_to_their_limits() {
         "1999",
         "the answered write is gone"
     );
+}
+
+/// What docs/operations.md has a person do after a restore, with the password typed in.
+fn the_documented_commands_work(guard: &Guard, port: u16) {
+    let password = guard.folder.join("secrets/redis-paybell-password");
+    for document in ["docs/operations.md", "docs/operations.zh-CN.md"] {
+        let text = read(document);
+        let commands: Vec<&str> = text.lines().filter(|line| line.starts_with("redis-cli ")).collect();
+        let run = |line: &str| {
+            let line = line.replacen("redis-cli", &format!("redis-cli -p {port}"), 1);
+            let typed = fs::File::open(&password).unwrap();
+            let output = Command::new("sh").args(["-c", &line]).stdin(typed).output().unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            said.trim().lines().next_back().unwrap_or_default().to_owned()
+        };
+        let said: Vec<String> = commands.iter().map(|line| run(line)).collect();
+        let [set, got] = &said[..] else { panic!("{document} has {commands:?}") };
+        assert_eq!(set, "OK", "{document}: {commands:?}");
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+        let ago = now.checked_sub(got.parse().unwrap_or_else(|_| panic!("{document}: {got}")));
+        assert!(ago.is_some_and(|ago| ago < 60_000), "{document}: {got} at {now}");
+    }
 }
 
 #[test]
