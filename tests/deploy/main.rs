@@ -25,8 +25,10 @@ mod systemd;
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
 };
 
 use serde_json::Value;
@@ -68,15 +70,16 @@ fn files_below(folder: &str) -> Vec<PathBuf> {
     found
 }
 
-/// A program that not every machine has; without it the test says so and checks less.
-fn installed(program: &str) -> bool {
+/// A program that not every machine has; without it the test says so, past the test runner's capture, and checks less.
+fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    let is_there = folders.into_iter().any(|folder| folder.join(program).is_file());
-    if !is_there {
-        eprintln!("{program} is not installed: what it would check is not checked");
+    let found = folders.map(|folder| folder.join(program)).find(|path| path.is_file());
+    if found.is_none() {
+        let name = thread::current().name().unwrap_or("a test").to_owned();
+        let _ = writeln!(std::io::stderr(), "\nSKIPPED {name}: {program} is not installed");
     }
-    is_there
+    found
 }
 
 /// What a program printed; it must end well.

@@ -89,9 +89,7 @@ fn every_role_has_a_unit_with_a_sound_configuration() {
 
 #[test]
 fn systemd_accepts_the_units_and_calls_them_shut() {
-    if !installed("systemd-analyze") {
-        return;
-    }
+    let Some(analyze) = installed("systemd-analyze") else { return };
     let folder = tempfile::tempdir().unwrap();
     for (name, copy) in
         [("paybell.service", "paybell.service"), ("paybell@.service", "paybell@worker.service")]
@@ -102,9 +100,9 @@ fn systemd_accepts_the_units_and_calls_them_shut() {
             text.replace("/usr/bin/paybell", "/bin/true").replace("EnvironmentFile=", "EnvironmentFile=-");
         let path = folder.path().join(copy);
         fs::write(&path, text).unwrap();
-        let said = output_of(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path));
+        let said = output_of(Command::new(&analyze).args(["verify", "--man=no"]).arg(&path));
         assert!(!said.contains(copy), "{said}");
-        let said = output_of(Command::new("systemd-analyze").args(["security", "--offline=true"]).arg(&path));
+        let said = output_of(Command::new(&analyze).args(["security", "--offline=true"]).arg(&path));
         let level = said.rsplit_once("Overall exposure level").and_then(|(_, rest)| rest.split_once(": "));
         let exposure: f64 = level.unwrap().1.split(' ').next().unwrap().parse().unwrap();
         assert!(exposure <= EXPOSURE_MAX, "{said}");
