@@ -164,7 +164,7 @@ fn the_operators_rabbitmq_has_the_same_settings() {
     let settings = |text: &str| -> Vec<String> {
         let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#') && !line.is_empty());
         lines
-            .filter(|line| !line.starts_with("listeners.") && !line.starts_with("load_definitions"))
+            .filter(|line| !line.starts_with("listeners.") && !line.starts_with("definitions.local.path"))
             .map(str::to_owned)
             .collect()
     };
@@ -172,17 +172,15 @@ fn the_operators_rabbitmq_has_the_same_settings() {
     assert_eq!(settings(theirs), settings(&read("deploy/rabbitmq/rabbitmq.conf")));
     let mounted = "/spec/override/statefulSet/spec/template/spec/containers/0/volumeMounts/0/mountPath";
     let place = cluster.pointer(mounted).unwrap().as_str().unwrap();
-    assert!(theirs.contains(&format!("load_definitions = {place}/definitions.json")), "{theirs}");
+    assert!(theirs.contains(&format!("definitions.local.path = {place}/definitions.json")), "{theirs}");
     let image = read("docker-compose.yml");
     assert!(image.contains(&format!(":-{}}}", cluster["spec"]["image"].as_str().unwrap())));
 }
 
 #[test]
 fn kustomize_builds_the_base() {
-    if !installed("kubectl") {
-        return;
-    }
-    let built = output_of(Command::new("kubectl").arg("kustomize").arg(root().join(BASE)));
+    let Some(kubectl) = installed("kubectl") else { return };
+    let built = output_of(Command::new(kubectl).arg("kustomize").arg(root().join(BASE)));
     let built: Vec<Value> = serde_saphyr::from_multiple(&built).unwrap();
     assert_eq!(built.len(), documents().len() + 1, "every document, and the generated configuration");
     let generated = built.iter().find(|document| document["kind"] == "ConfigMap").unwrap();

@@ -1,5 +1,5 @@
 //! rabbitmq.conf, cluster.conf, definitions.json and the subscribers' rules on a real broker: it takes every key, makes
-//! no guest, keeps a subscriber to what is its own, and no subscriber stops the fan-out.
+//! no guest, keeps a subscriber to what is its own, no subscriber stops the fan-out, and no restart undoes what was set.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -11,11 +11,14 @@ use lapin::{
     },
     types::{AMQPValue, FieldTable},
 };
+use serde_json::{Value, json};
 
 use crate::{
     guard::{Guard, moved, shown},
     make_secrets, output_of, read, root,
 };
+
+const SHOP_PASSWORD: &str = "of-the-shop";
 
 /// A node with our files, its database new.
 struct Broker {
@@ -69,6 +72,44 @@ impl Broker {
 
     fn secret(&self, name: &str) -> String {
         fs::read_to_string(self.secrets.join(name)).unwrap().trim().to_owned()
+    }
+
+    /// Everything that definitions can have, but for queues and their like; passwords as hashes.
+    fn state(&self) -> Value {
+        let path = self.guard.folder.join("exported.json");
+        drop(fs::remove_file(&path));
+        self.ctl(&["export_definitions", shown(&path)]);
+        let mut all: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        let kept = ["vhosts", "users", "permissions", "parameters", "policies"].map(|list| {
+            let mut rows = all[list].take();
+            rows.as_array_mut().unwrap().sort_by_key(Value::to_string);
+            (list.to_owned(), rows)
+        });
+        Value::Object(kept.into_iter().collect())
+    }
+
+    fn queues_max(&self) -> i64 {
+        let said = self.ctl(&["list_vhost_limits", "-p", "paybell"]);
+        let limits: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+        limits["max-queues"].as_i64().unwrap()
+    }
+
+    fn restart(&mut self) {
+        self.guard.tell("stop n1");
+        self.guard.tell("start n1");
+        self.ctl(&["await_startup"]);
+    }
+
+    /// As an operator runs it.
+    fn add_subscriber(&self, name: &str) -> Command {
+        let tool = format!("{} rabbitmqctl -n n1@localhost", shown(&self.guard.folder.join("tool")));
+        let mut command = Command::new(root().join("deploy/rabbitmq/add-subscriber"));
+        command.env("RABBITMQCTL", tool).arg(name);
+        command
+    }
+
+    async fn subscriber(&self) -> Connection {
+        self.connect("sub-shop", SHOP_PASSWORD, "paybell").await
     }
 
     async fn connect(&self, user: &str, password: &str, vhost: &str) -> Connection {
@@ -133,16 +174,17 @@ async fn the_broker_runs_with_our_files() {
     let mut broker = Broker::start();
     takes_the_settings(&broker);
     paybell_may_use_its_own_names(&broker).await;
+    the_script_adds_a_subscriber(&broker);
     a_subscriber_is_kept_to_its_own(&broker).await;
     a_full_subscriber_stops_nobody(&broker).await;
     a_subscriber_with_too_many_queues_stops_nobody(&broker).await;
-    the_script_makes_what_the_definitions_have(&broker);
     a_subscriber_of_its_own_vhost_gets_the_events(&broker).await;
+    a_restart_undoes_nothing(&mut broker).await;
     the_cluster_settings_are_taken(&mut broker);
 }
 
 fn takes_the_settings(broker: &Broker) {
-    assert_eq!(broker.rows(&["list_users"]), ["paybell\t[]", "sub-shop\t[]"], "and no guest");
+    assert_eq!(broker.rows(&["list_users"]), ["paybell\t[]"], "and no guest");
     let settings = [
         ("consumer_timeout", "1800000"),
         ("queue_leader_locator", "<<\"balanced\">>"),
@@ -178,8 +220,7 @@ async fn paybell_may_use_its_own_names(broker: &Broker) {
 }
 
 async fn a_subscriber_is_kept_to_its_own(broker: &Broker) {
-    let connection =
-        broker.connect("sub-shop", &broker.secret("rabbitmq-sub-shop-password"), "paybell").await;
+    let connection = broker.subscriber().await;
     let channel = connection.create_channel().await.unwrap();
     declare(&channel, "sub.shop.orders").await.unwrap();
     bind(&channel, "sub.shop.orders", "paybell.events", "order.paid.#").await.unwrap();
@@ -239,8 +280,7 @@ async fn a_full_subscriber_stops_nobody(broker: &Broker) {
             "event {number}"
         );
     }
-    let connection =
-        broker.connect("sub-shop", &broker.secret("rabbitmq-sub-shop-password"), "paybell").await;
+    let connection = broker.subscriber().await;
     let kept = bodies(&connection.create_channel().await.unwrap(), "sub.shop.orders").await;
     assert_eq!(kept, ["15", "16", "17", "18", "19"]);
     broker.ctl(&["clear_operator_policy", "-p", "paybell", "small"]);
@@ -248,13 +288,10 @@ async fn a_full_subscriber_stops_nobody(broker: &Broker) {
 
 /// With the bound drawn close: no other queue comes, and Paybell's own are declared again as before.
 async fn a_subscriber_with_too_many_queues_stops_nobody(broker: &Broker) {
-    let limits = ["list_vhost_limits", "-p", "paybell"];
-    assert_eq!(json(&broker.ctl(&limits)), serde_json::json!({ "max-queues": 100 }));
     let count = broker.rows(&["list_queues", "-p", "paybell", "name"]).len();
     let close = format!("{{\"max-queues\": {}}}", count + 1);
     broker.ctl(&["set_vhost_limits", "-p", "paybell", &close]);
-    let connection =
-        broker.connect("sub-shop", &broker.secret("rabbitmq-sub-shop-password"), "paybell").await;
+    let connection = broker.subscriber().await;
     let channel = connection.create_channel().await.unwrap();
     declare(&channel, "sub.shop.one").await.unwrap();
     let refused = declare(&channel, "sub.shop.two").await.unwrap_err().to_string();
@@ -264,40 +301,52 @@ async fn a_subscriber_with_too_many_queues_stops_nobody(broker: &Broker) {
     assert!(applied.findings.is_empty(), "{:?}", applied.findings);
     assert!(publish(&broker.paybell().await, "", "paybell.checks.0", "check").await);
     assert_eq!(bodies(&broker.paybell().await, "paybell.checks.0").await, ["check"]);
+    broker.ctl(&["set_vhost_limits", "-p", "paybell", r#"{"max-queues": 100}"#]);
+}
+
+/// Twice: the second time changes nothing.
+fn the_script_adds_a_subscriber(broker: &Broker) {
+    let password = broker.guard.write("shop-password", SHOP_PASSWORD);
     broker.ctl(&["clear_vhost_limits", "-p", "paybell"]);
-}
-
-fn json(said: &str) -> serde_json::Value {
-    serde_json::from_str(said).unwrap_or_else(|error| panic!("{error}: {said}"))
-}
-
-fn the_script_makes_what_the_definitions_have(broker: &Broker) {
-    let listings: [&[&str]; 3] = [
-        &["list_policies", "-p", "paybell"],
-        &["list_permissions", "-p", "paybell"],
-        &["list_user_limits", "--user", "sub-shop"],
-    ];
-    let state = || listings.map(|listing| broker.rows(listing));
-    let before = state();
-    // The script is the way to the same state: remove the user and its policies, and run it.
-    broker.ctl(&["delete_user", "sub-shop"]);
-    broker.ctl(&["clear_policy", "-p", "paybell", "sub-shop"]);
-    broker.ctl(&["clear_policy", "-p", "paybell", "sub-shop-dead"]);
-    assert_ne!([broker.rows(listings[0]), broker.rows(listings[1])], before[..2]);
-    let tool = format!("{} rabbitmqctl -n n1@localhost", shown(&broker.guard.folder.join("tool")));
-    let script = root().join("deploy/rabbitmq/add-subscriber");
     for _ in 0..2 {
-        let password = broker.secrets.join("rabbitmq-sub-shop-password");
-        let mut command = Command::new(&script);
-        output_of(command.env("RABBITMQCTL", &tool).arg("shop").arg(password));
+        output_of(broker.add_subscriber("shop").arg(&password));
     }
-    assert_eq!(state(), before);
-    let limits = ["list_vhost_limits", "-p", "paybell"];
-    assert_eq!(json(&broker.ctl(&limits)), serde_json::json!({ "max-queues": 100 }), "it had none");
-    let password = broker.secret("rabbitmq-sub-shop-password");
-    broker.ctl(&["authenticate_user", "sub-shop", &password]);
-    let refused = Command::new(&script).env("RABBITMQCTL", &tool).arg("a.b").output().unwrap();
+    let state = broker.state();
+    let named = |list: &str, key: &str, name: &str| {
+        let rows = state[list].as_array().unwrap();
+        rows.iter().find(|row| row[key] == name).unwrap_or_else(|| panic!("no {name} in {rows:?}")).clone()
+    };
+    let may = named("permissions", "user", "sub-shop");
+    assert_eq!((&may["configure"], &may["write"]), (&json!(r"^sub\.shop\."), &json!(r"^sub\.shop\.")));
+    assert_eq!(may["read"], r"^(sub\.shop\..*|paybell\.events)$");
+    let limits = named("users", "name", "sub-shop")["limits"].clone();
+    assert_eq!(limits, json!({ "max-connections": 8, "max-channels": 32 }));
+    assert_eq!(named("policies", "name", "sub-shop-dead")["pattern"], r"^sub\.shop\.dead$");
+    assert_eq!(broker.queues_max(), 100, "there was no limit");
+    let refused = broker.add_subscriber("a.b").output().unwrap();
     assert_eq!(refused.status.code(), Some(2), "a name that is a pattern reaches further than its own");
+}
+
+/// What the documents have an operator set is there after a restart; a changed file is applied, and is no subscriber's
+/// business.
+async fn a_restart_undoes_nothing(broker: &mut Broker) {
+    broker.ctl(&["change_password", "paybell", "rotated"]);
+    broker.ctl(&["set_vhost_limits", "-p", "paybell", r#"{"max-queues": 200}"#]);
+    let least = ["^$", r"^(paybell\..*|amq\.default)$", r"^paybell\."];
+    broker.ctl(&[&["set_permissions", "-p", "paybell", "paybell"][..], &least].concat());
+    let before = broker.state();
+    broker.restart();
+    assert_eq!(broker.state(), before);
+    drop(broker.connect("paybell", "rotated", "paybell").await);
+    drop(broker.subscriber().await);
+
+    let file = broker.secrets.join("rabbitmq-definitions.json");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, moved(&text, &[(r#""max-queues": 100"#, r#""max-queues": 300"#)])).unwrap();
+    broker.restart();
+    assert_eq!(broker.queues_max(), 300);
+    drop(broker.paybell().await);
+    drop(broker.subscriber().await);
 }
 
 async fn a_subscriber_of_its_own_vhost_gets_the_events(broker: &Broker) {
@@ -330,12 +379,10 @@ async fn a_subscriber_of_its_own_vhost_gets_the_events(broker: &Broker) {
 }
 
 fn the_cluster_settings_are_taken(broker: &mut Broker) {
-    broker.guard.tell("stop n1");
     let path = broker.guard.folder.join("rabbitmq.conf");
     let both = format!("{}\n{}", fs::read_to_string(&path).unwrap(), read("deploy/rabbitmq/cluster.conf"));
     fs::write(&path, both).unwrap();
-    broker.guard.tell("start n1");
-    broker.ctl(&["await_startup"]);
+    broker.restart();
     let said = broker.ctl(&["eval", "application:get_env(rabbit, cluster_nodes)."]);
     assert!(said.contains("rabbit@rabbitmq-3"), "{said}");
 }
