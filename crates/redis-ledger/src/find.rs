@@ -17,9 +17,24 @@ const SENTINEL_MAX: Duration = Duration::from_secs(1);
 
 /// The server to connect to now.
 pub(crate) async fn find(address: &Address) -> Result<Host, Trouble> {
+    find_surely(address).await.map(|(host, _)| host)
+}
+
+/// How sure it is that a server is the master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sureness {
+    /// More than half of all sentinels say so, or nobody else could.
+    Agreed,
+    /// Those that answered, who may have lost the others.
+    Said,
+}
+
+/// The same, and how sure it is.
+pub(crate) async fn find_surely(address: &Address) -> Result<(Host, Sureness), Trouble> {
     if address.service().is_none() {
-        let host = address.hosts().first();
-        return host.cloned().ok_or_else(|| Trouble::Away("no host is named".to_owned()));
+        let host = address.hosts().first().cloned();
+        let host = host.ok_or_else(|| Trouble::Away("no host is named".to_owned()))?;
+        return Ok((host, Sureness::Agreed));
     }
     let (mut named, mut causes, mut refused) = (Vec::new(), Vec::new(), None);
     let sentinels = address.hosts();
@@ -34,11 +49,11 @@ pub(crate) async fn find(address: &Address) -> Result<Host, Trouble> {
         }
         // Nobody has to wait for one that is away.
         if let Some(master) = agreed(&named, sentinels.len()) {
-            return Ok(master);
+            return Ok((master, Sureness::Agreed));
         }
     }
     match (latest(&named), refused) {
-        (Some(master), _) => Ok(master),
+        (Some(master), _) => Ok((master, Sureness::Said)),
         (None, Some(refused)) => Err(refused),
         (None, None) => Err(Trouble::Away(causes.join("; "))),
     }

@@ -22,6 +22,7 @@ mod due;
 mod engine;
 mod error;
 mod find;
+mod followed;
 mod gauge;
 mod greet;
 mod holders;

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::address::{Address, Host};
 use crate::clock::LedgerClock;
 use crate::error::{Fault, OpenError, unavailable};
-use crate::find::find;
+use crate::find::{Sureness, find, find_surely};
+use crate::followed::Followed;
 use crate::greet::{Acquaintance, Info, Trouble, claim_layout, greet, time_of, trouble};
 use crate::keys::Keys;
 use crate::pulse::Pulse;
@@ -76,6 +77,7 @@ pub(crate) struct Supervisor {
     state: watch::Sender<State>,
     /// Whether the keys were ever met.
     has_met: AtomicBool,
+    followed: Followed,
     random: StdRng,
 }
 
@@ -83,7 +85,7 @@ impl Supervisor {
     pub fn new(server: Server, pulse: Arc<Pulse>, seed: u64) -> (Self, Link) {
         let (state, seen) = watch::channel(State::Connecting);
         let (has_met, random) = (AtomicBool::new(false), StdRng::seed_from_u64(seed));
-        (Self { server, pulse, state, has_met, random }, Link(seen))
+        (Self { server, pulse, state, has_met, followed: Followed::default(), random }, Link(seen))
     }
 
     /// Until it is stopped.
@@ -146,6 +148,9 @@ impl Supervisor {
         let known = if self.has_met.load(Ordering::Relaxed) { Acquaintance::Old } else { Acquaintance::New };
         greet(&session, &self.server.keys, &self.server.clock, known).await?;
         self.has_met.store(true, Ordering::Relaxed);
+        if self.followed.is_known(&host) {
+            session.set_has_replicas(true);
+        }
         // Before the first take, so that a lease found then is judged by what is there.
         self.pulse.begin(&session).await;
         Ok((Arc::new(session), told, host))
@@ -193,7 +198,7 @@ impl Supervisor {
         if !info.is_master() {
             return Err(Fault::Broken("the server has become a replica".to_owned()));
         }
-        session.set_has_replicas(info.has_replicas());
+        let has_lost_replicas = self.count_replicas(session, host, &info);
         if beat.is_multiple_of(BEATS_PER_SETTINGS) {
             look_at_settings(session).await?;
         }
@@ -203,15 +208,42 @@ impl Supervisor {
             Err(Fault::Refused(cause)) => session.set_write_refusal(Some(cause)),
             Err(broken) => return Err(broken),
         }
-        if self.server.address.service().is_some() && beat.is_multiple_of(BEATS_PER_SEARCH) {
-            // Sentinels that are away say nothing about the master.
-            if let Ok(master) = find(&self.server.address).await
-                && master != *host
-            {
-                return Err(Fault::Broken(format!("the sentinels have left {host} for {master}")));
+        let has_sentinels = self.server.address.service().is_some();
+        if has_sentinels && (has_lost_replicas || beat.is_multiple_of(BEATS_PER_SEARCH)) {
+            let is_sure = self.ask_sentinels(host).await?;
+            if has_lost_replicas && self.followed.miss(host, self.server.clock.monotonic()) && is_sure {
+                self.followed.forget();
+                session.set_has_replicas(false);
             }
         }
         Ok(())
+    }
+
+    /// Answers need a replica's word while one follows. `true` where the last one went: whether they need none any more is
+    /// the sentinels' to say, who may be about to make it the master.
+    fn count_replicas(&self, session: &Session, host: &Host, info: &Info) -> bool {
+        if self.server.address.service().is_none() {
+            session.set_has_replicas(info.has_replicas());
+            return false;
+        }
+        // One that came and went between two looks counts as well.
+        if info.has_replicas() || session.has_replicas() && !self.followed.is_known(host) {
+            self.followed.note(host);
+            session.set_has_replicas(true);
+        }
+        session.has_replicas() && !info.has_replicas()
+    }
+
+    /// An error where the sentinels have left the server, otherwise whether most of them say that they follow it. Those that
+    /// are away say nothing about the master.
+    async fn ask_sentinels(&self, host: &Host) -> Result<bool, Fault> {
+        match find_surely(&self.server.address).await {
+            Ok((master, _)) if master != *host => {
+                Err(Fault::Broken(format!("the sentinels have left {host} for {master}")))
+            }
+            Ok((_, sureness)) => Ok(sureness == Sureness::Agreed),
+            Err(_) => Ok(false),
+        }
     }
 }
 

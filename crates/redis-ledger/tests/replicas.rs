@@ -144,3 +144,77 @@ async fn a_replica_that_came_a_moment_ago_is_waited_for() {
     replica.resume().await;
     eventually("it confirms", || async { ledger.register(&key(4), &asks(1)).await.is_ok() }).await;
 }
+
+/// As for maintenance: the old master lives, and takes writes for seconds after its replica was promoted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_failover_of_a_master_that_lives_loses_nothing_that_was_acknowledged() {
+    let master = Redis::start().await;
+    let replica = Redis::replica_of(&master).await;
+    let sentinels = Sentinels::start(3, &master).await;
+    let ledger = RedisLedger::open(config(&sentinels.url())).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tasks = JoinSet::new();
+    for task in 0..16 {
+        let (ledger, stop) = (ledger.clone(), stop.clone());
+        tasks.spawn(async move {
+            let mut acknowledged = Vec::new();
+            for number in (0..).map(|round| round * 16 + task) {
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                match ledger.register(&key(number), &asks(1)).await {
+                    Ok(_) => acknowledged.push(number),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+            acknowledged
+        });
+    }
+    eventually("orders come in", || async { count(&replica, &["dbsize"]).await > 500 }).await;
+    sentinels.fail_over(0).await;
+    eventually("the replica leads", || async { replica.cli(&["role"]).await.starts_with("master") }).await;
+    eventually("the old master follows it", || async { master.cli(&["role"]).await.starts_with("slave") })
+        .await;
+    eventually("it has what the new one has", || async {
+        replica.cli(&["info", "replication"]).await.contains("state=online")
+    })
+    .await;
+    eventually("the new master is used", || async { ledger.register(&key(LAST), &asks(1)).await.is_ok() })
+        .await;
+    stop.store(true, Ordering::SeqCst);
+    let acknowledged: Vec<usize> = tasks.join_all().await.into_iter().flatten().collect();
+    let mut lost = Vec::new();
+    for number in &acknowledged {
+        if at_last("it is read", async || ledger.read(&key(*number)).await).await.is_none() {
+            lost.push(number);
+        }
+    }
+    assert!(lost.is_empty(), "{} of {} were acknowledged and are gone", lost.len(), acknowledged.len());
+}
+
+#[tokio::test]
+async fn a_master_whose_last_replica_is_gone_for_good_is_used_alone_once_the_sentinels_stand_by_it() {
+    let master = Redis::start().await;
+    let replica = Redis::replica_of(&master).await;
+    let sentinels = Sentinels::start(3, &master).await;
+    let ledger = RedisLedger::open(config(&sentinels.url())).await.unwrap();
+    at_last("it is registered", async || ledger.register(&key(1), &asks(1)).await).await;
+    eventually("the look has seen the replica", || async {
+        drop(ledger.register(&key(1), &asks(1)).await);
+        master.cli(&["info", "commandstats"]).await.contains("cmdstat_wait")
+    })
+    .await;
+    // Two of three are no more: what is left cannot say that nobody else leads.
+    sentinels.kill(0).await;
+    sentinels.kill(1).await;
+    replica.kill().await;
+    let gone = Instant::now();
+    eventually("a failover would be over", || async {
+        let refused = ledger.register(&key(2), &asks(1)).await.is_err();
+        assert!(refused, "nobody knows whom the sentinels follow: {:?}", gone.elapsed());
+        gone.elapsed() > Duration::from_secs(13)
+    })
+    .await;
+    sentinels.start_again(0).await;
+    eventually("it is used alone", || async { ledger.register(&key(3), &asks(1)).await.is_ok() }).await;
+}

@@ -166,6 +166,12 @@ impl Sentinels {
         self.guard.tell("start", self.name(index)).await;
     }
 
+    /// Orders a failover, as for maintenance: the master lives.
+    pub async fn fail_over(&self, index: usize) {
+        let said = cli(self.guard.port(self.name(index)), &["sentinel", "failover", SERVICE]).await;
+        assert_eq!(said.trim(), "OK");
+    }
+
     /// The port of the server that the sentinel of this index takes for the master.
     pub async fn master_port(&self, index: usize) -> u16 {
         let port = self.guard.port(self.name(index));
