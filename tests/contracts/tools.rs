@@ -11,7 +11,7 @@ use std::{
 use crate::harness::skip;
 
 /// So long a tool may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// This folder.
 pub fn folder() -> &'static Path {
