@@ -144,8 +144,17 @@ async fn what_cannot_be_meant_is_refused_and_stores_nothing() {
     }
     for number in 0..=64 {
         let expected = if number < 64 { 202 } else { 409 };
-        assert_eq!(desk.status("POST /v1/endpoints/shop/enable").await.0, expected, "{number}");
+        let again = "POST /v1/endpoints/shop/resend\n\n{\"after\":\"oldest\"}";
+        assert_eq!(desk.status(again).await.0, expected, "{number}");
     }
+    for _ in 0..2 {
+        assert_eq!(
+            desk.status("POST /v1/endpoints/shop/enable").await.0,
+            202,
+            "which may be what makes room"
+        );
+    }
+    assert_eq!(desk.wishes("shop").as_array().unwrap().len(), 65);
 }
 
 #[tokio::test(start_paused = true)]
