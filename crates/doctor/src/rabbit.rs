@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use rabbitmq::probe::{Denied, Facts, Publishing, Unasked};
+use rabbitmq::probe::{Denied, Emitting, Facts, Publishing, Unasked};
 use rabbitmq::topology::{Finding as Difference, Kind};
 use rabbitmq::{Trouble, Words};
 
@@ -27,6 +27,7 @@ pub fn judge(outcome: &Result<Facts, Unasked>, prefix: &str, subscribers: &[Stri
     let mut findings = vec![version(facts)];
     findings.extend(login(facts));
     findings.push(publishing(facts));
+    findings.extend(emitting(facts, prefix));
     findings.extend(topology(facts, prefix));
     findings.extend(queues::judge(facts, prefix, subscribers));
     findings
@@ -136,6 +137,29 @@ fn publishing(facts: &Facts) -> Finding {
     }
 }
 
+/// Whether events reach the exchange of subscribers. That it is not there, the topology says.
+fn emitting(facts: &Facts, prefix: &str) -> Option<Finding> {
+    let exchange = format!("{prefix}.events");
+    Some(match &facts.emitting {
+        Emitting::Missing => return None,
+        Emitting::Works => Finding::ok("rabbitmq-events-good", exchange)
+            .seen("every event may be published to subscribers", "所有事件都可以发布给订阅者"),
+        Emitting::Failed(cause) => Finding::unseen("rabbitmq-events-unseen", exchange)
+            .seen(cause.clone(), format!("无法检查：{cause}")),
+        Emitting::Denied { keys, cause } => {
+            let (all, shown) = (keys.is_empty(), keys.join(" "));
+            let (en, zh) = if all { ("everything", "全部事件") } else { (&*shown, &*shown) };
+            let [do_en, do_zh] = least_permissions(prefix);
+            Finding::error("rabbitmq-events-denied", exchange)
+                .seen(
+                    format!("the user may not publish this to subscribers of the exchange: {en} ({cause})"),
+                    format!("用户无权向该交换机的订阅者发布：{zh}（{cause}）"),
+                )
+                .remedy(do_en, do_zh)
+        }
+    })
+}
+
 fn topology(facts: &Facts, prefix: &str) -> Vec<Finding> {
     let differences = match &facts.topology {
         Ok(differences) => differences,
@@ -227,12 +251,17 @@ fn difference(one: &Difference) -> Option<Finding> {
 
 fn undeclared(denied: &Denied, prefix: &str) -> Finding {
     if denied.is_permission {
-        // A prefix may hold dots, which mean any character in a pattern.
-        let ours = prefix.replace('.', "\\.");
-        let [en, zh] = Trouble::Permission.words().remedy.map(|remedy| remedy.replace("PREFIX", &ours));
+        let [en, zh] = least_permissions(prefix);
         let finding = Finding::error("rabbitmq-permission", "rabbitmq.url");
         return said(finding, Trouble::Permission, &denied.cause).remedy(en, zh);
     }
     Finding::unseen("rabbitmq-topology-unseen", "rabbitmq.url")
         .seen(denied.cause.clone(), format!("无法检查：{}", denied.cause))
+}
+
+/// What to give the user, with the prefix filled in.
+fn least_permissions(prefix: &str) -> [String; 2] {
+    // A prefix may hold dots, which mean any character in a pattern.
+    let ours = prefix.replace('.', "\\.");
+    Trouble::Permission.words().remedy.map(|remedy| remedy.replace("PREFIX", &ours))
 }

@@ -1,6 +1,7 @@
 //! What a doctor asks a broker, once, on connections of its own: facts, no judgement. Declares only to compare, and
-//! publishes two messages that no queue takes.
+//! publishes only what no queue takes.
 
+mod emitting;
 mod greeting;
 
 use std::time::Duration;
@@ -17,6 +18,8 @@ use crate::error::ConfigError;
 use crate::link::{LinkError, Session, bounded, once};
 use crate::topology::{Finding, Kind, NOTHING_THERE, compare, plan};
 use crate::trouble::Trouble;
+
+pub use emitting::Emitting;
 
 /// How long a broker that is well may take to confirm.
 const CONFIRM_MAX: Duration = Duration::from_secs(2);
@@ -50,6 +53,7 @@ pub struct Facts {
     /// Ours, and those asked for.
     pub queues: Vec<Queue>,
     pub publishing: Publishing,
+    pub emitting: Emitting,
 }
 
 /// The broker's words about a permission that is missing, or about what went wrong instead.
@@ -107,18 +111,26 @@ pub enum Unasked {
     Away { trouble: Trouble, cause: String },
 }
 
-/// Looks once. `subscribers` are queues that are not ours.
-pub async fn probe(config: &RabbitConfig, subscribers: &[String]) -> Result<Facts, Unasked> {
+/// Looks once. `subscribers` are queues that are not ours, `mch_ids` the merchants whose events are published.
+pub async fn probe(
+    config: &RabbitConfig,
+    subscribers: &[String],
+    mch_ids: &[&str],
+) -> Result<Facts, Unasked> {
     let settings = Settings::judged(config)?;
     let session = once(&settings, "doctor").await.map_err(|error| unasked(&error))?;
-    let (version, (topology, queues), publishing) =
-        tokio::join!(greeting::version(&settings), standing(&session, &settings, subscribers), async {
+    let (version, (topology, queues), emitting, publishing) = tokio::join!(
+        greeting::version(&settings),
+        standing(&session, &settings, subscribers),
+        emitting::emitting(&settings, mch_ids),
+        async {
             // On a connection of its own: an alarm stops everything on it.
             match once(&settings, "doctor publish").await {
                 Ok(session) => publishing(&session).await,
                 Err(error) => Publishing::Failed(error.to_string()),
             }
-        });
+        }
+    );
     Ok(Facts {
         host: settings.uri.authority.host.clone(),
         is_tls: settings.uri.scheme == AMQPScheme::AMQPS,
@@ -127,6 +139,7 @@ pub async fn probe(config: &RabbitConfig, subscribers: &[String]) -> Result<Fact
         topology,
         queues,
         publishing,
+        emitting,
     })
 }
 

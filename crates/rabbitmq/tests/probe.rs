@@ -7,10 +7,14 @@
     reason = "a test drives real time"
 )]
 
-use rabbitmq::probe::{Load, Publishing, Unasked, Unseen, probe};
+mod stand;
+
+use rabbitmq::probe::{Emitting, Load, Publishing, Unasked, Unseen, probe};
 use rabbitmq::topology::{self, Finding};
 use rabbitmq::{RabbitConfig, Trouble, erase};
 use testkit::servers::{Rabbit, shared_rabbit, unique_prefix};
+
+const MERCHANTS: &[&str] = &["1900000109", "1900000110"];
 
 fn config(url: String) -> RabbitConfig {
     RabbitConfig { prefix: unique_prefix(), partitions: 1, ..RabbitConfig::at(url) }
@@ -23,7 +27,8 @@ fn is(error: &Unasked, expected: Trouble) -> bool {
 #[tokio::test]
 async fn a_broker_tells_its_version_its_queues_and_that_it_publishes() {
     let config = config(shared_rabbit().await);
-    let empty = probe(&config, &[]).await.unwrap();
+    let empty = probe(&config, &[], MERCHANTS).await.unwrap();
+    assert_eq!(empty.emitting, Emitting::Missing);
     let missing = empty.topology.unwrap();
     assert!(missing.iter().all(|finding| matches!(finding, Finding::Missing { .. })) && missing.len() > 4);
     assert!(
@@ -33,7 +38,7 @@ async fn a_broker_tells_its_version_its_queues_and_that_it_publishes() {
     );
     topology::apply(&config).await.unwrap();
     let subscribers = ["nobody-made-this".to_owned()];
-    let facts = probe(&config, &subscribers).await.unwrap();
+    let facts = probe(&config, &subscribers, MERCHANTS).await.unwrap();
     let version = facts.version.unwrap();
     assert!(version.starts_with(char::is_numeric) && version.contains('.'), "{version}");
     assert_eq!((facts.topology.unwrap(), facts.publishing), (Vec::new(), Publishing::Works));
@@ -50,14 +55,16 @@ async fn a_broker_tells_its_version_its_queues_and_that_it_publishes() {
 async fn a_login_or_a_virtual_host_that_is_refused_is_told_apart() {
     let url = shared_rabbit().await;
     let host = url.split('@').nth(1).unwrap().split('/').next().unwrap().to_owned();
-    let wrong = probe(&config(format!("amqp://guest:hunter2@{host}/%2f")), &[]).await.unwrap_err();
+    let wrong = probe(&config(format!("amqp://guest:hunter2@{host}/%2f")), &[], MERCHANTS).await.unwrap_err();
     assert!(is(&wrong, Trouble::Login) && !wrong.to_string().contains("hunter2"), "{wrong:?}");
-    let nowhere = probe(&config(format!("amqp://guest:guest@{host}/nowhere")), &[]).await.unwrap_err();
+    let nowhere =
+        probe(&config(format!("amqp://guest:guest@{host}/nowhere")), &[], MERCHANTS).await.unwrap_err();
     assert!(is(&nowhere, Trouble::VirtualHost), "{nowhere:?}");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let away = probe(&config(format!("amqp://guest:guest@127.0.0.1:{port}")), &[]).await.unwrap_err();
+    let away =
+        probe(&config(format!("amqp://guest:guest@127.0.0.1:{port}")), &[], MERCHANTS).await.unwrap_err();
     assert!(is(&away, Trouble::Port), "{away:?}");
-    let unread = probe(&RabbitConfig { partitions: 0, ..config(url) }, &[]).await.unwrap_err();
+    let unread = probe(&RabbitConfig { partitions: 0, ..config(url) }, &[], MERCHANTS).await.unwrap_err();
     assert!(matches!(unread, Unasked::Config(_)), "{unread:?}");
 }
 
@@ -67,22 +74,49 @@ async fn an_alarm_and_a_missing_permission_are_told() {
     server.ctl(&["add_user", "narrow", "narrow"]).await;
     server.ctl(&["set_permissions", "-p", "/", "narrow", "^else", ".*", ".*"]).await;
     let url = server.url().replace("guest:guest@", "narrow:narrow@");
-    let facts = probe(&config(url), &[]).await.unwrap();
+    let facts = probe(&config(url), &[], MERCHANTS).await.unwrap();
     // Looking at what is not there needs no permission to make it; the difference shows once it is there.
     assert_eq!(facts.publishing, Publishing::Works);
     let ours = config(server.url());
     topology::apply(&ours).await.unwrap();
     let narrow = RabbitConfig { url: server.url().replace("guest:guest@", "narrow:narrow@"), ..ours.clone() };
-    let findings = probe(&narrow, &[]).await.unwrap().topology.unwrap();
+    let findings = probe(&narrow, &[], MERCHANTS).await.unwrap().topology.unwrap();
     assert!(!findings.is_empty(), "what this user may not declare cannot be compared");
     assert!(findings.iter().all(|finding| matches!(finding, Finding::Uncompared { .. })), "{findings:?}");
     server.ctl(&["set_vm_memory_high_watermark", "0.0000001"]).await;
-    let facts = probe(&ours, &[]).await.unwrap();
+    let facts = probe(&ours, &[], MERCHANTS).await.unwrap();
     assert!(
         matches!(&facts.publishing, Publishing::Blocked(reason) if reason.contains("memory")),
         "{:?}",
         facts.publishing
     );
     server.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
-    assert_eq!(probe(&ours, &[]).await.unwrap().publishing, Publishing::Works);
+    assert_eq!(probe(&ours, &[], MERCHANTS).await.unwrap().publishing, Publishing::Works);
+}
+
+#[tokio::test]
+async fn what_may_not_be_published_to_subscribers_is_told_and_none_of_them_gets_anything() {
+    let server = Rabbit::start().await;
+    let ours = config(server.url());
+    topology::apply(&ours).await.unwrap();
+    let exchange = format!("{}.events", ours.prefix);
+    let outsider = stand::Outsider::at(&server.url()).await;
+    outsider.subscribe("everything", &exchange, "#", &[]).await;
+    server.ctl(&["add_user", "narrow", "narrow"]).await;
+    server.ctl(&["set_permissions", "-p", "/", "narrow", "^$", ".*", ".*"]).await;
+    let narrow = RabbitConfig { url: server.url().replace("guest:guest@", "narrow:narrow@"), ..ours };
+    let emitting = async || probe(&narrow, &[], MERCHANTS).await.unwrap().emitting;
+    assert_eq!(emitting().await, Emitting::Works);
+
+    server.ctl(&["set_topic_permissions", "-p", "/", "narrow", &exchange, "^order\\.|109$", ".*"]).await;
+    let Emitting::Denied { keys, cause } = emitting().await else { panic!("it is denied") };
+    let denied = ["refund.succeeded", "refund.abnormal", "refund.closed", "bill.reconciled"];
+    assert_eq!(keys, denied.map(|kind| format!("{kind}.1900000110")));
+    assert!(cause.contains("access to topic 'refund.succeeded.1900000110'"), "{cause}");
+
+    let all_but_it = format!("^(?!{}$)", exchange.replace('.', "\\."));
+    server.ctl(&["set_permissions", "-p", "/", "narrow", "^$", &all_but_it, ".*"]).await;
+    let Emitting::Denied { keys, cause } = emitting().await else { panic!("it is denied") };
+    assert!(keys.is_empty() && cause.contains("access to exchange"), "{keys:?} {cause}");
+    assert!(outsider.get("everything").await.is_none(), "nothing was published");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use doctor::{rabbit, redis};
 use rabbitmq::Trouble;
-use rabbitmq::probe::{self as amqp, Denied, Load, Publishing, Queue, Unseen};
+use rabbitmq::probe::{self as amqp, Denied, Emitting, Load, Publishing, Queue, Unseen};
 use rabbitmq::topology::{Finding as Difference, Kind};
 use redis_ledger::probe as ledger;
 
@@ -19,6 +19,7 @@ fn broker() -> amqp::Facts {
         topology: Ok(Vec::new()),
         queues: Vec::new(),
         publishing: Publishing::Works,
+        emitting: Emitting::Works,
     }
 }
 
@@ -40,6 +41,7 @@ fn a_good_broker_is_good() {
     let expected = [
         "ok rabbitmq-version-good",
         "ok rabbitmq-publishes",
+        "ok rabbitmq-events-good",
         "ok rabbitmq-topology-good",
         "not-looked-at subscriber-queues-unseen",
     ];
@@ -82,6 +84,21 @@ fn a_broker_that_takes_nothing_is_told() {
     assert!(one(&findings, "rabbitmq-alarm").seen.en.contains("low on memory"));
     let failed = Publishing::Failed("no answer".to_owned());
     one(&of_broker(|facts| facts.publishing = failed, &[]), "rabbitmq-publish-failed");
+}
+
+#[test]
+fn what_may_not_be_published_to_subscribers_is_told() {
+    let of = |emitting| of_broker(|facts| facts.emitting = emitting, &[]);
+    let cause = "ACCESS_REFUSED - access to topic".to_owned();
+    let keys = vec!["refund.closed.1900000109".to_owned(), "bill.reconciled.1900000109".to_owned()];
+    let some = of(Emitting::Denied { keys, cause: cause.clone() });
+    let told = one(&some, "rabbitmq-events-denied");
+    assert!(told.seen.en.contains("refund.closed.1900000109 bill.reconciled.1900000109 (ACCESS"), "{told:?}");
+    let all = of(Emitting::Denied { keys: Vec::new(), cause });
+    assert!(one(&all, "rabbitmq-events-denied").seen.en.contains("everything"));
+    one(&of(Emitting::Failed("no answer".to_owned())), "rabbitmq-events-unseen");
+    let missing = of(Emitting::Missing);
+    assert!(missing.iter().all(|finding| !finding.code.starts_with("rabbitmq-events")), "{missing:?}");
 }
 
 #[test]

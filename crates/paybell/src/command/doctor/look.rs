@@ -108,7 +108,8 @@ fn reachable(listen: &str) -> String {
 }
 
 async fn of_rabbitmq(config: &Config, subscribers: &[String]) -> Vec<Finding> {
-    let facts = rabbitmq::probe::probe(&rabbit_config(config), subscribers).await;
+    let mch_ids: Vec<&str> = config.merchants.iter().map(|merchant| merchant.mch_id.as_str()).collect();
+    let facts = rabbitmq::probe::probe(&rabbit_config(config), subscribers, &mch_ids).await;
     rabbit::judge(&facts, &config.rabbitmq.prefix, subscribers)
 }
 
