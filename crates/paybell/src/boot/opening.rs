@@ -1,6 +1,7 @@
-//! The engine of a process that starts while another still holds the embedded engine's folder: the last service, which
-//! drains, or a command such as `paybell reconcile`. A service manager starts nobody again whose exit code is 2, so this
-//! waits instead. Takes nothing from anybody: the folder is free when its holder ends.
+//! The engine of a service that starts while a command, such as `paybell reconcile`, works on the embedded engine's
+//! folder. The command ends by itself, and a service manager starts nobody again whose exit code is 2, so this waits for
+//! it. Another service is not waited for: two on one folder are a mistake in the configuration. Takes nothing from
+//! anybody: the folder is free when its holder ends.
 
 use std::time::Duration;
 
@@ -13,12 +14,10 @@ use crate::{
     error::Error,
 };
 
-/// A service that is told to end does so within half of it. A command is waited for as long as it takes.
-const SERVICE_WAIT: Duration = Duration::from_secs(60);
 /// Between two looks at the folder.
 const LOOK_GAP: Duration = Duration::from_millis(250);
 
-/// The engine, once nobody else holds it; `None` if a signal came before.
+/// The engine, once no command holds it; `None` if a signal came before.
 pub(super) async fn open(
     config: &Config,
     needs: Needs,
@@ -27,42 +26,29 @@ pub(super) async fn open(
     once_free(async || Engine::open(config, needs).await, signals.next()).await
 }
 
-/// Opens until nobody holds it, one service has held it for too long, or a signal comes while it waits.
+/// Opens until no command holds it, or a signal comes while it waits.
 async fn once_free<T>(
     mut open: impl AsyncFnMut() -> Result<T, Error>,
     signal: impl Future<Output = &'static str>,
 ) -> Result<Option<T>, Error> {
     pin!(signal);
     let mut told = None;
-    let mut waited = Duration::ZERO;
     loop {
-        let (said, is_errand) = match open().await {
-            Err(Error::Held { said, is_errand }) => (said, is_errand),
+        let said = match open().await {
+            Err(Error::Held { said, is_errand: true }) => said,
             done => return done.map(Some),
         };
         if told.as_ref() != Some(&said) {
-            (told, waited) = (Some(said.clone()), Duration::ZERO);
-            tell(&said, is_errand);
-        }
-        if waited >= SERVICE_WAIT && !is_errand {
-            return Err(Error::Held { said, is_errand });
+            tracing::warn!(cause = said, "starting when the command that holds the folder ends: {said}");
+            told = Some(said);
         }
         tokio::select! {
-            () = sleep(LOOK_GAP) => waited += LOOK_GAP,
+            () = sleep(LOOK_GAP) => {}
             signal = &mut signal => {
                 tracing::info!(signal, "{signal}: ended before the start");
                 return Ok(None);
             }
         }
-    }
-}
-
-fn tell(said: &str, is_errand: bool) {
-    if is_errand {
-        tracing::warn!(cause = said, "starting when the command that holds the folder ends: {said}");
-    } else {
-        let seconds = SERVICE_WAIT.as_secs();
-        tracing::warn!(cause = said, "starting when the folder is free, within {seconds} s: {said}");
     }
 }
 
@@ -79,21 +65,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_service_that_stays_is_waited_for_a_minute_and_then_named() {
+    async fn another_service_is_named_at_once() {
         let begun = Instant::now();
         let refused = once_free(async || held("process 1", false), pending()).await.unwrap_err();
         assert_eq!((refused.exit_code(), refused.to_string().as_str()), (2, "in use by process 1"));
-        assert!((60..=61).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_service_that_ends_and_a_command_that_takes_its_time_are_waited_for() {
+    async fn a_command_that_takes_its_time_is_waited_for() {
         let begun = Instant::now();
         let open = async || match begun.elapsed().as_secs() {
-            0..40 => held("process 1", false),
-            40..600 => held("process 2 for paybell reconcile", true),
-            // The minute is each service's own.
-            600..659 => held("process 3", false),
+            0..600 => held("process 2 for paybell reconcile", true),
             _ => Ok("open"),
         };
         assert_eq!(once_free(open, pending()).await.unwrap(), Some("open"));
