@@ -180,6 +180,13 @@ impl Shop {
     }
 
     fn account(&self, first: usize) -> Account {
+        // What was told is read before the truth: a refund that ends in between is no contradiction.
+        let mut told = BTreeMap::<_, Vec<Value>>::new();
+        for event in promise::log(&self.rig, "").unwrap_or_default() {
+            let kind = event["type"].as_str().unwrap().to_owned();
+            let order = event["subject"].as_str().unwrap().to_owned();
+            told.entry((order, kind)).or_default().push(event);
+        }
         let mut refunds = BTreeMap::new();
         let mut after = "0".to_owned();
         loop {
@@ -195,12 +202,6 @@ impl Shop {
                 break;
             }
             after = page["next"].as_str().unwrap().to_owned();
-        }
-        let mut told = BTreeMap::<_, Vec<Value>>::new();
-        for event in promise::log(&self.rig, "").unwrap_or_default() {
-            let kind = event["type"].as_str().unwrap().to_owned();
-            let order = event["subject"].as_str().unwrap().to_owned();
-            told.entry((order, kind)).or_default().push(event);
         }
         Account { refunds, told }
     }
