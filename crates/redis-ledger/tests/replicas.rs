@@ -73,23 +73,7 @@ async fn a_failover_loses_nothing_that_was_acknowledged() {
     let ledger = RedisLedger::open(config(&sentinels.url())).await.unwrap();
     sentinels.kill(0).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let mut tasks = JoinSet::new();
-    for task in 0..16 {
-        let (ledger, stop) = (ledger.clone(), stop.clone());
-        tasks.spawn(async move {
-            let mut acknowledged = Vec::new();
-            for number in (0..).map(|round| round * 16 + task) {
-                if stop.load(Ordering::SeqCst) {
-                    break;
-                }
-                match ledger.register(&key(number), &asks(1)).await {
-                    Ok(_) => acknowledged.push(number),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-                }
-            }
-            acknowledged
-        });
-    }
+    let tasks = shops(&ledger, &stop);
     eventually("orders come in", || async { count(&replica, &["dbsize"]).await > 500 }).await;
     // Asked again, the same wish finds its own lease.
     let leased_before =
@@ -153,23 +137,7 @@ async fn a_failover_of_a_master_that_lives_loses_nothing_that_was_acknowledged()
     let sentinels = Sentinels::start(3, &master).await;
     let ledger = RedisLedger::open(config(&sentinels.url())).await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
-    let mut tasks = JoinSet::new();
-    for task in 0..16 {
-        let (ledger, stop) = (ledger.clone(), stop.clone());
-        tasks.spawn(async move {
-            let mut acknowledged = Vec::new();
-            for number in (0..).map(|round| round * 16 + task) {
-                if stop.load(Ordering::SeqCst) {
-                    break;
-                }
-                match ledger.register(&key(number), &asks(1)).await {
-                    Ok(_) => acknowledged.push(number),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-                }
-            }
-            acknowledged
-        });
-    }
+    let tasks = shops(&ledger, &stop);
     eventually("orders come in", || async { count(&replica, &["dbsize"]).await > 500 }).await;
     sentinels.fail_over(0).await;
     eventually("the replica leads", || async { replica.cli(&["role"]).await.starts_with("master") }).await;
@@ -217,4 +185,26 @@ async fn a_master_whose_last_replica_is_gone_for_good_is_used_alone_once_the_sen
     .await;
     sentinels.start_again(0).await;
     eventually("it is used alone", || async { ledger.register(&key(3), &asks(1)).await.is_ok() }).await;
+}
+
+/// Shops that register orders until they are stopped; each gives the numbers of those that were acknowledged.
+fn shops(ledger: &RedisLedger, stop: &Arc<AtomicBool>) -> JoinSet<Vec<usize>> {
+    let mut tasks = JoinSet::new();
+    for task in 0..16 {
+        let (ledger, stop) = (ledger.clone(), stop.clone());
+        tasks.spawn(async move {
+            let mut acknowledged = Vec::new();
+            for number in (0..).map(|round| round * 16 + task) {
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                match ledger.register(&key(number), &asks(1)).await {
+                    Ok(_) => acknowledged.push(number),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+            acknowledged
+        });
+    }
+    tasks
 }

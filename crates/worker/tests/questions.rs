@@ -10,18 +10,18 @@
     reason = "a test may fall"
 )]
 
+mod support;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use paybell_core::claim::claim;
-use paybell_core::dead::Removed;
 use paybell_core::lease::{self, Cleared, Commit, Committed, LeaseRequest, Taken, Write};
 use paybell_core::policy::{OpenidPolicy, Unregistered};
 use paybell_core::ports::{
-    Businesses, Cursor, DeadLetters, Delivery, EventFilter, EventLog, Ledger, LogRead, PortError, Reading,
-    Settle,
+    Cursor, Delivery, EventFilter, EventLog, Ledger, LogRead, PortError, Reading, Settle,
 };
 use paybell_core::record::SeenAs;
 use paybell_core::refund::{
@@ -32,16 +32,16 @@ use paybell_core::register::{Application, register};
 use paybell_core::shadow::Mode;
 use paybell_core::time::Millis;
 use paybell_core::{
-    Answer, AppId, BusinessNo, Cadence, Check, Currency, DeadLetter, DeadReason, Event, Fen, LeaseToken,
-    MchId, Observation, OrderKey, OutRefundNo, OutTradeNo, Payment, Policy, Record, RefundId, Timestamp,
-    TransactionId,
+    Answer, AppId, Cadence, Check, Currency, DeadReason, Event, Fen, LeaseToken, MchId, Observation,
+    OrderKey, OutRefundNo, Payment, Policy, Record, RefundId, Timestamp, TransactionId,
 };
 use prometheus_client::registry::Registry;
-use uuid::Uuid;
 use worker::{
     Ask, Asked, CloseAsked, KeyUsed, Policies, RefundAsk, RefundAsked, Settled, Wechat, Worker,
     WorkerMetrics, WorkerParts,
 };
+
+use support::Nobody;
 
 const TX: &str = "4200001234202611200123456789";
 
@@ -160,8 +160,8 @@ impl World {
         Worker::new(WorkerParts {
             ledger: self.clone(),
             log: self.clone(),
-            businesses: self.clone(),
-            dead: self.clone(),
+            businesses: Arc::new(Nobody),
+            dead: Arc::new(Nobody),
             wechat: self.clone(),
             policies: Arc::new(Policies::new(HashMap::new(), policy)),
             metrics: WorkerMetrics::register(&mut Registry::default(), ["1900000109"], &KeyUsed::default()),
@@ -279,36 +279,6 @@ impl EventLog for World {
 
     async fn grown(&self, _: Cursor) -> Result<(), PortError> {
         panic!("a worker does not read the log")
-    }
-}
-
-#[async_trait]
-impl Businesses for World {
-    async fn numbers(&self, _: &MchId, _: &BusinessNo) -> Result<Vec<OutTradeNo>, PortError> {
-        panic!("no business here")
-    }
-
-    async fn claim(&self, _: &MchId, _: &BusinessNo, _: &OutTradeNo) -> Result<OutTradeNo, PortError> {
-        panic!("no business here")
-    }
-}
-
-#[async_trait]
-impl DeadLetters for World {
-    async fn bury(&self, _: &DeadLetter) -> Result<(), PortError> {
-        panic!("every record can be read")
-    }
-
-    async fn list(&self, _: Option<Uuid>, _: usize) -> Result<Vec<DeadLetter>, PortError> {
-        panic!("a worker reads no letters")
-    }
-
-    async fn get(&self, _: Uuid) -> Result<Option<DeadLetter>, PortError> {
-        panic!("a worker reads no letters")
-    }
-
-    async fn remove(&self, _: &DeadLetter) -> Result<Removed, PortError> {
-        panic!("a worker removes no letters")
     }
 }
 
