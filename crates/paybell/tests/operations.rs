@@ -18,7 +18,7 @@ const NOWHERE: &str = "http://127.0.0.1:9";
 fn what_an_operator_did_is_listed_after_a_restart() {
     let folder = Folder::new();
     let token = folder.put("token", "tok-3f9a1c77e2");
-    let more = format!("console.listen = \"127.0.0.1:0\"\nconsole.token_file = \"{token}\"");
+    let more = format!("console.token_file = \"{token}\"");
     let config = folder.config(NOWHERE, &more);
     let mut service = Service::start(&config, &["console"]);
     let ask = |service: &Service, args: &[&str]| {

@@ -26,7 +26,7 @@ const NOWHERE: &str = "http://127.0.0.1:9";
 #[test]
 fn it_serves_tells_and_ends_in_order() {
     let folder = Folder::new();
-    let mut service = Service::start(&folder.config(NOWHERE, "console.listen = \"127.0.0.1:0\""), &[]);
+    let mut service = Service::start(&folder.config(NOWHERE, ""), &[]);
     let admin = service.address("admin");
     assert_eq!(http(admin, "GET", "/healthz", ""), (200, "ok\n".to_owned()));
     assert_eq!(http(admin, "GET", "/readyz", ""), (200, "ready\n".to_owned()));
@@ -129,7 +129,7 @@ fn a_second_signal_ends_at_once() {
 #[test]
 fn it_starts_whole_or_not_at_all() {
     let folder = Folder::new();
-    let config = folder.config(NOWHERE, "console.listen = \"127.0.0.1:0\"");
+    let config = folder.config(NOWHERE, "");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let variables = [("PAYBELL__CONSOLE__LISTEN", address.as_str())];
@@ -141,7 +141,7 @@ fn it_starts_whole_or_not_at_all() {
 fn on_the_cluster_engine_it_starts_while_its_servers_are_away_and_says_so() {
     let folder = Folder::new();
     let servers = format!("rabbitmq.url = \"amqp://{NOBODY}\"\nredis.url = \"redis://{NOBODY}\"\n");
-    let config = folder.config(NOWHERE, "console.listen = \"127.0.0.1:0\"");
+    let config = folder.config(NOWHERE, "");
     let text = std::fs::read_to_string(&config).unwrap();
     let text = text.replace("\"embedded\"", "\"cluster\"");
     std::fs::write(&config, servers + &text).unwrap();
@@ -222,7 +222,7 @@ impl Shop {
 
 #[test]
 fn a_payment_becomes_an_event_and_the_commands_show_it() {
-    let mut shop = Shop::open("console.listen = \"127.0.0.1:0\"", &[]);
+    let mut shop = Shop::open("", &[]);
     let api = shop.service.api();
     let paybell = |args: &[&str]| run(&[args, &["--api", &api]].concat());
 
@@ -273,7 +273,7 @@ fn commands_need_the_token_that_the_service_wants_and_nothing_logs_it() {
     let tokens = Folder::new();
     let token = tokens.put("token", "tok-3f9a1c77e2 \n");
     let wrong = tokens.put("wrong", "another");
-    let more = format!("console.listen = \"127.0.0.1:0\"\nconsole.token_file = \"{token}\"");
+    let more = format!("console.token_file = \"{token}\"");
     let mut shop = Shop::open(&more, &["ingress", "worker", "scheduler", "console", "--log", "trace"]);
     let api = shop.service.api();
     run(&["order", "list", "--api", &api]).expect(1, &["HTTP 401", "--token-file"]);

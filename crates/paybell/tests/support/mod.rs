@@ -110,7 +110,7 @@ impl Folder {
         self.put(
             "paybell.toml",
             &format!(
-                "engine = \"embedded\"\n{more}\n[embedded]\ndata_dir = \"{data_dir}\"\n\
+                "engine = \"embedded\"\nconsole.listen = \"127.0.0.1:0\"\n{more}\n[embedded]\ndata_dir = \"{data_dir}\"\n\
                  [ingress]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
                  [wechat]\nbase_urls = [\"{base_url}\"]\n\
                  [[merchant]]\nmch_id = \"1900000109\"\napp_ids = [\"wx8888888888888888\"]\napi_key = \"{KEY}\"\n"

@@ -155,16 +155,23 @@ pub(super) async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T 
 }
 
 /// Runs a program to its end and gives what it printed; falls if it failed.
-pub(super) async fn output_of(mut command: Command) -> String {
+pub(super) async fn output_of(command: Command) -> String {
+    try_output_of(command).await.unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+/// Runs a program to its end and gives what it printed, or how it failed.
+pub(super) async fn try_output_of(mut command: Command) -> Result<String, String> {
     let run = move || {
         let output = command.stdin(Stdio::null()).output();
         (command, output)
     };
     let (command, output) = off_the_runtime(run).await;
-    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = output.map_err(|error| format!("{command:?}: {error}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-    if !output.status.success() {
-        panic!("{command:?}: {}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr));
+    match output.status.success() {
+        true => Ok(text(&output.stdout)),
+        false => {
+            Err(format!("{command:?}: {}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr)))
+        }
     }
-    text(&output.stdout)
 }

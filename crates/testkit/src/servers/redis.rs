@@ -2,12 +2,14 @@
 
 use std::process::Command;
 
-use super::guard::{Guard, output_of};
+use super::guard::{Guard, try_output_of};
 use super::papers::Papers;
 
 const NAME: &str = "redis";
 /// The name under which the sentinels know the master.
 const SERVICE: &str = "paybell";
+/// Only a server that serves nobody cuts off more of `redis-cli` in a row.
+const CUTS_MAX: usize = 10;
 
 /// When a write is on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -184,8 +186,21 @@ impl Sentinels {
     }
 }
 
+/// Sentinels that make a master a replica, or a replica the master, cut off whoever is connected to it. Who was cut off
+/// asks again; no command that a test gives means something else the second time.
 async fn cli(port: u16, args: &[&str]) -> String {
-    let mut command = Command::new("redis-cli");
-    command.arg("-p").arg(port.to_string()).args(args);
-    output_of(command).await
+    let mut cuts = 0;
+    loop {
+        let mut command = Command::new("redis-cli");
+        command.arg("-p").arg(port.to_string()).args(args);
+        match try_output_of(command).await {
+            Ok(output) => return output,
+            Err(failure) if is_cut(&failure) && cuts < CUTS_MAX => cuts += 1,
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+}
+
+fn is_cut(failure: &str) -> bool {
+    ["closed the connection", "Connection reset", "Broken pipe"].iter().any(|words| failure.contains(words))
 }
