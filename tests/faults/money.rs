@@ -8,13 +8,13 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testkit::servers::{Rabbit, RabbitCluster, Redis, Sentinels, shared_rabbit, wait};
+use testkit::servers::{Rabbit, RabbitCluster, Redis, Sentinels, free_address, shared_rabbit, wait};
 
 use crate::{
     broker::led_elsewhere,
     harness::{MCH, Simulator, get, is_full, skip, wait_for, wait_within},
     promise,
-    rig::{Rig, Setup, free_address},
+    rig::{Rig, Setup},
     trade::{self, REFUND_FEE, Trade},
 };
 

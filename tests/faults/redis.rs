@@ -17,7 +17,7 @@ fn a_redis_that_dies_or_is_emptied_stops_no_ingress_and_loses_no_acknowledged_pa
         eventually("the workers say that they are not ready", || {
             Rig::readiness(&rig.workers) == [false, false]
         });
-        assert_eq!(Rig::readiness(&rig.ingresses), [true, true], "the ingress needs no ledger");
+        eventually("the ingress needs no ledger", || Rig::readiness(&rig.ingresses) == [true, true]);
         wait(redis.start_again());
     });
     rig.suffer_and_keep("Redis emptied", Kept::Acknowledged, |_| {
@@ -32,7 +32,7 @@ fn a_network_to_redis_that_falls_silent_stops_no_ingress_and_loses_nothing() {
     let mut rig = Rig::start(&wait(shared_rabbit()), &proxy.through(&redis.url()));
     rig.suffer("silence between us and Redis for 20 s", |rig| {
         stay_silent(&proxy);
-        assert_eq!(Rig::readiness(&rig.ingresses), [true, true], "the ingress needs no ledger");
+        eventually("the ingress needs no ledger", || Rig::readiness(&rig.ingresses) == [true, true]);
     });
 }
 

@@ -1,14 +1,14 @@
 //! Two of each role over servers that the test brings, a simulator behind them, and one fault at a time.
 
 use std::{
-    net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    net::SocketAddr,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::servers::unique_prefix;
+use testkit::servers::{free_address, unique_prefix};
 
 use crate::{
     harness::{APP, Answer, KEY, MCH, Request, Service, Simulator, wait_for},
@@ -19,6 +19,8 @@ use crate::{
 /// Looks come quickly, so that what is lost is found within the test.
 const CADENCE: &str =
     "[\"1s\", \"1s\", \"2s\", \"2s\", \"4s\", \"4s\", \"8s\", \"8s\", \"16s\", \"30s\", \"1h\"]";
+
+const ANYWHERE: &str = "127.0.0.1:0";
 
 /// Load before and after the fault.
 const CALM: Duration = Duration::from_secs(3);
@@ -66,7 +68,7 @@ impl Setup {
         format!(
             "engine = \"cluster\"\nrabbitmq.url = \"{rabbitmq}\"\nrabbitmq.prefix = \"{prefix}\"\n\
              rabbitmq.partitions = 2\nredis.url = \"{redis}\"\nredis.prefix = \"{prefix}\"\n\
-             ingress.listen = \"{ingress}\"\nconsole.listen = \"127.0.0.1:0\"\nadmin.listen = \"127.0.0.1:0\"\n\
+             ingress.listen = \"{ingress}\"\nconsole.listen = \"{ANYWHERE}\"\nadmin.listen = \"{ANYWHERE}\"\n\
              wechat.base_urls = [\"http://{simulator}\"]\nschedule.cadence = {CADENCE}\n{public}{top}\n\
              [[merchant]]\nmch_id = \"{MCH}\"\napp_ids = [\"{APP}\"]\napi_key = \"{KEY}\"\n\
              query_rate = \"{query_rate}/s\"\n{merchant}\n"
@@ -103,9 +105,8 @@ impl Rig {
             std::fs::write(&path, setup.to_toml(simulator.address, ingress)).unwrap();
             path
         };
-        let anywhere = "127.0.0.1:0";
-        let config = write("paybell.toml", anywhere);
-        let front = write("front.toml", &setup.front.map_or(anywhere.to_owned(), |front| front.to_string()));
+        let config = write("paybell.toml", ANYWHERE);
+        let front = write("front.toml", &setup.front.map_or(ANYWHERE.to_owned(), |front| front.to_string()));
         let two = |role| (0..2).map(|_| start_role(&config, role)).collect::<Vec<_>>();
         let ingresses = vec![start_role(&front, "ingress"), start_role(&config, "ingress")];
         let (workers, schedulers, consoles) = (two("worker"), two("scheduler"), two("console"));
@@ -221,19 +222,17 @@ impl Rig {
     }
 }
 
-/// A free address whose port no client of somebody else is given, and no server that a test starts.
-pub fn free_address() -> SocketAddr {
-    wait_for("a free port", || {
-        let random = u64::from_str_radix(unique_prefix().trim_start_matches('t'), 16).unwrap();
-        TcpListener::bind(format!("127.0.0.1:{}", 12_000 + random % 8_000)).ok()?.local_addr().ok()
-    })
-}
-
 /// Whether a process says that it can work.
 pub fn is_ready(admin: SocketAddr) -> bool {
     Request::new("GET", "/readyz").try_send(admin).is_ok_and(|answer| answer.status == 200)
 }
 
-fn start_role(config: &std::path::Path, role: &str) -> Service {
-    Service::start_role(config, role)
+/// On an address of its own: who still calls one that was killed must not meet somebody else's process.
+fn start_role(config: &Path, role: &str) -> Service {
+    let address = free_address();
+    let own = format!("{role}.listen = \"{address}\"");
+    let text = std::fs::read_to_string(config).unwrap();
+    let path = config.with_file_name(format!("{}.toml", address.port()));
+    std::fs::write(&path, text.replace(&format!("{role}.listen = \"{ANYWHERE}\""), &own)).unwrap();
+    Service::start_role(&path, role)
 }

@@ -256,7 +256,7 @@ async fn a_thousand_idle_connections_hinder_nobody() {
         read_until(&mut stream, "\r\n\r\n").await;
         slowest = slowest.max(began.elapsed());
     }
-    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(15), "{slowest:?}");
 }
 
 #[tokio::test]

@@ -14,11 +14,24 @@ mod support;
 use std::{process::Command, time::Duration};
 
 use serde_json::Value;
-use support::{paybell, run};
+use support::{Ran, paybell, run};
 use testkit::servers::{Rabbit, Redis, RedisOptions, shared_rabbit, shared_redis, wait};
 
+/// What a benchmark ends with where a machine that stood still for seconds made its service refuse, which is its right.
+const REFUSALS: [&str; 5] =
+    ["were refused", "was answered 503", "registering", "no answer within", "could be taken away"];
+const TRIES: usize = 4;
+
 fn figures(arguments: &[&str], names: &[&str]) -> Value {
-    let found = run(&[&["bench"], arguments, &["--json"]].concat());
+    let measure = || run(&[&["bench"], arguments, &["--json"]].concat());
+    let was_refused =
+        |found: &Ran| found.code == Some(1) && REFUSALS.iter().any(|refusal| found.stderr.contains(refusal));
+    let mut found = measure();
+    for _ in 1..TRIES {
+        if was_refused(&found) {
+            found = measure();
+        }
+    }
     let report = found.expect(0, &[]).json();
     for name in names {
         let value = report["figures"][name].as_f64();

@@ -106,8 +106,10 @@ fn a_certificate_is_replaced_under_open_connections_and_only_by_a_whole_pair() {
     service.process.signal("HUP");
     eventually(|| applied(2));
     assert_eq!(metric(&service, "paybell_config_differs{cause=\"restart\"}"), 1);
-    let (status, ready) = http(service.address("admin"), "GET", "/readyz", "");
-    assert!(status == 200 && ready.contains("ingress.tls_cert_file"), "{ready}");
+    eventually(|| {
+        let (status, ready) = http(service.address("admin"), "GET", "/readyz", "");
+        status == 200 && ready.contains("ingress.tls_cert_file")
+    });
     assert!(new.is_presented(ingress), "it speaks TLS until the restart");
     assert!(is_healthy(&mut standing));
 }

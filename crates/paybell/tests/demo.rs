@@ -43,8 +43,9 @@ fn events(ran: &Ran) -> HashMap<&str, Vec<&str>> {
 
 #[test]
 fn the_same_seed_gives_the_same_table() {
-    let demo = |seed: &str| run(&["demo", "--exit", "--orders", "40", "--seed", seed, "--scale", "5"]);
-    // Side by side: what else the machine does must change no number.
+    let demo = |seed: &str| run(&["demo", "--exit", "--orders", "40", "--seed", seed, "--scale", "1"]);
+    // Side by side: what else the machine does must change no number. At WeChat's own pace, so that no poll overtakes a
+    // notification on a machine that stands still for seconds.
     let (first, second, other) = thread::scope(|scope| {
         let others = [scope.spawn(|| demo("7")), scope.spawn(|| demo("8"))];
         let first = demo("7");
@@ -143,7 +144,7 @@ fn it_stays_up_until_a_signal_and_leaves_nothing_behind() {
     let lines = read_to(&mut demo, "Still running; Ctrl-C ends it");
     assert_eq!(number(&table(&lines), "lost"), 0);
     assert!(demo.line().contains(&format!("paybell events list --api http://{console}")));
-    assert_eq!(http(console, "GET", "/readyz", "").0, 200);
+    support::eventually(|| http(console, "GET", "/readyz", "").0 == 200);
     assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 1, "its data");
     demo.signal("INT");
     let (status, log) = demo.ended();

@@ -10,7 +10,7 @@
 
 mod support;
 
-use support::{Folder, Service, run, run_with};
+use support::{Folder, Service, eventually, run, run_with};
 
 const NOWHERE: &str = "http://127.0.0.1:9";
 
@@ -54,6 +54,7 @@ fn a_healthcheck_tells_whether_the_process_is_ready() {
     let mut service = Service::start(&config, &[]);
     let admin = service.address("admin");
     let url = format!("http://{admin}/readyz");
+    eventually(|| run(&["healthcheck", "--url", &url]).code == Some(0));
     run(&["healthcheck", "--url", &url]).expect(0, &["ready"]);
     run(&["healthcheck", "--url", &format!("http://{admin}/nowhere")]).expect(1, &["answers 404"]);
     // As in a container: the variable says where, and a file that is being edited concerns nobody.
@@ -63,7 +64,8 @@ fn a_healthcheck_tells_whether_the_process_is_ready() {
     run_with(&["healthcheck", "--config", &edited], &variables, "").expect(0, &["ready"]);
     service.process.signal("TERM");
     assert_eq!(service.process.ended().0.code(), Some(0));
-    run(&["healthcheck", "--url", &url]).expect(1, &["cannot reach", &url, "is `paybell run` up"]);
+    let gone = format!("{NOWHERE}/readyz");
+    run(&["healthcheck", "--url", &gone]).expect(1, &["cannot reach", &gone, "is `paybell run` up"]);
     for wrong in ["https://127.0.0.1:1/", "127.0.0.1:1", "/readyz", "http://"] {
         run(&["healthcheck", "--url", wrong]).expect(2, &["must be http://HOST:PORT/PATH"]);
     }

@@ -19,6 +19,7 @@ mod shared;
 
 pub use clients::StockClient;
 pub use papers::Papers;
+pub use ports::free_address;
 pub use proxy::Proxy;
 pub use rabbit::{Broker, Rabbit, RabbitCluster};
 pub use redis::{Fsync, Redis, RedisOptions, Sentinels};

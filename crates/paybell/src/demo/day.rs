@@ -72,10 +72,10 @@ async fn live(args: &Args, script: &Script, service: &mut Service) -> Result<(),
     output::line(&head(args, service))?;
     let (board, screen) = (Arc::new(Board::default()), Screen::new(script.told()));
     let mut subscriber =
-        Subscriber::start(Api::on_loopback(&service.console)?, board.clone(), screen.clone()).await?;
+        Subscriber::start(Api::on_loopback(service.console())?, board.clone(), screen.clone()).await?;
     let day = async {
         let shop = Arc::new(Shop {
-            paybell: Api::on_loopback(&service.console)?,
+            paybell: Api::on_loopback(service.console())?,
             payers: service.control(),
             board,
             scale: args.scale,
@@ -292,7 +292,7 @@ fn head(args: &Args, service: &Service) -> String {
         service.wechat(),
         args.scale.factor(),
         service.notify_url(),
-        service.console,
+        service.console(),
     )
 }
 
@@ -314,9 +314,9 @@ fn foot(service: &Service) -> String {
          curl http://{}/v1/bills/{MCH_ID}/{}\n  \
          curl {}/_sim/refunds",
         service.config().display(),
-        service.console,
+        service.console(),
         service.day,
-        service.console,
+        service.console(),
         service.day,
         service.wechat()
     )

@@ -27,7 +27,7 @@ async fn a_slow_ledger_costs_a_call_no_more_than_its_bound() {
         let body = order("T1", "1", changes);
         let (answer, took) = timed(post(rig.address, UNIFIED, &body)).await;
         assert_eq!(answer.status, 200);
-        assert!((300..5_000).contains(&took.as_millis()), "{took:?}");
+        assert!((300..15_000).contains(&took.as_millis()), "{took:?}");
     }
     assert_eq!((wechat.count(), rig.ledger.count()), (2, 0));
     assert_eq!((rig.registrations("missed"), rig.metric("paybell_proxy_waiting")), (2, 2));
@@ -45,13 +45,13 @@ async fn a_registration_missed_in_an_outage_is_made_when_the_ledger_comes_back()
     }
     let placed_until = rig.ledger.now();
     assert_eq!((wechat.count(), rig.registrations("missed"), rig.ledger.count()), (100, 100, 0));
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     rig.ledger.set(Mood::Well);
     until("all are registered", || rig.ledger.count() == 100).await;
     until("all are counted", || rig.registrations("retried") == 100).await;
     for number in 0..100 {
         let record = rig.ledger.record(MCH_ID, &format!("T{number}")).unwrap();
-        let is_then = (placed_at - Millis(50)..placed_until + Millis(50)).contains(&record.created_at);
+        let is_then = (placed_at - Millis(1_000)..placed_until + Millis(1_000)).contains(&record.created_at);
         assert!(is_then, "its cadence counts from the call, not from the attempt: {}", record.created_at);
     }
     assert_eq!((rig.registrations("dropped"), rig.metric("paybell_proxy_waiting")), (0, 0));

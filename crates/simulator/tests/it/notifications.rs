@@ -80,13 +80,14 @@ async fn anything_but_the_right_answer_brings_it_again() {
         Reply::Say(302, ""),
         Reply::Hang,
     ];
-    let settings = SimulatorConfig {
-        clock_scale: 1_000_000.0,
-        notification_timeout_ms: 300,
-        ..config(Faults::default())
+    // Only who is never answered is given up soon: a machine that stands still delays the others' answers.
+    let waiting = |notification_timeout_ms| {
+        let plain = config(Faults::default());
+        Sim::start(SimulatorConfig { clock_scale: 1_000_000.0, notification_timeout_ms, ..plain })
     };
-    let sim = Sim::start(settings).await;
+    let (patient, hasty) = (waiting(60_000).await, waiting(1_000).await);
     for (number, reply) in wrong.into_iter().enumerate() {
+        let sim = if matches!(reply, Reply::Hang) { &hasty } else { &patient };
         let shop = Shop::open(&[reply, reply, Reply::Acknowledge]).await;
         let order = sim.order(&format!("T0000{number}"), &shop.notify_url);
         sim.control.pay(&order, Payment::default()).unwrap();
@@ -98,7 +99,8 @@ async fn anything_but_the_right_answer_brings_it_again() {
         assert_eq!((posts[2].attempt, &posts[2].outcome), (2, &Outcome::Acknowledged));
         assert_eq!(matches!(reply, Reply::Hang), posts[0].outcome == Outcome::TimedOut);
     }
-    sim.stop().await;
+    patient.stop().await;
+    hasty.stop().await;
 }
 
 #[tokio::test]

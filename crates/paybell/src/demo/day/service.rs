@@ -1,11 +1,12 @@
 //! Paybell as a process of its own that can be killed, and the simulator that it talks to. Its folder, certificate and
 //! configuration lie in one temporary folder, which goes with it.
 
-use std::{fmt::Write, path::PathBuf, time::Duration};
+use std::{fmt::Write, net::SocketAddr, path::PathBuf, time::Duration};
 
 use paybell_core::cadence::WECHAT_GAPS_S;
 use simulator::{Control, MerchantConfig, Settings, Simulator, SimulatorConfig, TlsListen};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 use tokio_util::sync::CancellationToken;
 
 use super::script::Script;
@@ -36,8 +37,8 @@ pub struct Service {
     /// The day that is played, `2026-11-19`.
     pub day: String,
     /// Addresses, as `HOST:PORT`: the same after a restart, as WeChat and the shop know them.
-    pub ingress: String,
-    pub console: String,
+    ingress: Address,
+    console: Address,
 }
 
 impl Service {
@@ -64,13 +65,9 @@ impl Service {
             ..SimulatorConfig::default()
         };
         let simulator = Simulator::start(config, simulator_stop.clone()).await.map_err(of_simulator)?;
-        let nowhere = "127.0.0.1:0".to_owned();
-        let (ingress, console) = (nowhere.clone(), nowhere);
+        let (ingress, console) = (Address::held()?, Address::held()?);
         let mut service =
             Self { simulator, simulator_stop, process: None, folder, scale, day, ingress, console };
-        service.start_again().await?;
-        // WeChat is told where to notify: that must be known before the first order.
-        service.kill().await?;
         service.start_again().await?;
         Ok(service)
     }
@@ -91,8 +88,6 @@ impl Service {
         let process =
             Child::start(&["run", "--config", &config, "--print-addresses", "--log", "error"]).await?;
         process.ready().await?;
-        self.ingress = process.address_of("ingress")?.to_string();
-        self.console = process.address_of("console")?.to_string();
         self.process = Some(process);
         Ok(())
     }
@@ -117,7 +112,12 @@ impl Service {
 
     /// Where WeChat is to send notifications.
     pub fn notify_url(&self) -> String {
-        format!("http://{}/notify/pay", self.ingress)
+        format!("http://{}/notify/pay", self.ingress.shown)
+    }
+
+    /// Where the private API is, as `HOST:PORT`.
+    pub fn console(&self) -> &str {
+        &self.console.shown
     }
 
     /// What `paybell run` reads.
@@ -143,11 +143,27 @@ impl Service {
              active_since = \"{day}T00:00:00+08:00\"\nclient_cert_file = {cert:?}\nclient_key_file = {key:?}\n",
             data = folder.join("data").display().to_string(),
             wechat = self.wechat(),
-            ingress = self.ingress,
-            console = self.console,
+            ingress = self.ingress.shown,
+            console = self.console.shown,
             day = self.day,
             cert = papers.join("apiclient_cert.pem").display().to_string(),
             key = papers.join("apiclient_key.pem").display().to_string(),
         )
+    }
+}
+
+/// An address that the service has whenever it runs, and that nobody else is given while it does not.
+struct Address {
+    shown: String,
+    /// Bound, and never listening: only who names the port itself may listen on it beside this.
+    _held: TcpSocket,
+}
+
+impl Address {
+    fn held() -> Result<Self, Error> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        Ok(Self { shown: socket.local_addr()?.to_string(), _held: socket })
     }
 }
