@@ -18,7 +18,7 @@
 
 set -uo pipefail
 
-START_SECONDS_MAX=${PAYBELL_TEST_START_SECONDS:-150}
+START_SECONDS_MAX=${PAYBELL_TEST_START_SECONDS:-300}
 STOP_SECONDS_MAX=60
 
 # Signals for the owner's terminal are the owner's business; whoever ends this guard itself ends its servers with it.

@@ -11,7 +11,7 @@ use paybell_core::ports::{Cursor, EventFilter, LogRead, PortError};
 use testkit::servers::{Rabbit, RabbitCluster, unique_prefix};
 use tokio::time::timeout;
 
-use stand::{Process, config, paid, until};
+use stand::{Process, config, distinct, paid, until};
 
 /// Suspends or resumes whatever feeds this node's copies of streams from their leaders. The copies go on serving what
 /// they have: the node does not know that it is behind.
@@ -30,8 +30,8 @@ async fn read(reader: &Process, after: Cursor) -> Result<LogRead, PortError> {
 
 /// The newest place, once the writer sees it.
 async fn append(writer: &Process, events: &[Event]) -> Cursor {
-    writer.log.append(events).await.unwrap();
-    writer.log.end().await.unwrap()
+    writer.append(events).await;
+    writer.end().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,12 +59,12 @@ async fn a_node_that_is_behind_waits_and_calls_nothing_gone() {
     until("a mark is written", async || {
         let answer = read(&reader, newest).await;
         assert!(matches!(answer, Err(PortError::Unavailable { .. })), "{answer:?}");
-        writer.log.end().await.unwrap().position > newest.position
+        writer.end().await.position > newest.position
     })
     .await;
     let answer = read(&reader, newest).await;
     assert!(matches!(answer, Err(PortError::Unavailable { .. })), "{answer:?}");
-    assert_eq!(reader.log.end().await.unwrap(), early, "what it has, it tells");
+    assert_eq!(reader.end().await, early, "what it has, it tells");
     timeout(Duration::from_secs(60), reader.log.grown(newest)).await.expect("reading will tell").unwrap();
 
     at_feeders(behind, "resume").await;
@@ -79,10 +79,10 @@ async fn a_node_that_is_behind_waits_and_calls_nothing_gone() {
         matches!(read(&reader, beyond).await, Ok(LogRead::Gone { oldest: Cursor::START }))
     })
     .await;
-    writer.log.append(&paid(15..16)).await.unwrap();
+    writer.append(&paid(15..16)).await;
     until("what comes next is told", async || {
         let page = reader.page(Some(newest), 10).await;
-        page.events.iter().map(|(_, event)| event.clone()).eq(paid(15..16))
+        distinct(&page.events.iter().map(|(_, event)| event.clone()).collect::<Vec<_>>()) == paid(15..16)
     })
     .await;
     println!("all of it took {:?} on a cluster that runs", begun.elapsed());

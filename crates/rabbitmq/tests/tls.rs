@@ -14,7 +14,7 @@ use rabbitmq::RabbitConfig;
 use rabbitmq::topology::check;
 use testkit::servers::{Papers, Rabbit, unique_prefix};
 
-use stand::{Process, config, paid};
+use stand::{Process, answered, config, distinct, paid};
 
 #[tokio::test]
 async fn a_certificate_counts_if_our_authority_vouches_for_it() {
@@ -27,9 +27,9 @@ async fn a_certificate_counts_if_our_authority_vouches_for_it() {
     };
     let trusting = at("localhost", Some(papers.authority()));
     let process = Process::start(trusting.clone()).await;
-    process.log.append(&paid(0..3)).await.unwrap();
-    assert_eq!(process.rest(None, &EventFilter::default(), 10).await, paid(0..3));
-    assert_eq!(check(&trusting).await.unwrap(), []);
+    process.append(&paid(0..3)).await;
+    assert_eq!(distinct(&process.rest(None, &EventFilter::default(), 10).await), paid(0..3));
+    assert_eq!(answered(|| check(&trusting)).await.unwrap(), []);
     process.engine.close().await;
 
     let stranger = Papers::issue();
@@ -39,7 +39,7 @@ async fn a_certificate_counts_if_our_authority_vouches_for_it() {
         at("127.0.0.1", Some(papers.authority())),
     ];
     for config in refused {
-        let told = check(&config).await.unwrap_err().to_string();
+        let told = answered(|| check(&config)).await.unwrap_err().to_string();
         assert!(told.contains("rabbitmq.ca_file: the broker's certificate is not trusted"), "{told}");
     }
 }

@@ -17,7 +17,7 @@ use rabbitmq::RabbitConfig;
 use rabbitmq::topology::{Finding, apply, check, definitions, plan};
 use testkit::servers::{Rabbit, shared_rabbit, unique_prefix};
 
-use stand::{Outsider, Process, config, event, until};
+use stand::{Outsider, Process, answered, config, distinct, event, until};
 
 fn names(config: &RabbitConfig) -> Vec<String> {
     plan(&config.shape()).into_iter().map(|item| item.name).collect()
@@ -28,7 +28,7 @@ async fn checking_creates_nothing_and_applying_creates_everything() {
     let (url, prefix) = (shared_rabbit().await, unique_prefix());
     let config = RabbitConfig { partitions: 2, ..config(&url, &prefix) };
     for _ in 0..2 {
-        let missing: Vec<String> = check(&config)
+        let missing: Vec<String> = answered(|| check(&config))
             .await
             .unwrap()
             .into_iter()
@@ -39,11 +39,11 @@ async fn checking_creates_nothing_and_applying_creates_everything() {
             .collect();
         assert_eq!(missing, names(&config));
     }
-    let applied = apply(&config).await.unwrap();
+    let applied = answered(|| apply(&config)).await.unwrap();
     assert_eq!((applied.created, applied.findings), (names(&config), vec![]));
     // This broker keeps every argument that we send, so the probes find none that is ignored.
-    assert_eq!(check(&config).await.unwrap(), []);
-    let applied = apply(&config).await.unwrap();
+    assert_eq!(answered(|| check(&config)).await.unwrap(), []);
+    let applied = answered(|| apply(&config)).await.unwrap();
     assert_eq!((applied.created, applied.findings), (vec![], vec![]));
 }
 
@@ -51,16 +51,18 @@ async fn checking_creates_nothing_and_applying_creates_everything() {
 async fn a_differing_argument_is_named_with_both_values() {
     let (url, prefix) = (shared_rabbit().await, unique_prefix());
     let ours = config(&url, &prefix);
-    apply(&RabbitConfig { delivery_limit: 7, ..ours.clone() }).await.unwrap();
-    let findings = check(&ours).await.unwrap();
+    let theirs = RabbitConfig { delivery_limit: 7, ..ours.clone() };
+    answered(|| apply(&theirs)).await.unwrap();
+    let findings = answered(|| check(&ours)).await.unwrap();
     let told: Vec<String> = findings.iter().map(Finding::to_string).collect();
     assert_eq!(told.len(), 3, "both lanes and the registrations: {told:#?}");
     for text in &told {
         assert!(text.contains("x-delivery-limit") && text.contains("'20'") && text.contains("'7'"), "{text}");
     }
-    assert_eq!(apply(&ours).await.unwrap().findings, findings);
+    assert_eq!(answered(|| apply(&ours)).await.unwrap().findings, findings);
     let days = std::time::Duration::from_secs(86_400);
-    let findings = check(&RabbitConfig { delivery_limit: 7, events_age: days, ..ours }).await.unwrap();
+    let aged = RabbitConfig { events_age: days, ..theirs };
+    let findings = answered(|| check(&aged)).await.unwrap();
     assert!(
         matches!(&findings[..], [one] if one.to_string().contains("'86400s' but current is '3024000s'")),
         "{findings:?}"
@@ -84,7 +86,7 @@ async fn something_else_under_our_name_is_told_and_left_alone() {
         })
     })
     .await;
-    let findings = check(&ours).await.unwrap();
+    let findings = answered(|| check(&ours)).await.unwrap();
     assert!(
         matches!(&findings[..], [Finding::Different { name: told, .. }] if *told == name),
         "{findings:?}"
@@ -104,7 +106,7 @@ async fn the_definitions_are_the_topology() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), definitions(&config.shape(), "/").to_string()).unwrap();
     rabbit.ctl(&["import_definitions", file.path().to_str().unwrap()]).await;
-    assert_eq!(check(&config).await.unwrap(), []);
+    assert_eq!(answered(|| check(&config)).await.unwrap(), []);
     let bindings = rabbit.ctl(&["list_bindings", "source_name", "destination_name"]).await;
     let orders = format!("{prefix}.orders");
     assert!(
@@ -117,23 +119,23 @@ async fn the_definitions_are_the_topology() {
 async fn another_age_of_the_log_is_a_finding_and_stops_nothing() {
     let (url, prefix) = (shared_rabbit().await, unique_prefix());
     let before = config(&url, &prefix);
-    apply(&before).await.unwrap();
+    answered(|| apply(&before)).await.unwrap();
     let days = std::time::Duration::from_secs(7 * 86_400);
     let after = RabbitConfig { events_age: days, ..before.clone() };
-    let findings = check(&after).await.unwrap();
+    let findings = answered(|| check(&after)).await.unwrap();
     let [Finding::Aged { name, difference, .. }] = &findings[..] else { panic!("{findings:?}") };
     assert_eq!(*name, format!("{prefix}.events.log"));
     assert!(difference.contains("'604800s' but current is '3024000s'"), "{difference}");
-    assert_eq!(apply(&after).await.unwrap().findings, findings);
+    assert_eq!(answered(|| apply(&after)).await.unwrap().findings, findings);
     let process = Process::start(after.clone()).await;
     let paid = event(1, EventType::Paid);
-    process.log.append(std::slice::from_ref(&paid)).await.unwrap();
-    assert_eq!(process.rest(None, &EventFilter::default(), 10).await, [paid]);
+    process.append(std::slice::from_ref(&paid)).await;
+    assert_eq!(distinct(&process.rest(None, &EventFilter::default(), 10).await), [paid]);
     process.engine.close().await;
 
     // Whatever else differs is not borne.
     let other = RabbitConfig { segment_bytes: 1 << 20, ..after };
-    let findings = check(&other).await.unwrap();
+    let findings = answered(|| check(&other)).await.unwrap();
     assert!(
         matches!(&findings[..], [Finding::Different { difference, .. }] if difference.contains("segment-size")),
         "{findings:?}"
@@ -154,9 +156,10 @@ async fn a_log_declared_without_an_age_is_used_too() {
     let declared =
         outsider.channel.queue_declare(name.as_str().into(), QueueDeclareOptions::durable(), arguments);
     declared.await.unwrap();
-    let process = Process::start(config(&url, &prefix)).await;
-    process.log.append(&[event(1, EventType::Paid)]).await.unwrap();
-    let findings = check(&config(&url, &prefix)).await.unwrap();
+    let ours = config(&url, &prefix);
+    let process = Process::start(ours.clone()).await;
+    process.append(&[event(1, EventType::Paid)]).await;
+    let findings = answered(|| check(&ours)).await.unwrap();
     assert!(findings.iter().any(|finding| matches!(finding, Finding::Aged { .. })), "{findings:?}");
     process.engine.close().await;
 }
@@ -166,7 +169,7 @@ async fn a_log_declared_without_an_age_is_used_too() {
 async fn a_user_who_may_not_declare_works_with_what_is_there() {
     let (rabbit, prefix) = (Rabbit::start().await, unique_prefix());
     let admin = config(&rabbit.url(), &prefix);
-    apply(&admin).await.unwrap();
+    answered(|| apply(&admin)).await.unwrap();
     rabbit.ctl(&["add_user", "narrow", "secret"]).await;
     let (write, read) = (format!("^({prefix}\\..*|amq\\.default)$"), format!("^{prefix}\\."));
     rabbit.ctl(&["set_permissions", "-p", "/", "narrow", "^$", &write, &read]).await;
@@ -177,17 +180,18 @@ async fn a_user_who_may_not_declare_works_with_what_is_there() {
     outsider.subscribe(&subscriber, &format!("{prefix}.events"), "#", &[]).await;
     let process = Process::start(ours.clone()).await;
     let paid = event(1, EventType::Paid);
-    process.log.append(std::slice::from_ref(&paid)).await.unwrap();
-    assert_eq!(process.rest(None, &EventFilter::default(), 10).await, std::slice::from_ref(&paid));
-    assert_eq!(outsider.events(&subscriber).await, [paid]);
+    process.append(std::slice::from_ref(&paid)).await;
+    let stored = process.rest(None, &EventFilter::default(), 10).await;
+    assert_eq!(distinct(&stored), std::slice::from_ref(&paid));
+    until("the subscriber has it", async || outsider.events(&subscriber).await.contains(&paid)).await;
     assert!(process.engine.parts().iter().all(|(_, state)| state.is_ok()), "{:?}", process.engine.parts());
     process.engine.close().await;
 
-    let findings = check(&ours).await.unwrap();
+    let findings = answered(|| check(&ours)).await.unwrap();
     assert_eq!(findings.len(), names(&ours).len());
     assert!(findings.iter().all(|finding| matches!(finding, Finding::Uncompared { .. })), "{findings:?}");
     let more = RabbitConfig { partitions: 2, ..ours.clone() };
-    let applied = apply(&more).await.unwrap();
+    let applied = answered(|| apply(&more)).await.unwrap();
     assert_eq!(applied.created, Vec::<String>::new());
     let missing = format!("{prefix}.checks.1");
     let is_forbidden =

@@ -19,7 +19,7 @@ use rabbitmq::{Needs, RabbitConfig, RabbitMq, Trouble};
 use testkit::servers::{Proxy, Rabbit, unique_prefix};
 use tracing_subscriber::fmt::MakeWriter;
 
-use stand::{config, until};
+use stand::{answered, config, shut_door, until};
 
 /// What was logged by everything in this process.
 #[derive(Clone, Default)]
@@ -71,15 +71,14 @@ fn words(trouble: Trouble) -> (String, &'static str) {
 async fn is_told(log: &Log, url: &str, trouble: Trouble) {
     let (seen, remedy) = words(trouble);
     let config = config(url, &unique_prefix());
-    let told = check(&config).await.unwrap_err().to_string();
+    let told = answered(|| check(&config)).await.unwrap_err().to_string();
     assert!(told.contains(&seen) && told.contains(remedy), "{trouble:?} {told}");
     let engine = RabbitMq::start(&config, Needs::default()).unwrap();
     let (_, address) = url.split_once('@').unwrap();
     let address = address.split('/').next().unwrap();
     log.says(&[&format!("RabbitMQ at {address} is away for publish: {seen}"), remedy]).await;
-    let (_, state) = engine.parts().remove(0);
-    let state = state.unwrap_err().to_string();
-    assert!(state.contains(&seen), "{state}");
+    let state = || engine.parts().remove(0).1.unwrap_err().to_string();
+    until(&format!("the state says {seen:?}"), async || state().contains(&seen)).await;
     engine.close().await;
 }
 
@@ -90,7 +89,7 @@ async fn every_trouble_names_its_setting_and_what_to_do() {
     let with = |from: &str, to: &str| url.replace(from, to);
     is_told(&log, &with("guest:guest", "guest:hunter2"), Trouble::Login).await;
     is_told(&log, &with("%2f", "hunter2-is-no-vhost"), Trouble::VirtualHost).await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (_door, port) = shut_door();
     is_told(&log, &format!("amqp://u:hunter2@127.0.0.1:{port}/%2f"), Trouble::Port).await;
     // No resolver has to be asked about a label of 64 letters.
     is_told(&log, &format!("amqp://u:hunter2@{}:5672/%2f", "h".repeat(64)), Trouble::Name).await;
@@ -107,7 +106,7 @@ async fn every_trouble_names_its_setting_and_what_to_do() {
 async fn a_permission_that_is_missing_is_told_where_it_is_missed() {
     let node = Rabbit::start().await;
     let admin = config(&node.url(), &unique_prefix());
-    rabbitmq::topology::apply(&admin).await.unwrap();
+    answered(|| rabbitmq::topology::apply(&admin)).await.unwrap();
     node.ctl(&["add_user", "narrow", "secret"]).await;
     let ours = format!("^{}\\.(?!checks)", admin.prefix);
     node.ctl(&["set_permissions", "-p", "/", "narrow", "^$", &ours, &ours]).await;

@@ -20,7 +20,7 @@ use common::*;
 use paybell_core::check::{Check, Lane};
 use paybell_core::claim::CLAIM_LENGTH;
 use paybell_core::ids::OrderKey;
-use paybell_core::ports::{DeadLetters, DueSet, Ledger, PortError, Records, Registry};
+use paybell_core::ports::{DeadLetters, DueSet, Ledger, PortError, Records};
 use paybell_core::record::State;
 use paybell_core::register::Application;
 use paybell_core::time::Millis;
@@ -32,6 +32,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+/// So often the machine may keep claims back before a test gives up on it.
+const ROUNDS: usize = 3;
+
 /// Registers so many orders whose due times are a second apart, and in no order of their numbers.
 async fn registered(ledger: &RedisLedger, orders: usize) {
     let now = ledger.clock().await.unwrap().now;
@@ -40,7 +43,7 @@ async fn registered(ledger: &RedisLedger, orders: usize) {
         let age = Millis::seconds(i64::try_from(number * 7_919 % orders).unwrap());
         let application = Application { created_at: Some(now - age), ..asks(1) };
         let ledger = ledger.clone();
-        tasks.spawn(async move { ledger.register(&key(number), &application).await.unwrap() });
+        tasks.spawn(async move { register(&ledger, &key(number), &application).await });
     }
     tasks.join_all().await;
 }
@@ -49,7 +52,7 @@ async fn registered(ledger: &RedisLedger, orders: usize) {
 async fn due_times(ledger: &RedisLedger, orders: usize) -> Vec<i64> {
     let mut times = Vec::new();
     for number in 0..orders {
-        times.push(ledger.read(&key(number)).await.unwrap().unwrap().due.unwrap().at.millis());
+        times.push(read(ledger, &key(number)).await.unwrap().due.unwrap().at.millis());
     }
     times.sort_unstable();
     times
@@ -72,21 +75,37 @@ fn due_set_of(record_key: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_large_claim_has_exactly_the_earliest_in_their_order() {
-    let server = Redis::start().await;
-    let (ledger, shift) = open_shifted(&server).await;
-    registered(&ledger, 2_500).await;
-    let times = due_times(&ledger, 2_500).await;
-    shift.store(86_400_000, Ordering::SeqCst);
-    let first = ledger.claim(Lane::Cadence, 1_000).await.unwrap();
-    assert_eq!(times_of(&first), times[..1_000]);
-    let second = ledger.claim(Lane::Cadence, 1_000).await.unwrap();
-    assert_eq!(times_of(&second), times[1_000..2_000]);
-    let third = ledger.claim(Lane::Cadence, 1_000).await.unwrap();
-    assert_eq!(times_of(&third), times[2_000..]);
-    let keys: BTreeSet<OrderKey> =
-        [first, second, third].into_iter().flatten().map(|check| check.key).collect();
-    assert_eq!(keys.len(), 2_500, "each once");
-    assert_eq!(ledger.claim(Lane::Cadence, 1_000).await.unwrap(), []);
+    for _ in 0..ROUNDS {
+        let server = Redis::start().await;
+        let (ledger, shift) = open_shifted(&server).await;
+        registered(&ledger, 2_500).await;
+        let times = due_times(&ledger, 2_500).await;
+        shift.store(86_400_000, Ordering::SeqCst);
+        let Some([first, second, third, none]) = four_claims(&ledger).await else { continue };
+        assert_eq!(times_of(&first), times[..1_000]);
+        assert_eq!(times_of(&second), times[1_000..2_000]);
+        assert_eq!(times_of(&third), times[2_000..]);
+        let keys: BTreeSet<OrderKey> =
+            [first, second, third].into_iter().flatten().map(|check| check.key).collect();
+        assert_eq!(keys.len(), 2_500, "each once");
+        assert_eq!(none, []);
+        return;
+    }
+    panic!("a claim is late in each of {ROUNDS} rounds");
+}
+
+/// Four claims of a thousand; `None` if one was late: what it claimed, or left to the next one, nobody can tell.
+async fn four_claims(ledger: &RedisLedger) -> Option<[Vec<Check>; 4]> {
+    let mut claims = [const { Vec::new() }; 4];
+    for claim in &mut claims {
+        let asked = Instant::now();
+        let checks = ledger.claim(Lane::Cadence, 1_000).await;
+        if asked.elapsed() >= ANSWER {
+            return None;
+        }
+        *claim = checks.unwrap();
+    }
+    Some(claims)
 }
 
 #[tokio::test]
@@ -99,10 +118,16 @@ async fn a_record_that_cannot_be_read_keeps_no_other_order_waiting() {
     let bytes = server.cli(&["get", &broken]).await;
     shift.store(86_400_000, Ordering::SeqCst);
     for limit in [200, 1] {
-        let mut claimed = BTreeSet::new();
+        let (mut claimed, mut late) = (BTreeSet::new(), 0);
         loop {
-            let checks = ledger.claim(Lane::Cadence, limit).await.unwrap();
-            if checks.is_empty() {
+            let asked = Instant::now();
+            let checks = at_last("a claim", async || ledger.claim(Lane::Cadence, limit).await).await;
+            if asked.elapsed() >= ANSWER {
+                // What it claimed and nobody was handed comes again with all the others.
+                shift.fetch_add(2 * CLAIM_LENGTH.0, Ordering::SeqCst);
+                late += 1;
+                assert!(late < ROUNDS, "{late} claims of {limit} were late");
+            } else if checks.is_empty() {
                 break;
             }
             claimed.extend(checks.into_iter().map(|check| check.key));

@@ -13,8 +13,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, asks, config, key, open, server_with};
-use paybell_core::ports::Registry;
+use common::{PATIENCE, asks, config, key, open, register, server_with};
 use redis_ledger::{Gauge, RedisConfig};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -28,7 +27,7 @@ async fn memory_grows_with_what_is_stored_and_an_erased_prefix_leaves_others_alo
     let before = gauge.usage().await.unwrap();
     assert!(before.version.starts_with(char::is_numeric), "{before:?}");
     for number in 0..500 {
-        ledger.register(&key(number), &asks(1)).await.unwrap();
+        register(&ledger, &key(number), &asks(1)).await;
     }
     let grown = gauge.usage().await.unwrap().data_bytes - before.data_bytes;
     assert!((500 * 100..500 * 1_000).contains(&grown), "{grown} bytes for 500 orders");
@@ -87,8 +86,10 @@ async fn slow_commands_are_seen_from_the_watch_on_and_the_settings_come_back() {
         ])
         .await;
     let slow = gauge.slow(&watch).await.unwrap();
-    let [one] = slow.as_slice() else { panic!("{slow:?}") };
-    assert_eq!(one.name, "EVAL");
+    assert!(slow.iter().all(|one| one.took >= Duration::from_millis(2)), "{slow:?}");
+    // A machine that holds the server up makes others slow, too.
+    let ours: Vec<_> = slow.iter().filter(|one| one.name == "EVAL").collect();
+    let [one] = ours.as_slice() else { panic!("{slow:?}") };
     assert!(one.took >= Duration::from_millis(5), "{one:?}");
     gauge.restore(&watch).await.unwrap();
     let settings = server.cli(&["config", "get", "slowlog-*"]).await;

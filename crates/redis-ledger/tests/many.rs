@@ -11,7 +11,9 @@
 mod common;
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use common::*;
 use paybell_core::check::{Check, Lane};
@@ -33,32 +35,41 @@ async fn no_due_time_is_claimed_twice_and_none_is_passed_over() {
     let mut tasks = JoinSet::new();
     for number in 0..ORDERS {
         let ledger = ledgers[number % 2].0.clone();
-        tasks.spawn(async move { ledger.register(&key(number), &asks(1)).await.unwrap() });
+        tasks.spawn(async move { register(&ledger, &key(number), &asks(1)).await });
     }
     tasks.join_all().await;
     ledgers.iter().for_each(|(_, shift)| shift.store(20_000, Ordering::SeqCst));
-    assert!((4_000..60_000).contains(&ledgers[0].0.lag_ms().await.unwrap()));
+    let lag_ms = at_last("how late all is", async || ledgers[0].0.lag_ms().await).await;
+    assert!((4_000..60_000).contains(&lag_ms));
     let mut tasks = JoinSet::new();
     for (limit, place) in [(250, 0), (1000, 1), (7, 0), (100, 1)] {
         let ledger = ledgers[place].0.clone();
         tasks.spawn(async move {
-            let mut claimed: Vec<Check> = Vec::new();
+            let (mut claimed, mut is_late): (Vec<Check>, _) = (Vec::new(), false);
             loop {
-                let more = ledger.claim(Lane::Cadence, limit).await.unwrap();
+                let asked = Instant::now();
+                let more = at_last("a claim", async || ledger.claim(Lane::Cadence, limit).await).await;
+                is_late |= asked.elapsed() >= ANSWER;
                 if more.is_empty() {
-                    return claimed;
+                    return (claimed, is_late);
                 }
                 claimed.extend(more);
             }
         });
     }
-    let mut times: HashMap<_, u32> = HashMap::new();
-    for check in tasks.join_all().await.into_iter().flatten() {
-        *times.entry(check.key).or_default() += 1;
+    let (mut times, mut are_late): (HashMap<_, u32>, _) = (HashMap::new(), false);
+    for (checks, is_late) in tasks.join_all().await {
+        are_late |= is_late;
+        checks.into_iter().for_each(|check| *times.entry(check.key).or_default() += 1);
     }
-    assert_eq!(times.len(), ORDERS);
+    assert!(times.len() == ORDERS || are_late, "{} of {ORDERS} were handed out", times.len());
     assert!(times.values().all(|count| *count == 1));
-    assert_eq!(ledgers[1].0.lag_ms().await.unwrap(), 0);
+    // Those too of which nobody was told.
+    for number in 0..ORDERS {
+        let stored = read(&ledgers[number % 2].0, &key(number)).await.unwrap();
+        assert_eq!(stored.claim, 1, "{}", stored.key);
+    }
+    assert_eq!(at_last("how late all is", async || ledgers[1].0.lag_ms().await).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -70,7 +81,7 @@ async fn one_of_many_processes_has_the_lease() {
         for token in 0..12 {
             let ledger = ledgers[token % 3].clone();
             let check = Check::notified(key(round), None);
-            tasks.spawn(async move { ledger.take(&request(check, token as u128)).await.unwrap() });
+            tasks.spawn(async move { taken(&ledger, check, token as u128).await });
         }
         let taken = tasks.join_all().await;
         assert_eq!(taken.iter().filter(|one| matches!(one, Taken::Leased(_))).count(), 1);
@@ -120,11 +131,19 @@ async fn burials_of_all_processes_count() {
     let ledgers = [open(&server).await, open(&server).await];
     let now = ledgers[0].clock().await.unwrap().now;
     let letter = DeadLetter::about(&key(1), DeadReason::WrongOrder, "again", now);
-    let mut tasks = JoinSet::new();
+    let (mut tasks, asked) = (JoinSet::new(), Arc::new(AtomicU64::new(0)));
     for number in 0..60 {
-        let (ledger, letter) = (ledgers[number % 2].clone(), letter.clone());
-        tasks.spawn(async move { ledger.bury(&letter).await.unwrap() });
+        let (ledger, letter, asked) = (ledgers[number % 2].clone(), letter.clone(), asked.clone());
+        tasks.spawn(async move {
+            let bury = async || {
+                asked.fetch_add(1, Ordering::SeqCst);
+                ledger.bury(&letter).await
+            };
+            at_last("it is buried", bury).await;
+        });
     }
     tasks.join_all().await;
-    assert_eq!(ledgers[0].get(letter.id).await.unwrap().unwrap().count, 60);
+    let stored = at_last("the letter", async || ledgers[0].get(letter.id).await).await.unwrap();
+    // A burial that was not answered may count, too.
+    assert!((60..=asked.load(Ordering::SeqCst)).contains(&stored.count), "{} of {asked:?}", stored.count);
 }

@@ -13,8 +13,7 @@ mod common;
 use common::*;
 use paybell_core::check::Check;
 use paybell_core::ids::BusinessNo;
-use paybell_core::lease::Taken;
-use paybell_core::ports::{Businesses, Ledger, Records, Registry};
+use paybell_core::ports::{Businesses, Registry};
 use paybell_core::record::State;
 use paybell_core::register::Application;
 use paybell_core::time::Millis;
@@ -52,7 +51,7 @@ async fn finished_records_expire_and_are_counted_no_more() {
     let server = Redis::start().await;
     let ledger = opened_with(&server, Millis::seconds(16 * 86_400)).await;
     for number in 0..3 {
-        ledger.register(&key(number), &asks(1999)).await.unwrap();
+        register(&ledger, &key(number), &asks(1999)).await;
     }
     settle(&ledger, &key(0), State::Paid).await;
     settle(&ledger, &key(1), State::Mismatch).await;
@@ -60,7 +59,7 @@ async fn finished_records_expire_and_are_counted_no_more() {
     let paid_ms = lives_ms(&server, 0).await;
     assert!((15 * 86_400_000..=16 * 86_400_000).contains(&paid_ms), "{paid_ms}");
     outlive(&server, 0).await;
-    eventually("the paid order expires", || async { ledger.read(&key(0)).await.unwrap().is_none() }).await;
+    eventually("the paid order expires", || async { read(&ledger, &key(0)).await.is_none() }).await;
     assert_eq!(counted(&server, State::Paid).await, 0);
     let mut left = 0;
     for shard in 0..16 {
@@ -84,8 +83,7 @@ async fn a_finished_record_that_is_woken_has_no_end_until_it_is_finished_again()
     ledger.register(&key(1), &asks(1999)).await.unwrap();
     assert_eq!(lives_ms(&server, 1).await, -1);
     assert_eq!((counted(&server, State::Paid).await, counted(&server, State::Pending).await), (1, 0));
-    let taken = ledger.take(&request(Check::manual(key(1)), 5)).await.unwrap();
-    let Taken::Leased(record) = taken else { panic!("{taken:?}") };
+    let record = leased(&ledger, Check::manual(key(1)), 5).await;
     assert_eq!((counted(&server, State::Paid).await, counted(&server, State::Pending).await), (1, 0));
     commit(&ledger, &record, State::Closed).await.unwrap();
     assert!(lives_ms(&server, 1).await > 15 * 86_400_000);
@@ -110,7 +108,7 @@ async fn a_pending_order_takes_few_bytes() {
             for number in (task..ORDERS).step_by(500) {
                 let appid = paybell_core::AppId::new("wx8888888888888888").ok();
                 let asked = paybell_core::register::Application { appid, ..asks(1999) };
-                ledger.register(&key(number), &asked).await.unwrap();
+                register(&ledger, &key(number), &asked).await;
             }
         });
     }

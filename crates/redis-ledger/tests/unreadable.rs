@@ -17,7 +17,7 @@ use common::*;
 use paybell_core::check::{Check, Lane};
 use paybell_core::dead::{DeadLetter, DeadReason, Removed};
 use paybell_core::ids::OrderKey;
-use paybell_core::ports::{DeadLetters, DueSet, Ledger, OrderFilter, PortError, Records, Registry};
+use paybell_core::ports::{DeadLetters, DueSet, Ledger, OrderFilter, PortError, Records};
 use redis_ledger::RedisLedger;
 use testkit::servers::Redis;
 
@@ -46,7 +46,7 @@ async fn an_unreadable_record_is_passed_over_and_told_and_comes_again_when_it_ca
     let server = Redis::start().await;
     let (ledger, shift) = open_shifted(&server).await;
     for number in 0..4 {
-        ledger.register(&key(number), &asks(1)).await.unwrap();
+        register(&ledger, &key(number), &asks(1)).await;
     }
     set_format(&server, &key(0), 9).await;
     let name = name_of(&server, &key(0)).await;
@@ -73,7 +73,7 @@ async fn listings_give_the_rest_and_say_which_one_is_left_out() {
     let server = Redis::start().await;
     let ledger = open(&server).await;
     for number in 0..40 {
-        ledger.register(&key(number), &asks(1)).await.unwrap();
+        register(&ledger, &key(number), &asks(1)).await;
     }
     set_format(&server, &key(7), 9).await;
     for limit in [1, 5, 100] {
@@ -107,10 +107,8 @@ async fn listings_give_the_rest_and_say_which_one_is_left_out() {
 async fn a_walk_over_a_restart_of_redis_misses_nothing() {
     let server = Redis::start().await;
     let ledger = open(&server).await;
-    let registrations = (0..4_000).map(|number| {
-        let ledger = ledger.clone();
-        async move { ledger.register(&key(number), &asks(1)).await.unwrap() }
-    });
+    let ours = &ledger;
+    let registrations = (0..4_000).map(async |number| register(ours, &key(number), &asks(1)).await);
     futures_util::future::join_all(registrations).await;
     let (mut met, mut after, mut restarts) = (std::collections::BTreeSet::new(), None::<String>, 0);
     loop {
@@ -135,14 +133,13 @@ async fn ledger_page(
     after: Option<&str>,
     limit: usize,
 ) -> paybell_core::ports::OrderPage {
-    Records::list(ledger, &OrderFilter::default(), after, limit)
-        .await
-        .unwrap()
-        .expect("a place of this listing")
+    let filter = OrderFilter::default();
+    let page = at_last("a page", async || Records::list(ledger, &filter, after, limit).await).await;
+    page.expect("a place of this listing")
 }
 
 async fn letters_of(ledger: &RedisLedger) -> Vec<(Option<OrderKey>, DeadReason, u64)> {
-    let letters = DeadLetters::list(ledger, None, 10).await.unwrap();
+    let letters = at_last("the letters", async || DeadLetters::list(ledger, None, 10).await).await;
     letters.into_iter().map(|letter| (letter.key(), letter.reason.clone(), letter.count)).collect()
 }
 

@@ -20,7 +20,7 @@ use testkit::servers::{shared_rabbit, unique_prefix};
 use testkit::stalls::{Stalls, Watch};
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// So often a scene is played that a machine may disturb.
 const ROUNDS: u32 = 5;

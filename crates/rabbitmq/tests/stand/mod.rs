@@ -8,6 +8,8 @@
     reason = "each test binary uses its own part of this, in real time"
 )]
 
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use paybell_core::event::{Event, EventType, event_id};
 use paybell_core::ids::OrderKey;
 use paybell_core::ports::{Cursor, EventFilter, EventLog, EventPage, LogRead, PortError};
 use rabbitmq::{Needs, RabbitConfig, RabbitMq};
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 /// Asks until it is so.
@@ -77,6 +80,22 @@ impl Process {
         self.engine.parts().into_iter().find(|(part, _)| *part == "log").unwrap().1
     }
 
+    /// Appends as [`append_at_last`] does.
+    pub async fn append(&self, events: &[Event]) -> usize {
+        append_at_last(&*self.log, events).await
+    }
+
+    /// The end as [`end_at_last`] gives it.
+    pub async fn end(&self) -> Cursor {
+        end_at_last(&*self.log).await
+    }
+
+    /// The place past what this version cannot read after that place.
+    pub async fn past_unread(&self, place: Cursor) -> Option<Cursor> {
+        let all = EventFilter::default();
+        at_last("look past it", || self.log.past_unread(place, &all)).await.0
+    }
+
     pub async fn read(&self, after: Option<Cursor>, limit: usize) -> LogRead {
         read_at_last(&*self.log, after, &EventFilter::default(), limit).await
     }
@@ -88,15 +107,20 @@ impl Process {
         }
     }
 
-    /// Everything after the cursor, page by page.
+    /// Everything after the cursor, page by page, and nothing of it twice: what an append stored twice lies at two places.
     pub async fn rest(&self, after: Option<Cursor>, filter: &EventFilter, limit: usize) -> Vec<Event> {
         let (mut events, mut after) = (Vec::new(), after);
+        let mut last = after.map_or(0, |after| after.position);
         loop {
             let LogRead::Page(page) = read_at_last(&*self.log, after, filter, limit).await else {
                 panic!("gone")
             };
             assert!(page.events.len() <= limit);
-            events.extend(page.events.into_iter().map(|(_, event)| event));
+            for (place, event) in page.events {
+                assert!(place.position > last, "{place:?} is told after {last}");
+                last = place.position;
+                events.push(event);
+            }
             after = Some(page.next);
             if !page.has_more {
                 return events;
@@ -105,22 +129,80 @@ impl Process {
     }
 }
 
-/// Reads as whoever asks again does where a busy machine keeps the answer back beyond its deadline.
+/// Asks as whoever asks again does where a busy machine keeps the answer back beyond its deadline, or costs a connection.
+/// Also gives how often it was asked in vain. What must fail, or must not, calls the log itself.
+async fn at_last<T, F>(what: &str, ask: impl Fn() -> F) -> (T, usize)
+where
+    F: Future<Output = Result<T, PortError>>,
+{
+    let mut in_vain = Vec::new();
+    let asking = async {
+        loop {
+            match ask().await {
+                Err(PortError::Unavailable { cause, .. }) => in_vain.push(cause),
+                answer => return answer.unwrap(),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    match timeout(Duration::from_secs(60), asking).await {
+        Ok(answer) => (answer, in_vain.len()),
+        Err(_) => panic!("the log does not {what}: {:?}", in_vain.last()),
+    }
+}
+
+/// Appends until it is confirmed, as a worker does. Where that took more than once, and so gives more than 0, events may
+/// be stored twice: [`distinct`] leaves that out.
+pub async fn append_at_last(log: &dyn EventLog, events: &[Event]) -> usize {
+    at_last("append", || log.append(events)).await.1
+}
+
 pub async fn read_at_last(
     log: &dyn EventLog,
     after: Option<Cursor>,
     filter: &EventFilter,
     limit: usize,
 ) -> LogRead {
-    let reading = async {
-        loop {
-            match log.read(after, filter, limit).await {
-                Err(PortError::Unavailable { cause, .. }) if cause.contains("no answer within") => {}
-                read => return read.unwrap(),
-            }
+    at_last("answer", || log.read(after, filter, limit)).await.0
+}
+
+pub async fn end_at_last(log: &dyn EventLog) -> Cursor {
+    at_last("tell its end", || log.end()).await.0
+}
+
+/// Without the repeats that unknown outcomes made: each event where it was stored last, because only the attempt that
+/// was confirmed is sure to have stored all of its events, in their order.
+pub fn distinct(events: &[Event]) -> Vec<Event> {
+    let mut seen = HashSet::new();
+    let mut kept: Vec<Event> = events.iter().rev().filter(|event| seen.insert(event.id)).cloned().collect();
+    kept.reverse();
+    kept
+}
+
+/// So often a command is asked whose steps have deadlines.
+pub const ROUNDS: usize = 5;
+
+/// The answer of a command that looks at the broker once, asked again where a busy machine kept a step back.
+pub async fn answered<T, E, F>(ask: impl Fn() -> F) -> Result<T, E>
+where
+    E: std::fmt::Display,
+    F: Future<Output = Result<T, E>>,
+{
+    for _ in 1..ROUNDS {
+        match ask().await {
+            Err(late) if late.to_string().contains("no answer within") => println!("{late}"),
+            answer => return answer,
         }
-    };
-    timeout(Duration::from_secs(60), reading).await.expect("the log answers")
+    }
+    ask().await
+}
+
+/// A loopback port that is ours, and at which nobody listens, as long as it is held.
+pub fn shut_door() -> (TcpSocket, u16) {
+    let door = TcpSocket::new_v4().unwrap();
+    door.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let port = door.local_addr().unwrap().port();
+    (door, port)
 }
 
 /// The configuration of a prefix.

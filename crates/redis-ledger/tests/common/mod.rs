@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -13,9 +14,9 @@ use paybell_core::event::{
 };
 use paybell_core::ids::{LeaseToken, OrderKey};
 use paybell_core::lease::{Cleared, Commit, Committed, LeaseRequest, Taken};
-use paybell_core::ports::{Ledger, PortError, Records};
+use paybell_core::ports::{Ledger, PortError, Records, Registry};
 use paybell_core::record::{Entry, Progress, Record, State};
-use paybell_core::register::Application;
+use paybell_core::register::{Application, Registered};
 use paybell_core::time::{Millis, Timestamp};
 use redis_ledger::{RedisConfig, RedisLedger};
 use testkit::servers::{Redis, RedisOptions};
@@ -61,17 +62,48 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl Fn
 }
 
 /// Asks as whoever comes again does, where a busy machine keeps an answer back beyond its deadline.
-pub async fn at_last<T>(what: &str, ask: impl AsyncFn() -> Result<T, PortError>) -> T {
+pub async fn at_last<T, F: Future<Output = Result<T, PortError>>>(what: &str, ask: impl Fn() -> F) -> T {
+    let mut last = None;
     let asking = async {
         loop {
             match ask().await {
                 Ok(answer) => return answer,
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                Err(error @ PortError::Corrupt { .. }) => panic!("{what}: {error}"),
+                Err(error) => last = Some(error),
             }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+    let answer = tokio::time::timeout(PATIENCE, asking).await;
+    answer.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}: {last:?}"))
 }
+
+/// Registers the order; asked again for what is stored already, the ledger says that it is the same.
+pub async fn register(ledger: &RedisLedger, key: &OrderKey, application: &Application) -> Registered {
+    at_last("it is registered", async || ledger.register(key, application).await).await
+}
+
+/// What is stored of the order.
+pub async fn read(ledger: &RedisLedger, key: &OrderKey) -> Option<Record> {
+    at_last("it is read", async || ledger.read(key).await).await
+}
+
+/// What of each task's orders nobody knows.
+pub async fn lost(ledger: &RedisLedger, acknowledged: &[Vec<usize>]) -> Vec<usize> {
+    let looks = acknowledged.iter().map(async |numbers| {
+        let mut lost = Vec::new();
+        for number in numbers {
+            if read(ledger, &key(*number)).await.is_none() {
+                lost.push(*number);
+            }
+        }
+        lost
+    });
+    futures_util::future::join_all(looks).await.concat()
+}
+
+/// No answer is waited for longer. A claim that takes so long may have claimed what nobody is handed.
+pub const ANSWER: Duration = Duration::from_secs(2);
 
 pub const TX: &str = "4200001234202611200123456789";
 pub const LEASE: Millis = Millis::seconds(30);
@@ -143,9 +175,15 @@ pub fn paid_event(key: &OrderKey) -> Event {
     }
 }
 
+/// What becomes of the wish; asked again, it finds its own lease.
+pub async fn taken(ledger: &RedisLedger, check: Check, token: u128) -> Taken {
+    let wish = request(check, token);
+    at_last("the wish is answered", async || ledger.take(&wish).await).await
+}
+
 /// Takes the lease, which must be free.
 pub async fn leased(ledger: &RedisLedger, check: Check, token: u128) -> Record {
-    match ledger.take(&request(check, token)).await.unwrap() {
+    match taken(ledger, check, token).await {
         Taken::Leased(record) => *record,
         other => panic!("not leased but {other:?}"),
     }
@@ -178,8 +216,15 @@ pub async fn commit(ledger: &RedisLedger, record: &Record, state: State) -> Resu
 /// The whole way: lease, commit, clear.
 pub async fn settle(ledger: &RedisLedger, key: &OrderKey, state: State) {
     let record = leased(ledger, Check::manual(key.clone()), 77).await;
-    if commit(ledger, &record, state).await.unwrap() == Committed::Outgoing {
-        assert_eq!(ledger.clear(key, LeaseToken(77)).await.unwrap(), Cleared::Done);
+    let committed = at_last("it is committed", async || commit(ledger, &record, state).await).await;
+    if committed == Committed::Outgoing {
+        let asked = Cell::new(0);
+        let cleared = at_last("it is cleared", async || {
+            asked.set(asked.get() + 1);
+            ledger.clear(key, LeaseToken(77)).await
+        });
+        // Asked again, it finds the lease gone that it ended itself.
+        assert!(cleared.await == Cleared::Done || asked.get() > 1);
     }
 }
 
@@ -193,6 +238,7 @@ pub async fn forget_tally(server: &Redis) {
 /// How many orders the tally counts in a state, counted anew.
 pub async fn counted(server: &Redis, state: State) -> u64 {
     forget_tally(server).await;
-    let tally = open(server).await.tally().await.unwrap();
+    let ledger = open(server).await;
+    let tally = at_last("it is counted", async || ledger.tally().await).await;
     tally.orders.iter().find(|(one, _)| *one == state).map_or(0, |(_, count)| *count)
 }

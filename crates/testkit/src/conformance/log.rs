@@ -183,7 +183,8 @@ async fn comes_up(desk: Desk) {
     let (read, appended) =
         tokio::join!(desk.on.log.read(Some(next), &everything, 10), desk.on.log.append(&events[1..2]));
     appended.unwrap();
-    let Ok(LogRead::Page(page)) = read else { panic!("{next:?} reads as {read:?}") };
+    let read = read.unwrap();
+    let LogRead::Page(page) = read else { panic!("{next:?} reads as {read:?}") };
     assert_eq!((page.events.len(), page.next), (0, next));
     desk.on.log.append(&events[2..]).await.unwrap();
     assert_eq!(of_page(&desk.page(Some(next), 10).await.events), events[2..]);

@@ -168,10 +168,28 @@ impl Sentinels {
         self.guard.tell("start", self.name(index)).await;
     }
 
-    /// Orders a failover, as for maintenance: the master lives.
+    /// Orders a failover, as for maintenance: the master lives. Returns when the sentinel of this index names another
+    /// one.
     pub async fn fail_over(&self, index: usize) {
-        let said = cli(self.guard.port(self.name(index)), &["sentinel", "failover", SERVICE]).await;
-        assert_eq!(said.trim(), "OK");
+        let (port, before) = (self.guard.port(self.name(index)), self.master_port(index).await.to_string());
+        let names_another = || async {
+            // One answer about both: a second order would undo a failover that has ended meanwhile.
+            let master = cli(port, &["sentinel", "master", SERVICE]).await;
+            let field = |name| master.lines().skip_while(|line| *line != name).nth(1).unwrap_or_default();
+            if field("port") != before {
+                return true;
+            }
+            if !field("flags").contains("failover_in_progress") {
+                let said = cli(port, &["sentinel", "failover", SERVICE]).await;
+                // No replica is good enough while the machine keeps this sentinel back; and one that is not promoted in
+                // time has the sentinel give the failover up. Both are ordered again.
+                let is_answer = ["OK", "INPROG", "NOGOODSLAVE"].iter().any(|word| said.starts_with(word));
+                assert!(is_answer, "{said}");
+            }
+            false
+        };
+        let has_failed_over = super::shared::until(names_another).await;
+        assert!(has_failed_over, "sentinel {port} fails over to nobody\n{}", self.guard.log_tails());
     }
 
     /// The port of the server that the sentinel of this index takes for the master.
