@@ -140,8 +140,12 @@ fn a_request_that_arrives_after_its_order_was_to_be_closed_leaves_no_order_that_
 fn an_order_is_placed_again_with_the_address_that_it_was_placed_with() {
     let ingress = free_address().to_string();
     let top = format!("ingress.public_url = \"http://{ingress}\"\nwechat.mweb_life = \"1s\"");
-    let mut till =
-        Till::open(&Settings { cadence: ONLY_TOLD, ingress: &ingress, top: &top, ..Settings::default() });
+    let mut till = Till::unhurried(&Settings {
+        cadence: ONLY_TOLD,
+        ingress: &ingress,
+        top: &top,
+        ..Settings::default()
+    });
     assert!(way("MWEB")["redirect_url"] == BACK);
     let first = till.placed("T1", &way("MWEB"));
     till.shop.service.process.kill();
@@ -155,7 +159,8 @@ fn an_order_is_placed_again_with_the_address_that_it_was_placed_with() {
     till.shop.start_again();
     let fresh = wait_for("a fresh link", || {
         let answer = till.place("T1", &way("MWEB"));
-        assert!(answer.status < 300, "{}", answer.body);
+        // A busy machine may keep WeChat's answer away.
+        assert!(answer.status < 300 || answer.status == 504, "{}", answer.body);
         Some(answer.json()).filter(|said| said["repeated"] == false)
     });
     assert_eq!(fresh["prepay_id"], first["prepay_id"], "WeChat takes it for the same order");

@@ -1,17 +1,21 @@
 //! `paybell doctor` over a real service, and the canary's whole way: taken, looked up, forgotten, never told.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
     harness::{
         KEY, MCH, Settings, Shop, eventually, post_xml,
-        process::{Ran, paybell},
+        process::{Ran, paybell, run_once},
+        wait_within,
     },
     kill::free_address,
 };
+
+/// What the doctor rightly finds where the machine is busy with other tests.
+const SLOW: [&str; 3] = ["disk-slow", "canary-slow", "canary-not-stored"];
+const LOOKS_MAX: usize = 3;
 
 /// The configuration of a shop's service as the doctor is given it, in a file of its own.
 pub struct Patient<'s> {
@@ -44,18 +48,38 @@ impl<'s> Patient<'s> {
     /// The findings, and that it ended so.
     #[track_caller]
     fn findings(&self, code: i32) -> Vec<Value> {
-        let ran = self.examined(&["--json"]);
-        assert_eq!(ran.code, Some(code), "{ran:?}");
-        assert!(!ran.stdout.contains(KEY) && !ran.stderr.contains(KEY), "{ran:?}");
-        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
-        report["findings"].as_array().unwrap().clone()
+        self.findings_at_last(code).0
+    }
+
+    /// And how many looks it took: one at a machine that is too slow for a moment, and at nothing else, is repeated.
+    #[track_caller]
+    fn findings_at_last(&self, code: i32) -> (Vec<Value>, usize) {
+        let mut looks = 0;
+        loop {
+            let ran = self.examined(&["--json"]);
+            looks += 1;
+            assert!(!ran.stdout.contains(KEY) && !ran.stderr.contains(KEY), "{ran:?}");
+            let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+            let findings = report["findings"].as_array().unwrap();
+            if looks == LOOKS_MAX || !is_only_slow(findings) {
+                assert_eq!(ran.code, Some(code), "{ran:?}");
+                return (findings.clone(), looks);
+            }
+        }
     }
 }
 
+/// Whether something is wrong, and all of it is right of a busy machine.
+fn is_only_slow(findings: &[Value]) -> bool {
+    let is_slow = |finding: &Value| SLOW.map(Value::from).contains(&finding["code"]);
+    let mut errors = findings.iter().filter(|finding| finding["severity"] == "error").peekable();
+    errors.peek().is_some() && errors.all(is_slow)
+}
+
 fn ran(args: &[&str], environment: &[(&str, &str)]) -> Ran {
-    let output = paybell(args).envs(environment.iter().copied()).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    let mut command = paybell(args);
+    command.envs(environment.iter().copied());
+    run_once(command)
 }
 
 #[track_caller]
@@ -81,7 +105,7 @@ fn forgotten(shop: &Shop) {
 #[test]
 fn a_running_service_is_well_and_its_canary_is_forgotten() {
     let shop = Shop::open(&Settings::default());
-    let findings = Patient::public(&shop).findings(0);
+    let (findings, looks) = Patient::public(&shop).findings_at_last(0);
     for code in [
         "config-sound",
         "wechat-plain-http",
@@ -98,7 +122,8 @@ fn a_running_service_is_well_and_its_canary_is_forgotten() {
         |finding: &&Value| ["canary-good", "canary-slow"].map(Value::from).contains(&finding["code"]);
     assert_eq!(findings.iter().filter(is_canary).count(), 1, "{findings:?}");
     let taken = format!("paybell_notifications_total{{mch_id=\"{MCH}\",result=\"accepted\"}}");
-    assert_eq!(shop.service.metric(&taken), 1.0);
+    let taken = shop.service.metric(&taken);
+    assert!(taken == 1.0 || (looks > 1 && taken >= 1.0), "{taken} in {looks} looks");
     forgotten(&shop);
     // What the doctor itself caused is no finding of the next look.
     let again = Patient::public(&shop).findings(0);
@@ -186,7 +211,10 @@ fn a_service_sends_canaries_by_itself() {
         ..Settings::default()
     });
     let accepted = format!("paybell_canary_total{{mch_id=\"{MCH}\",result=\"accepted\"}}");
-    eventually("a canary came through", || shop.service.metric(&accepted) >= 1.0);
+    // The first two may be late on a busy machine.
+    wait_within(Duration::from_secs(120), "a canary came through", || {
+        (shop.service.metric(&accepted) >= 1.0).then_some(())
+    });
     let last = format!("paybell_canary_last_success_timestamp_seconds{{mch_id=\"{MCH}\"}}");
     assert!(shop.service.metric(&last) > 1_700_000_000.0);
     forgotten(&shop);

@@ -6,13 +6,19 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use testkit::servers::{Proxy, Redis, wait};
 
-use crate::harness::{Ran, Say, Service, Settings, Shop, eventually, process::Running, run, wait_for};
+use crate::harness::{
+    Ran, Say, Service, Settings, Shop, eventually, process::Running, run, shop::without_repeats, wait_for,
+};
 
 const SHADOW: &str = "mode = \"shadow\"\n";
 const LIVE: &str = "mode = \"live\"\n";
 
 /// Long enough after a registration for everybody to wait for it.
 const CADENCE: &[&str] = &["1s", "1h"];
+
+/// What a process logs that Redis does not answer in time: it starts, and follows Redis' word when that comes.
+const UNDECIDED: &str = "does not say yet in which mode the installation is";
+const TRIES_MAX: usize = 5;
 
 /// So many orders that no worker of two is left out by chance.
 const ORDERS: usize = 24;
@@ -52,7 +58,7 @@ fn are_told_once(shop: &Shop, orders: &[String]) {
 fn withheld(shop: &Shop) -> Vec<String> {
     let page = shop.get("/v1/events?shadow=only&limit=1000").expect(200).json();
     let subject = |row: &Value| row["event"]["subject"].as_str().unwrap().to_owned();
-    page["events"].as_array().unwrap().iter().map(subject).collect()
+    without_repeats(page["events"].as_array().unwrap().clone()).iter().map(subject).collect()
 }
 
 fn mode(shop: &Shop, more: &[&str]) -> Ran {
@@ -72,6 +78,25 @@ fn ends(process: &mut Running) {
     assert_eq!(process.ended().0.code(), Some(0));
 }
 
+/// This process does not start, and says so. A busy machine may keep Redis' answer back: then it starts, and is asked for
+/// once more.
+#[track_caller]
+fn is_refused(args: &[&str], words: &[&str]) {
+    for _ in 0..TRIES_MAX {
+        let mut process = Running::start(args);
+        eventually("it gave up", || !process.is_running() || process.log().contains(UNDECIDED));
+        if !process.is_running() {
+            let (status, log) = process.ended();
+            assert_eq!(status.code(), Some(2), "{log}");
+            for word in words {
+                assert!(log.contains(word), "{word:?} in {log}");
+            }
+            return;
+        }
+    }
+    panic!("Redis answered none of {TRIES_MAX} in time");
+}
+
 fn is_at(service: &Service, sample: &str, value: f64) -> bool {
     (service.metric(sample) - value).abs() < 0.1
 }
@@ -86,16 +111,18 @@ fn a_worker_that_is_started_in_shadow_beside_live_ones_withholds_nothing() {
     });
     let orders = sell(&shop, "POLLED");
     are_told_once(&shop, &orders);
-    let (status, log) = stray.ended();
-    assert_eq!(status.code(), Some(2), "{log}");
-    for words in
-        ["shadow.toml: mode:", "is live since", "Set mode = \"live\"", "run: paybell mode shadow --config"]
-    {
-        assert!(log.contains(words), "{words:?} in {log}");
-    }
-    // So does every other role that touches the ledger.
-    for role in ["scheduler", "console"] {
-        run(&["run", role, "--config", &config]).expect(2, &["shadow.toml: mode:"]);
+    drop(stray);
+    // It gives up, and so does every other role that touches the ledger.
+    for role in ["worker", "scheduler", "console"] {
+        is_refused(
+            &["run", role, "--config", &config],
+            &[
+                "shadow.toml: mode:",
+                "is live since",
+                "Set mode = \"live\"",
+                "run: paybell mode shadow --config",
+            ],
+        );
     }
 }
 
@@ -113,7 +140,7 @@ fn one_command_takes_over_and_back_and_a_process_that_nobody_restarts_follows() 
 
     // A process that is ahead of the others does not tell what their handler tells.
     let ahead = copy(&shop, "ahead.toml", SHADOW, LIVE).display().to_string();
-    run(&["run", "worker", "--config", &ahead]).expect(2, &["ahead.toml: mode:", "run: paybell mode live"]);
+    is_refused(&["run", "worker", "--config", &ahead], &["ahead.toml: mode:", "run: paybell mode live"]);
 
     mode(&shop, &["live", "--reason", "everybody is told"]).expect(0, &["live since", "everybody is told"]);
     eventually("the worker follows", || is_at(&worker, "paybell_mode_differs", 1.0));
@@ -169,7 +196,7 @@ fn a_redis_that_was_away_or_lost_everything_hears_the_mode_from_who_knows_it() {
     // It starts, because Redis may come any moment; then Redis' word holds.
     proxy.refuse();
     let stray = Service::start_role(&shadow, "worker");
-    stray.process.says(&["does not say yet in which mode the installation is"]);
+    stray.process.says(&[UNDECIDED]);
     proxy.speak();
     eventually("it follows", || is_at(&stray, "paybell_mode_differs", 1.0));
     let orders = sell(&shop, "STRAY");
@@ -181,7 +208,7 @@ fn a_redis_that_was_away_or_lost_everything_hears_the_mode_from_who_knows_it() {
     are_told_once(&shop, &orders);
     assert!(is_at(&stray, "paybell_shadow", 0.0), "{}", stray.metrics());
     let config = shadow.display().to_string();
-    run(&["run", "worker", "--config", &config]).expect(2, &["shadow.toml: mode:"]);
+    is_refused(&["run", "worker", "--config", &config], &["shadow.toml: mode:"]);
     // A later change is known to all of them, whatever Redis forgets.
     mode(&shop, &["shadow"]).expect(0, &[]);
     eventually("everybody follows", || {

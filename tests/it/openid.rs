@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    harness::{APP, Answer, KEY, MCH, Request, Settings, Simulator, eventually},
+    harness::{APP, Answer, Request, Settings, Simulator, eventually},
     placing::Till,
 };
 
@@ -25,15 +25,7 @@ impl Apps {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("app-secret");
         fs::write(&file, format!("{secret}\n")).unwrap();
-        let merchant = format!("{MCH}:{APP}:{KEY}");
-        let simulator = Simulator::of(&[
-            "--merchant",
-            &merchant,
-            "--app",
-            &format!("{APP}:{SECRET}"),
-            "--app",
-            "wx2:other",
-        ]);
+        let simulator = Simulator::unhurried(&["--app", &format!("{APP}:{SECRET}"), "--app", "wx2:other"]);
         let top = format!("wechat.openid_base_url = \"http://{}\"", simulator.address);
         let app = format!("[[merchant.app]]\nappid = \"{APP}\"\napp_secret_file = \"{}\"", file.display());
         let till = Till::with(simulator, &Settings { top: &top, merchant: &app, ..Settings::default() });

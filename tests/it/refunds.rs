@@ -160,7 +160,8 @@ fn a_refund_is_taken_told_once_and_asked_for_once_however_often() {
     assert!(data["refund_success_time"].is_string(), "{event}");
 
     desk.shop.event("T1", "order.refunded");
-    eventually("its copies were sent", || desk.truth_of("R1").unwrap()["notifications_sent"] == 3);
+    let sent = || desk.truth_of("R1").unwrap()["notifications_sent"].as_u64();
+    eventually("its copies were sent", || sent() >= Some(3));
     assert_eq!(desk.refund("T1", &wish).expect(200).json()["state"], "succeeded");
     let other = desk.refund("T1", &json!({ "out_refund_no": "R1", "refund_fee": 501 })).expect(409);
     assert_eq!(other.json()["type"], "urn:paybell:problem:different-refund");
@@ -173,7 +174,10 @@ fn a_refund_is_taken_told_once_and_asked_for_once_however_often() {
         let name = "paybell_refund_notifications_total";
         desk.shop.service.metric(&format!("{name}{{mch_id=\"{MCH}\",result=\"{result}\"}}"))
     };
-    assert!(counted("accepted") >= 3.0 && counted("not_decrypted") >= 2.0);
+    eventually("they are counted", || counted("accepted") >= 3.0 && counted("not_decrypted") >= 2.0);
+    // One that is answered 503 is sent once more.
+    let is_put_off = crate::ENGINE.is_cluster() || counted("not_durable") + counted("overloaded") > 0.0;
+    assert!(sent() == Some(3) || is_put_off, "{:?}", sent());
     assert_eq!(desk.shop.dead_letters(), Vec::<Value>::new());
     assert_valid(&desk.shop);
 }

@@ -66,9 +66,10 @@ fn what_the_stream_lost_is_told_again_under_the_same_ids() {
     eventually("an empty log is there again", || {
         shop.get_once("/v1/events").status == 200 && log(&shop).is_empty()
     });
-    // A node may only be behind, so nobody is sent away before a mark tells.
+    // A node may only be behind, so nobody is sent away before a mark tells. A busy machine may have laid one by now.
     let place = format!("/v1/events?after={place}");
-    assert_eq!(shop.get_once(&place).status, 503, "the log may come to that place yet");
+    let first = shop.get_once(&place);
+    assert!(matches!(first.status, 503 | 410), "the log may come to that place yet: {first:?}");
     wait_within(PATIENCE, "that place is gone", || (shop.get_once(&place).status == 410).then_some(()));
 
     let counted = republish(&shop, &["--since", &begun, "--dry-run", "--json"]).counts();

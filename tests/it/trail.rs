@@ -10,11 +10,14 @@ fn an_act_that_was_answered_is_in_the_trail_after_a_kill() {
     shop.register_fee("WRONG", 100);
     shop.wechat.says("WRONG", Say::paid("WRONG", 90));
     assert_eq!(shop.look("WRONG")["state"], "mismatch");
-    shop.order_verb("WRONG", "reject", &json!({ "reason": "金额不符" })).expect(202);
+    let act = |shop: &Shop, verb: &str, reason: &str, status: u16| {
+        shop.order_verb("WRONG", verb, &json!({ "reason": reason })).expect(status).came_again
+    };
+    let mut came_again = act(&shop, "reject", "金额不符", 202);
     shop.service.process.kill();
     shop.start_again();
-    shop.order_verb("WRONG", "reject", &json!({ "reason": "again" })).expect(409);
-    shop.order_verb("WRONG", "accept", &json!({ "reason": "agreed by phone" })).expect(202);
+    came_again |= act(&shop, "reject", "again", 409);
+    came_again |= act(&shop, "accept", "agreed by phone", 202);
     let trail = shop.get("/v1/audit?order=oldest").expect(200).json();
     let acts: Vec<[&str; 6]> = trail["acts"]
         .as_array()
@@ -27,17 +30,19 @@ fn an_act_that_was_answered_is_in_the_trail_after_a_kill() {
     let object = format!("orders/{MCH}/WRONG");
     let object = object.as_str();
     let entry = |action: &'static str, why, outcome| [action, object, "anonymous", "127.0.0.1", why, outcome];
-    assert_eq!(
-        acts,
-        [
-            entry("reject", "金额不符", "done"),
-            entry("reject", "again", "not-waiting"),
-            entry("accept", "agreed by phone", "done"),
-        ]
-    );
+    let due = [
+        entry("reject", "金额不符", "done"),
+        entry("reject", "again", "not-waiting"),
+        entry("accept", "agreed by phone", "done"),
+    ];
+    // A call that came again is an act of its own.
+    let mut rest = acts.iter();
+    let are_there = due.iter().all(|due| rest.any(|act| act == due));
+    assert!(acts == due || (came_again && are_there), "{acts:?}");
     let numbers: Vec<u64> =
         trail["acts"].as_array().unwrap().iter().map(|act| act["number"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, [1, 2, 3], "no number is missing: nothing was taken out");
+    let all: Vec<u64> = (1..).take(acts.len()).collect();
+    assert_eq!(numbers, all, "no number is missing: nothing was taken out");
     let rest = shop.get(&format!("/v1/audit?order=oldest&after={}", trail["next"].as_str().unwrap()));
     assert_eq!(rest.expect(200).json()["acts"], json!([]));
     let other: Value = shop.get("/v1/audit?mch_id=1800000001").expect(200).json();

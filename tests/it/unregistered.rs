@@ -64,13 +64,15 @@ fn an_order_that_wechat_does_not_know_is_forgotten() {
     // who saw the record while it was looked at knows.
     let may_wait = crate::ENGINE.is_cluster() && answer.status == 202;
     assert!(answer.status == 404 || may_wait, "{answer:?}");
-    assert_eq!(shop.wechat.asked("NEVER").len(), 1);
+    let asked = shop.wechat.asked("NEVER").len();
+    assert!(asked == 1 || answer.came_again, "{asked}");
     assert!(shop.record("NEVER").is_none());
     // Notified: after the quick looks, 15 s later.
-    shop.notify(Notification::of("GHOST", 1999).signed()).expect(200);
+    let notified = shop.notify(Notification::of("GHOST", 1999).signed()).expect(200);
     wait_for("a record", || shop.record("GHOST"));
     eventually("the ghost is forgotten", || shop.record("GHOST").is_none());
-    assert_eq!(shop.wechat.asked("GHOST").len(), 5, "one at once, and four quick looks");
+    let asked = shop.wechat.asked("GHOST").len();
+    assert!(asked == 5 || (asked > 5 && notified.came_again), "one at once, and four quick looks: {asked}");
     assert_eq!(shop.log(), Vec::<Value>::new());
     assert_eq!(shop.dead_letters(), Vec::<Value>::new());
     // A registered one is not forgotten, and the notification that comes at last pays it.

@@ -4,14 +4,18 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
 use super::{PATIENCE, eventually, get, wait_for};
+
+/// The longest that a command takes which ends by itself; one that goes on is killed.
+const RUN_TIME_MAX: Duration = PATIENCE.saturating_mul(2);
 
 /// Where the binary lies.
 fn binary() -> PathBuf {
@@ -46,11 +50,39 @@ pub struct Ran {
 #[track_caller]
 pub fn run(args: &[&str]) -> Ran {
     wait_for(&format!("{args:?} is not told to come again"), || {
-        let Output { status, stdout, stderr } = paybell(args).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        let ran = Ran { code: status.code(), stdout: text(stdout), stderr: text(stderr) };
+        let ran = run_once(paybell(args));
         let is_to_come_again = ran.code == Some(1) && ran.stderr.contains("(HTTP 503)");
         (!is_to_come_again).then_some(ran)
+    })
+}
+
+/// Runs a command to its end, which must come by itself.
+#[track_caller]
+pub fn run_once(mut command: Command) -> Ran {
+    let mut child = command.spawn().unwrap();
+    let (stdout, stderr) = (read(child.stdout.take().unwrap()), read(child.stderr.take().unwrap()));
+    let begun = Instant::now();
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break Some(status),
+            None if begun.elapsed() < RUN_TIME_MAX => thread::sleep(Duration::from_millis(5)),
+            None => break None,
+        }
+    };
+    if status.is_none() {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
+    let Some(status) = status else { panic!("{command:?} does not end: {stdout}\n{stderr}") };
+    Ran { code: status.code(), stdout, stderr }
+}
+
+fn read(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).unwrap();
+        text
     })
 }
 

@@ -1,6 +1,6 @@
 //! A running service with a configuration in a folder of its own and a scripted WeChat behind it.
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -196,10 +196,15 @@ impl Shop {
             }
             after = format!("&after={}", page["next"].as_str().unwrap());
         }
-        if crate::ENGINE.is_cluster() {
-            let mut seen = std::collections::HashSet::new();
-            rows.retain(|row: &Value| seen.insert(row["event"]["id"].to_string()));
-        }
+        without_repeats(rows)
+    }
+
+    /// The rows of a page of events without the repeats, whose first ones may lie before it.
+    #[track_caller]
+    pub fn rows(&self, page: &Value) -> Vec<Value> {
+        let firsts: HashSet<String> = self.log().iter().map(|row| row["cursor"].to_string()).collect();
+        let mut rows = page["events"].as_array().unwrap().clone();
+        rows.retain(|row| firsts.contains(&row["cursor"].to_string()));
         rows
     }
 
@@ -229,4 +234,13 @@ impl Shop {
     pub fn dead_letters(&self) -> Vec<Value> {
         self.get("/v1/dead").expect(200).json()["dead_letters"].as_array().unwrap().clone()
     }
+}
+
+/// The first of each event. One file repeats none, and what it has is left as it is.
+pub fn without_repeats(mut rows: Vec<Value>) -> Vec<Value> {
+    if crate::ENGINE.is_cluster() {
+        let mut seen = HashSet::new();
+        rows.retain(|row| seen.insert(row["event"]["id"].to_string()));
+    }
+    rows
 }

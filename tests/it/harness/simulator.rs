@@ -6,6 +6,11 @@ use serde_json::{Value, json};
 
 use super::{APP, Answer, KEY, MCH, Request, Running, get};
 
+/// How much faster than ours its clock runs, where tests wait for WeChat's delays.
+const HURRIED: u32 = 100;
+/// What lives five minutes lives for 75 seconds here, which is longer than any test is patient.
+const UNHURRIED: u32 = 4;
+
 /// A running simulator; it ends with its owner.
 pub struct Simulator {
     _process: Running,
@@ -14,12 +19,22 @@ pub struct Simulator {
 
 impl Simulator {
     pub fn start() -> Self {
-        Self::of(&["--merchant", &format!("{MCH}:{APP}:{KEY}")])
+        Self::of(&["--merchant", &usual()])
     }
 
     /// With merchants of one's own.
     pub fn of(merchants: &[&str]) -> Self {
-        let args = [&["simulate", "--listen", "127.0.0.1:0", "--scale", "100"], merchants].concat();
+        Self::at_scale(HURRIED, merchants)
+    }
+
+    /// With the usual merchant, and more. Its links and codes outlive a wait for a busy machine; `/_sim/clock` ends them.
+    pub fn unhurried(more: &[&str]) -> Self {
+        Self::at_scale(UNHURRIED, &[&["--merchant", &usual()], more].concat())
+    }
+
+    fn at_scale(scale: u32, more: &[&str]) -> Self {
+        let scale = scale.to_string();
+        let args = [&["simulate", "--listen", "127.0.0.1:0", "--scale", &scale], more].concat();
         let mut process = Running::start(&args);
         let address =
             process.line().split('"').nth(1).unwrap().strip_prefix("http://").unwrap().parse().unwrap();
@@ -65,4 +80,8 @@ impl Simulator {
     pub fn send(&self, method: &str, path: &str, body: &Value) -> Answer {
         Request::new(method, path).json(body).send(self.address)
     }
+}
+
+fn usual() -> String {
+    format!("{MCH}:{APP}:{KEY}")
 }
