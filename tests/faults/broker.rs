@@ -40,7 +40,7 @@ fn a_network_to_the_broker_that_falls_silent_costs_a_503_and_no_payment() {
     let rabbit = wait(Rabbit::start());
     let proxy = Proxy::start(rabbit.port());
     let mut rig = Rig::start(&proxy.through(&rabbit.url()), &wait(shared_redis()));
-    rig.suffer("silence between us and RabbitMQ for 20 s", |_| stay_silent(&proxy));
+    rig.suffer("silence between us and RabbitMQ for 20 s", |_| stay_silent(&proxy, || ()));
 }
 
 #[test]
@@ -85,12 +85,13 @@ pub fn led_elsewhere(cluster: &RabbitCluster, prefix: &str) -> usize {
     leader
 }
 
-/// Keeps the network silent for its time.
-pub fn stay_silent(proxy: &Proxy) {
+/// Keeps the network silent for its time, and looks at what stands before it ends.
+pub fn stay_silent(proxy: &Proxy, looks: impl FnOnce()) {
     let begun = Instant::now();
     proxy.silence();
     crate::harness::wait_within(SILENCE * 2, "the silence ends", || {
         (begun.elapsed() >= SILENCE).then_some(())
     });
+    looks();
     proxy.speak();
 }

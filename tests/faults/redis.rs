@@ -31,8 +31,9 @@ fn a_network_to_redis_that_falls_silent_stops_no_ingress_and_loses_nothing() {
     let proxy = Proxy::start(redis.port());
     let mut rig = Rig::start(&wait(shared_rabbit()), &proxy.through(&redis.url()));
     rig.suffer("silence between us and Redis for 20 s", |rig| {
-        stay_silent(&proxy);
-        eventually("the ingress needs no ledger", || Rig::readiness(&rig.ingresses) == [true, true]);
+        stay_silent(&proxy, || {
+            eventually("the ingress needs no ledger", || Rig::readiness(&rig.ingresses) == [true, true]);
+        });
     });
 }
 

@@ -13,6 +13,7 @@ mod support;
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -117,9 +118,11 @@ fn a_second_signal_ends_at_once() {
     let admin = service.address("admin");
     service.process.signal("TERM");
     eventually(|| http(admin, "GET", "/readyz", "").0 == 503);
+    let begun = Instant::now();
     service.process.signal("TERM");
     let (status, log) = service.process.ended();
     assert_eq!(status.code(), Some(130), "{log}");
+    assert!(begun.elapsed() < Duration::from_secs(9), "the request in hand would keep it for 10 s");
     assert!(log.contains("ended at once by a second signal"), "{log}");
 }
 
